@@ -1,0 +1,26 @@
+"""Where the suite's own files are, in a checkout and in an installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""Folder that holds the packages: the checkout, or site-packages."""
+
+IS_CHECKOUT = (ROOT / "pyproject.toml").is_file() and (ROOT / "conf").is_dir()
+
+CONF = ROOT / "conf" if IS_CHECKOUT else ROOT / "bench" / "conf"
+"""The Hydra configuration tree."""
+
+RECORDS = ROOT / "leaderboard" / "records"
+"""Accepted results."""
+
+
+def default_board(runs: Path) -> Path:
+    """Returns where the leaderboard of a run folder is written.
+
+    The checkout's own `runs/` feeds the checkout's `leaderboard/`; any other run folder gets its own `board/`.
+    """
+    if IS_CHECKOUT and runs.resolve() == ROOT / "runs":
+        return ROOT / "leaderboard"
+    return runs / "board"

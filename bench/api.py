@@ -1,0 +1,64 @@
+"""The only module that plug-ins import. Names resolve on first use, so importing it is fast."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.context import Context
+    from bench.data.standin import StandinSchema
+    from bench.data.task import Facts, HubFiles, Task, TaskConfig
+    from bench.data.text import LabelledText
+    from bench.distilled import Budget, DistilledSet, count_tokens
+    from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+    from bench.method import Method, MethodCard, MethodConfig, Skip
+    from bench.training.learner import Learner, LearnerConfig, TrainingSet
+    from bench.training.recipe import Recipe
+    from bench.training.torch_learner import TorchLearner
+
+__all__ = [
+    "Budget",
+    "Context",
+    "DataError",
+    "DistilledSet",
+    "Facts",
+    "HubFiles",
+    "LabelledText",
+    "Learner",
+    "LearnerConfig",
+    "Method",
+    "MethodCard",
+    "MethodConfig",
+    "PrerequisiteError",
+    "Recipe",
+    "Skip",
+    "StandinSchema",
+    "TDBenchError",
+    "Task",
+    "TaskConfig",
+    "TorchLearner",
+    "TrainingSet",
+    "UsageError",
+    "count_tokens",
+]
+
+_HOME = {
+    "bench.context": ("Context",),
+    "bench.data.standin": ("StandinSchema",),
+    "bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
+    "bench.data.text": ("LabelledText",),
+    "bench.distilled": ("Budget", "DistilledSet", "count_tokens"),
+    "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
+    "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
+    "bench.training.learner": ("Learner", "LearnerConfig", "TrainingSet"),
+    "bench.training.recipe": ("Recipe",),
+    "bench.training.torch_learner": ("TorchLearner",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'bench.api' has no attribute '{name}'")
+    return getattr(import_module(_MODULE_OF[name]), name)

@@ -1,0 +1,67 @@
+"""`tdbench leaderboard` and `tdbench pack`, and the board that `tdbench run` ends with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench._paths import RECORDS, default_board
+from bench.experiment.packs import Accepted, write_packs
+from bench.experiment.store import Store
+from bench.registry import TASKS
+
+
+def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
+    """Builds the leaderboard's files and returns its rows.
+
+    Args:
+        root: Run folder.
+        with_runs: Whether its records join the accepted ones (of one id, the newer record wins).
+        out: Folder of leaderboard.json and LEADERBOARD.md; the page goes to its `site/`.
+    """
+    from leaderboard.build import build
+
+    warnings: list[str] = []
+    records = Accepted(RECORDS).records()
+    if with_runs:
+        records += Store(root).records(warnings)
+    for warning in warnings:
+        sys.stderr.write(f"left out of the leaderboard: {warning}\n")
+    kept = [record for record in records if not _is_development(record.cell.task) or with_runs]
+    built_from = ["accepted records", *(["local runs"] if with_runs else [])]
+    return list(build(kept, out, out / "site", built_from).rows)
+
+
+def _is_development(task: str) -> bool:
+    """Tasks on which protocol settings were chosen appear on no accepted leaderboard."""
+    entry = TASKS.entries().get(task)
+    return entry is not None and entry.plugin is not None and entry.plugin.facts.development
+
+
+def leaderboard_command(root: Path, with_runs: bool, out: Path | None, as_json: bool) -> int:
+    """Builds the leaderboard and says where it is. Returns the exit code."""
+    board = out or default_board(root)
+    rows = build_board(root, with_runs, board)
+    if as_json:
+        print(json.dumps({"board": str(board), "n_rows": len(rows)}))  # noqa: T201
+    else:
+        print(f"{len(rows)} rows: {board / 'LEADERBOARD.md'}, page: {board / 'site' / 'index.html'}")  # noqa: T201
+    return 0
+
+
+def pack_command(root: Path, out: Path | None, protocol: str) -> int:
+    """Packs finished stages and lists the files. Returns the exit code."""
+    records = Store(root).records()
+    wanted = [
+        record
+        for record in records
+        if not _is_development(record.cell.task)
+        and (record.stage == "distil" or (record.protocol or {}).get("name") == protocol)
+    ]
+    files = write_packs(Store(root), out or RECORDS, wanted)
+    for path in files:
+        print(path)  # noqa: T201
+    print(f"{len(files)} files.")  # noqa: T201
+    return 0

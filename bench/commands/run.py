@@ -1,0 +1,245 @@
+"""`tdbench run` and `tdbench plan`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench._paths import RECORDS, default_board
+from bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
+from bench.errors import PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    from bench.experiment.packs import Accepted
+    from bench.experiment.plan import Plan
+    from bench.experiment.runner import Outcome
+    from bench.settings import RunSettings
+
+FLAGS = {
+    "-m": "run every combination of comma-separated values",
+    "--dry-run": "show the plan only",
+    "--cfg": "print the composed configuration",
+    "--json": "print one JSON object",
+    "--help": "show this page",
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Flags and overrides of a command."""
+
+    overrides: list[str]
+    multirun: bool
+    dry_run: bool
+    show_config: bool
+    json: bool
+    help: bool
+
+
+def parse(words: list[str]) -> Arguments:
+    """Tells flags from overrides.
+
+    Raises:
+        UsageError: A flag does not exist.
+    """
+    flags = {word for word in words if word.startswith("-") and "=" not in word}
+    unknown = flags - {*FLAGS, "--multirun", "-h"}
+    if unknown:
+        raise UsageError(f"unknown flag {sorted(unknown)[0]}; known: {', '.join(FLAGS)}.")
+    return Arguments(
+        overrides=[word for word in words if word not in flags],
+        multirun=bool(flags & {"-m", "--multirun"}),
+        dry_run="--dry-run" in flags,
+        show_config="--cfg" in flags,
+        json="--json" in flags,
+        help=bool(flags & {"--help", "-h"}),
+    )
+
+
+def run_command(words: list[str]) -> int:
+    """Runs what the overrides ask for, builds the leaderboard, prints its tables. Returns the exit code."""
+    args = parse(words)
+    if args.help:
+        print(help_page())  # noqa: T201
+        return 0
+    if args.show_config:
+        print(resolved_yaml(args.overrides))  # noqa: T201
+        return 0
+    if args.dry_run:
+        return plan_command([word for word in words if word != "--dry-run"])
+    from bench.experiment.runner import Runner
+    from bench.experiment.store import Store
+    from bench.progress import reporter
+
+    runs, plan, accepted = _planned(args)
+    say = _quiet if args.json else _say
+    _announce(plan, say)
+    runtime = runs[0].runtime
+    outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
+    board = runtime.board or default_board(runtime.root)
+    rows = _build_board(runtime.root, board)
+    if args.json:
+        print(json.dumps(_summary(plan, outcome, board, rows)))  # noqa: T201
+    else:
+        _print_tables(runs, plan, rows)
+        _print_outcome(plan, outcome, board, runtime.root)
+    return _exit_code(plan, outcome)
+
+
+def plan_command(words: list[str]) -> int:
+    """Prints the stages that `run` would run. Returns the exit code."""
+    args = parse(words)
+    if args.help:
+        print(help_page())  # noqa: T201
+        return 0
+    from bench.experiment.runner import Runner
+    from bench.experiment.store import Store
+    from bench.progress import SilentReporter
+
+    runs, plan, accepted = _planned(args)
+    states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
+    if args.json:
+        print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing}))  # noqa: T201
+        return 0
+    _announce(plan, _say)
+    for state in states:
+        print(f"{state['state']:9} {state['stage']:7} {state['id']}  {state['title']}")  # noqa: T201
+    left = sum(state["expected_s"] for state in states if state["state"] == "to run")
+    counts = {name: sum(s["state"] == name for s in states) for name in ("finished", "failed", "to run")}
+    text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
+    print(f"{len(states)} stages: {text or 'none'}; roughly {left / 60:.0f} minutes on this machine.")  # noqa: T201
+    return 0
+
+
+def _planned(args: Arguments) -> tuple[list[RunSettings], Plan, Accepted | None]:
+    from bench.experiment.packs import Accepted
+    from bench.experiment.plan import Planner
+
+    runs = settings_for(args.overrides, args.multirun)
+    if any(run.runtime != runs[0].runtime for run in runs):
+        raise UsageError("runtime.* cannot be swept: it says where the whole command runs.")
+    plan = Planner().plan(runs)
+    if not plan.cells and not plan.skipped and plan.failed:
+        raise plan.failed[0][1]
+    if not plan.cells and plan.missing:
+        raise PrerequisiteError(plan.missing[0][1])
+    return runs, plan, Accepted(RECORDS) if runs[0].runtime.accepted else None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _quiet(_: str) -> None:
+    """Says nothing."""
+
+
+def _announce(plan: Plan, say: Any) -> None:
+    for data in plan.data:
+        rows = f"{len(data.train):,} train, {len(data.validation):,} hidden validation, {len(data.test):,} test rows"
+        say(f"{data.task.name}: {data.origin}; {rows}")
+        for note in data.notes:
+            say(f"  note: {note}")
+        if data.data_kind == "standin":
+            say("  *** STAND-IN DATA: no real data were found, so these numbers say nothing about real text. ***")
+            say("  *** Set TDBENCH_DATA=FOLDER, or connect to the Hub. ***")
+    for what, why in dict.fromkeys(plan.skipped):
+        say(f"left out: {what}: {why}")
+    for what, why in dict.fromkeys(plan.missing):
+        say(f"MISSING: {what}: {why}")
+
+
+def _build_board(root: Path, board: Path) -> list[Any]:
+    from bench.commands.board import build_board
+
+    return build_board(root, with_runs=True, out=board)
+
+
+def _print_tables(runs: list[RunSettings], plan: Plan, rows: list[Any]) -> None:
+    from rich.console import Console
+
+    from leaderboard.console import summary_tables
+
+    tasks = {data.task.name for data in plan.data}
+    kinds = {data.data_kind for data in plan.data}
+    shown = [row for row in rows if row["data_kind"] in kinds]
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in summary_tables(shown, tasks=tasks, protocols={run.protocol.name for run in runs}):
+        console.print(table)
+
+
+def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> None:
+    print(f"{outcome.n_run} stages run, {outcome.n_reused} reused, {len(outcome.failures)} failed.")  # noqa: T201
+    for record in outcome.failures:
+        assert record.error is not None
+        where = root / record.stage / record.id / "record.json"
+        name = f"{record.cell.task} · {record.method_facts.label} · {record.cell.budget} · {record.learner or 'distil'}"
+        _say(
+            f"FAILED {name}: {record.error.type}: {record.error.message.splitlines()[0] if record.error.message else ''}"
+        )
+        _say(f"       traceback: {where}; run it again with runtime.retry=true")
+    for what, error in plan.failed:
+        _say(f"FAILED {what}: {error}")
+    for method in sorted(outcome.drifted):
+        _say(
+            f"note: the source of method '{method}' has changed since its reused sets were made; raise its `version`, "
+            "or run with runtime.force=true."
+        )
+    if outcome.stopped:
+        _say("stopped: runtime.max_failures was reached.")
+    print(f"Leaderboard: {board / 'LEADERBOARD.md'}, page: {board / 'site' / 'index.html'}")  # noqa: T201
+
+
+def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict[str, Any]:
+    fingerprints = {data.task.name: data.data_kind for data in plan.data}
+    return {
+        "n_run": outcome.n_run,
+        "n_reused": outcome.n_reused,
+        "failures": [{"id": r.id, "stage": r.stage, "error": r.error.message} for r in outcome.failures if r.error],
+        "skipped": plan.skipped,
+        "missing": plan.missing,
+        "failed": [(what, str(error)) for what, error in plan.failed],
+        "data_kind": fingerprints,
+        "board": str(board),
+        "rows": [row for row in rows if row["task"] in fingerprints],
+    }
+
+
+def _exit_code(plan: Plan, outcome: Outcome) -> int:
+    if outcome.failures or plan.failed:
+        return 1
+    return 3 if plan.missing else 0
+
+
+def help_page() -> str:
+    """Returns the help of `tdbench run`: grammar, groups, and the options of every method and task."""
+    lines = [
+        "usage: tdbench run [-m] task=NAME [method=NAME] [budget=NAME] [suite=NAME] [protocol=NAME] [key=value ...]",
+        "",
+        "Without method= or budget= the suite says what runs. Options of a plug-in live under its group: method.k=3.",
+        "",
+        *(f"  {flag:10} {text}" for flag, text in FLAGS.items()),
+        "",
+    ]
+    for group in GROUPS:
+        lines.append(f"{group}: {', '.join(options_of(group)) or 'none'}")
+    for group in ("task", "method"):
+        for choice in options_of(group):
+            options = {k: v for k, v in default_config(group, choice).items() if k != "name"}
+            if options:
+                lines += [f"options of {group} {choice}:", *(f"  {group}.{k}={_show(v)}" for k, v in options.items())]
+    lines += ["", "learners=[NAME, ...]: a list of"]
+    from bench.training.resolve import learner_names
+
+    lines += [f"  {', '.join(learner_names())}, hf:<id or folder>"]
+    lines += ["sets=N seeds=N: distilled sets, and learner seeds for each; default: what the protocol asks for"]
+    lines += ["data.kind=auto|local|hub|standin data.root=FOLDER"]
+    lines += [f"runtime.{key}={_show(value)}" for key, value in default_config("runtime", "default").items()]
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

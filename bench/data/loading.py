@@ -1,0 +1,158 @@
+"""Loads a task: read, check, carve out the hidden validation split, fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.canonical import content_id, seed_from
+from bench.data.sources import RawSplits, SourceKind, read_source
+from bench.data.task import Task
+from bench.data.text import LabelledText
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bench.experiment.record import DataKind
+
+VALIDATION_FRAC = 0.1
+VALIDATION_MAX = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """A task with its data.
+
+    Args:
+        task: The plug-in.
+        train: What methods see.
+        validation: Hidden from methods: up to 10 % and 2,000 rows of the official train split.
+        test: Read once by each trained model.
+        data_kind: `real`, `real-subset` or `standin`.
+        origin: Where the data came from, in words.
+        notes: What a table must say about the data.
+    """
+
+    task: Task
+    train: LabelledText
+    validation: LabelledText
+    test: LabelledText
+    data_kind: DataKind
+    origin: str
+    notes: tuple[str, ...] = ()
+    _draws: dict[int, LabelledText] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of all three splits."""
+        return content_id([split.fingerprint for split in (self.train, self.validation, self.test)])
+
+    def test_draw(self, n_rows: int | None) -> LabelledText:
+        """Returns the fixed stratified draw of test rows that a protocol asks for; all rows where there are fewer."""
+        if n_rows is None or n_rows >= len(self.test):
+            return self.test
+        if n_rows not in self._draws:
+            seed = seed_from("test-draw", self.task.name, self.task.version)
+            self._draws[n_rows] = self.test.take(stratified_draw(self.test.labels_N, n_rows, seed))
+        return self._draws[n_rows]
+
+
+def load_task(task: Task, kind: SourceKind, root: Path | None) -> TaskData:
+    """Loads and checks a task's data.
+
+    Raises:
+        PrerequisiteError: The source does not have the data.
+        DataError: A column, label or class is missing, or there are more rows than in the official release.
+    """
+    raw = read_source(task, kind, root)
+    splits = {split: _labelled(task, frame, split, raw) for split, frame in raw.frames.items()}
+    notes = () if raw.kind == "standin" else tuple(_count_notes(task, splits))
+    official = splits["train"]
+    n_validation = min(int(len(official) * VALIDATION_FRAC), VALIDATION_MAX)
+    held_out = stratified_draw(official.labels_N, n_validation, seed_from("validation", task.name, task.version))
+    is_train = np.ones(len(official), dtype=bool)
+    is_train[held_out] = False
+    return TaskData(
+        task=task,
+        train=official.take(np.flatnonzero(is_train)),
+        validation=official.take(held_out),
+        test=splits["test"],
+        data_kind="standin" if raw.kind == "standin" else "real-subset" if notes else "real",
+        origin=raw.origin,
+        notes=notes,
+    )
+
+
+def stratified_draw(labels_N: NDArray[np.int64], n_rows: int, seed: int) -> NDArray[np.int64]:
+    """Draws positions with the class shares of the whole, by largest remainders.
+
+    Returns:
+        `n_rows` distinct positions, ascending.
+    """
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(labels_N, return_counts=True)
+    exact = counts * n_rows / len(labels_N)
+    quota = np.floor(exact).astype(int)
+    quota[np.argsort(-(exact - quota), kind="stable")[: n_rows - quota.sum()]] += 1
+    drawn = [
+        rng.permutation(np.flatnonzero(labels_N == label))[:share] for label, share in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+def _labelled(task: Task, raw: pd.DataFrame, split: str, source: RawSplits) -> LabelledText:
+    where = f"task '{task.name}', {split} split ({source.origin})"
+    if source.kind == "standin":
+        frame = raw
+    else:
+        try:
+            frame = task.frame(raw)
+        except KeyError as error:
+            raise DataError(
+                f"{where}: a column is missing ({error.args[0]}); the file has: {', '.join(map(str, raw.columns))}."
+            ) from None
+    fields = {name: _texts(frame, name, where) for name in task.text_fields}
+    labels = _labels(frame, task.label_names, where)
+    return LabelledText(fields, labels, task.label_names, np.arange(len(labels), dtype=np.int64))
+
+
+def _texts(frame: pd.DataFrame, name: str, where: str) -> list[str]:
+    column: list[Any] = frame[name].tolist()
+    for row, text in enumerate(column):
+        if not isinstance(text, str):
+            raise DataError(f"{where}: row {row}, field '{name}' is {text!r}; expected text.")
+    return column
+
+
+def _labels(frame: pd.DataFrame, names: tuple[str, ...], where: str) -> NDArray[np.int64]:
+    raw = frame["label"].to_numpy()
+    valid = np.array([isinstance(value, int | np.integer) and 0 <= value < len(names) for value in raw], dtype=bool)
+    if not valid.all():
+        row = int(np.flatnonzero(~valid)[0])
+        raise DataError(f"{where}: row {row} has label {raw[row]!r}; expected a class id 0..{len(names) - 1}.")
+    labels = raw.astype(np.int64)
+    for label, name in enumerate(names):
+        if not (labels == label).any():
+            raise DataError(f"{where}: class '{name}' (id {label}) has no rows; every class must occur.")
+    return labels
+
+
+def _count_notes(task: Task, splits: dict[str, LabelledText]) -> list[str]:
+    notes = []
+    for split, text in splits.items():
+        official, rows = task.facts.official_rows.get(split), len(text)
+        if official is None or rows == official:
+            continue
+        if rows > official:
+            raise DataError(
+                f"task '{task.name}': the {split} split has {rows:,} rows, more than the {official:,} of the official "
+                "release; this is another data set."
+            )
+        notes.append(f"{split} is a SUBSET: {rows:,} of the official {official:,} rows ({rows / official:.1%})")
+    return notes

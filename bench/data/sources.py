@@ -1,0 +1,163 @@
+"""Where a task's files come from: the data folder, the Hub cache, the Hub, or the stand-in corpus."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from bench.data.task import Task
+from bench.errors import DataError, PrerequisiteError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SourceKind = Literal["auto", "local", "hub", "standin"]
+DATA_VARIABLE = "TDBENCH_DATA"
+PROBE_TIMEOUT_S = 2.0
+STANDIN_ROWS = {"train": 8_000, "test": 2_000}
+STANDIN_SEED = 20_260_101
+
+
+@dataclass(frozen=True)
+class RawSplits:
+    """A task's files as read.
+
+    Args:
+        frames: Split -> frame in the file's own columns.
+        kind: Where they came from.
+        origin: The same in words, for messages and records.
+    """
+
+    frames: dict[str, pd.DataFrame]
+    kind: Literal["local", "hub", "standin"]
+    origin: str
+
+
+def read_source(task: Task, kind: SourceKind, root: Path | None) -> RawSplits:
+    """Reads a task's splits from the first source that has them.
+
+    Args:
+        task: The task.
+        kind: `auto` tries local files, the Hub cache, the Hub and the stand-in; any other kind is used alone.
+        root: Data folder, or None where there is none.
+
+    Raises:
+        PrerequisiteError: The source does not have the data; the message says how to get them.
+        DataError: A file is there and cannot be read.
+    """
+    if kind == "standin":
+        return _standin(task)
+    if kind == "local":
+        return _local(task, root)
+    if kind == "hub":
+        return _hub(task)
+    if kind != "auto":
+        raise UsageError(f"data.kind is '{kind}'; expected auto, local, hub or standin.")
+    for attempt in (lambda: _local(task, root), lambda: _hub(task)):
+        try:
+            return attempt()
+        except PrerequisiteError:
+            continue
+    return _standin(task)
+
+
+def _local(task: Task, root: Path | None) -> RawSplits:
+    if root is None:
+        raise PrerequisiteError(
+            f"no data folder for task '{task.name}': set {DATA_VARIABLE}=FOLDER with {', '.join(task.local.values())}, "
+            "or use data.kind=standin."
+        )
+    paths = {split: root / name for split, name in task.local.items()}
+    missing = [str(path) for path in paths.values() if not path.is_file()]
+    if missing:
+        raise PrerequisiteError(
+            f"task '{task.name}' needs {', '.join(missing)}, which do not exist; put them there, or use data.kind=standin."
+        )
+    return RawSplits(
+        {split: _read_parquet(path) for split, path in paths.items()}, "local", f"local files under {root}"
+    )
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        reason = str(error).splitlines()[0][:200]
+        raise DataError(f"{path} is no readable parquet file ({reason}); replace it with an intact copy.") from None
+
+
+def _hub(task: Task) -> RawSplits:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    hub = task.hub
+    if hub is None:
+        raise PrerequisiteError(f"task '{task.name}' is on no Hub; use data.kind=local or data.kind=standin.")
+
+    def fetch(offline: bool) -> dict[str, Path]:
+        return {
+            split: Path(
+                hf_hub_download(
+                    hub.repo, name, repo_type="dataset", revision=hub.revision, local_files_only=offline, etag_timeout=3
+                )
+            )
+            for split, name in hub.files.items()
+        }
+
+    try:
+        paths = fetch(offline=True)
+    except LocalEntryNotFoundError:
+        if not hub_reachable():
+            raise PrerequisiteError(
+                f"task '{task.name}': {hub.repo} is not in the local Hub cache and the Hub cannot be reached; "
+                f"set {DATA_VARIABLE}, connect to the network, or use data.kind=standin."
+            ) from None
+        try:
+            paths = fetch(offline=False)
+        except (HfHubHTTPError, OSError) as error:
+            raise PrerequisiteError(
+                f"task '{task.name}': {hub.repo}@{hub.revision[:8]} cannot be downloaded ({type(error).__name__}); "
+                "try again, or use data.kind=standin."
+            ) from None
+    frames = {split: _read_parquet(path) for split, path in paths.items()}
+    return RawSplits(frames, "hub", f"Hub {hub.repo}@{hub.revision[:8]}")
+
+
+@cache
+def hub_reachable() -> bool:
+    """Probes the Hub once a process, for two seconds at most; HF_HUB_OFFLINE=1 skips the probe."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
+        return False
+    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    port = address.port or (80 if address.scheme == "http" else 443)
+    reached = threading.Event()
+
+    def probe() -> None:
+        try:
+            with socket.create_connection((address.hostname or "", port), timeout=PROBE_TIMEOUT_S):
+                reached.set()
+        except OSError:
+            pass
+
+    # A thread, because looking up a name has no time-out of its own.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_TIMEOUT_S)
+    return reached.is_set()
+
+
+def _standin(task: Task) -> RawSplits:
+    from bench.data.standin import generate
+
+    if task.standin is None:
+        raise PrerequisiteError(f"task '{task.name}' has no stand-in corpus; provide the data by {DATA_VARIABLE}.")
+    frames = {split: generate(task.standin, split, rows, STANDIN_SEED) for split, rows in STANDIN_ROWS.items()}
+    return RawSplits(frames, "standin", "stand-in corpus: generated text, comparable with nothing but itself")

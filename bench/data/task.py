@@ -1,0 +1,106 @@
+"""The base class of task plug-ins."""
+
+from __future__ import annotations
+
+from abc import ABC
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.data.standin import StandinSchema
+
+
+class TaskConfig(BaseModel):
+    """Options of a task; a task with options subclasses it as its nested `Config`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """Parquet files of a data set repository on the Hub.
+
+    Args:
+        repo: Repository id.
+        revision: Commit that the files are pinned to (40 hex digits).
+        files: Split (`train`, `test`) -> path inside the repository.
+    """
+
+    repo: str
+    revision: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a reader of a table must know about a task's data.
+
+    Args:
+        title: The name shown in tables.
+        licence: Licence or terms of use, in words.
+        citation: Paper that introduced the data.
+        official_rows: Split -> number of rows of the official release. Fewer rows make the data a subset, more are an error.
+        contamination: Learner name -> why its pre-training may have seen this task.
+        development: True for tasks used to choose protocol settings; they appear on no leaderboard.
+    """
+
+    title: str
+    licence: str
+    citation: str
+    official_rows: dict[str, int]
+    contamination: dict[str, str] = field(default_factory=dict)
+    development: bool = False
+
+
+class Task(ABC):
+    """A labelled text data set with a train and a test split.
+
+    Subclasses set the class attributes and, where the files' columns differ from the task's fields, override `frame`.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    kind: ClassVar[Literal["classification"]] = "classification"
+    metric: ClassVar[Literal["accuracy_frac", "macro_f1_frac"]] = "accuracy_frac"
+    text_fields: ClassVar[tuple[str, ...]]
+    label_names: ClassVar[tuple[str, ...]]
+    facts: ClassVar[Facts]
+    local: ClassVar[dict[str, str]]
+    """Split -> parquet file, relative to the data folder."""
+    hub: ClassVar[HubFiles | None] = None
+    standin: ClassVar[StandinSchema | None] = None
+
+    Config: ClassVar[type[TaskConfig]] = TaskConfig
+    """The task's options; replace it by a nested class that subclasses TaskConfig."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+    def frame(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Turns a file's columns into the task's text fields and `label`.
+
+        Args:
+            raw: The file as read; a missing column may be left to raise KeyError.
+
+        Returns:
+            A frame with one string column for each of `text_fields`, and `label` as class ids.
+        """
+        return raw.loc[:, [*self.text_fields, "label"]]
+
+    @classmethod
+    def check_class(cls, plugin: type[Task]) -> str | None:
+        """Returns what is wrong with a task class, or None."""
+        for attribute in ("text_fields", "label_names", "facts", "local"):
+            if not hasattr(plugin, attribute):
+                return f"the class attribute '{attribute}' is missing."
+        if len(plugin.text_fields) not in {1, 2}:
+            return f"text_fields has {len(plugin.text_fields)} names; expected one or two."
+        if len(plugin.label_names) < 2:
+            return f"label_names has {len(plugin.label_names)} names; expected at least two."
+        if plugin.kind != "classification":
+            return f"kind is '{plugin.kind}'; this version knows only 'classification'."
+        return None

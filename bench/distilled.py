@@ -1,0 +1,246 @@
+"""Budgets, distilled sets, and the files of a distilled set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bench.canonical import sha256_file
+from bench.data.text import LabelledText, normalised
+from bench.errors import BudgetError, PluginError, RecordError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from bench.experiment.record import Track
+
+TOKEN_PATTERN = re.compile(r"\w+|[^\w\s]")
+TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
+SOFT_LABEL_TOLERANCE = 1e-3
+
+
+def count_tokens(text: str) -> int:
+    """Counts words and punctuation marks: a token count that favours no learner's vocabulary."""
+    return len(TOKEN_PATTERN.findall(text))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a distilled set may hold for each class.
+
+    Args:
+        name: Name in tables.
+        per_class: Texts per class, or None for no limit.
+        tokens_per_class: Tokens per class as `count_tokens` counts them, or None for no limit.
+    """
+
+    name: str
+    per_class: int | None = None
+    tokens_per_class: int | None = None
+
+    def fill(self, order: Iterable[int], texts: list[str]) -> list[int]:
+        """Takes items of one class from an ordered list until the budget is used up.
+
+        Args:
+            order: Positions in `texts`, best first.
+            texts: Texts that the positions point to.
+
+        Returns:
+            The positions taken. With a token limit, texts that no longer fit are passed over.
+        """
+        taken: list[int] = []
+        left = self.tokens_per_class
+        for position in order:
+            if self.per_class is not None and len(taken) >= self.per_class:
+                break
+            if left is not None:
+                cost = count_tokens(texts[position])
+                if cost > left:
+                    continue
+                left -= cost
+            taken.append(int(position))
+        return taken
+
+
+@dataclass(frozen=True, eq=False)
+class DistilledSet:
+    """M distilled examples: either rows of the train split or new text.
+
+    Args:
+        labels_M: Class ids, int64.
+        row_ids_M: Row ids of the train split, for selections.
+        fields: Text field -> M strings, for new text.
+        soft_labels_MC: Class probabilities, or None for hard labels.
+        weights_M: Positive loss weights, or None for equal weights.
+    """
+
+    labels_M: NDArray[np.int64]
+    row_ids_M: NDArray[np.int64] | None = None
+    fields: dict[str, list[str]] | None = None
+    soft_labels_MC: NDArray[np.float32] | None = None
+    weights_M: NDArray[np.float32] | None = None
+
+    @classmethod
+    def from_rows(cls, real: LabelledText, positions: ArrayLike) -> DistilledSet:
+        """Selects rows of the train split by their positions in `real`."""
+        index = np.asarray(positions, dtype=np.int64)
+        return cls(labels_M=real.labels_N[index], row_ids_M=real.row_ids_N[index])
+
+    @classmethod
+    def from_texts(cls, fields: dict[str, list[str]], labels: ArrayLike, **extras: Any) -> DistilledSet:
+        """Holds new texts; `extras` are `soft_labels_MC` and `weights_M`."""
+        return cls(labels_M=np.asarray(labels, dtype=np.int64), fields=fields, **extras)
+
+    def __len__(self) -> int:
+        return len(self.labels_M)
+
+    @property
+    def output(self) -> Literal["rows", "text"]:
+        """Whether the set selects rows or holds new text."""
+        return "rows" if self.row_ids_M is not None else "text"
+
+    @property
+    def track(self) -> Track:
+        """The track in which the set competes."""
+        return "text" if self.soft_labels_MC is None and self.weights_M is None else "text+soft"
+
+    def resolve(self, real: LabelledText) -> LabelledText:
+        """Returns the set as labelled text; row ids are looked up in the train split."""
+        if self.row_ids_M is not None:
+            rows = real.take(real.positions_of_rows(self.row_ids_M))
+            return LabelledText(rows.fields, self.labels_M, real.label_names, self.row_ids_M)
+        assert self.fields is not None
+        return LabelledText(self.fields, self.labels_M, real.label_names, np.arange(len(self)))
+
+    def check(self, budget: Budget, real: LabelledText) -> None:
+        """Checks form and budget, trusting nothing that a plug-in says.
+
+        Raises:
+            PluginError: The set is malformed.
+            BudgetError: A class holds more than the budget allows.
+        """
+        _check_form(self, real)
+        texts = self.resolve(real).joined()
+        for label, name in enumerate(real.label_names):
+            members = np.flatnonzero(self.labels_M == label)
+            if budget.per_class is not None and len(members) > budget.per_class:
+                raise BudgetError(
+                    f"class '{name}' holds {len(members)} texts; budget {budget.name} allows {budget.per_class}."
+                )
+            if budget.tokens_per_class is not None:
+                used = sum(count_tokens(texts[i]) for i in members)
+                if used > budget.tokens_per_class:
+                    raise BudgetError(
+                        f"class '{name}' holds {used} tokens; budget {budget.name} allows {budget.tokens_per_class}."
+                    )
+
+    def n_bytes(self, real: LabelledText) -> int:
+        """Counts the bytes of the texts (UTF-8), one byte a label, and the tensors."""
+        text = sum(len(item.encode("utf-8", "replace")) for item in self.resolve(real).joined())
+        return text + len(self) + sum(tensor.nbytes for tensor in self._tensors().values())
+
+    def n_exact(self, real: LabelledText, other: LabelledText) -> int:
+        """Counts texts that equal a text of `other` after folding case and white space."""
+        known = {normalised(text) for text in other.joined()}
+        return sum(normalised(text) in known for text in self.resolve(real).joined())
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        tensors = {"soft_labels": self.soft_labels_MC, "weights": self.weights_M}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+    def save(self, folder: Path, card: dict[str, Any]) -> dict[str, str]:
+        """Writes the parquet table, the tensors and the card.
+
+        Args:
+            folder: Existing folder.
+            card: What to say about the set (task, method, budget); hashes are added.
+
+        Returns:
+            File name -> sha256.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+        import yaml
+
+        columns: dict[str, Any] = {} if self.fields is None else dict(self.fields)
+        if self.row_ids_M is not None:
+            columns["row_id"] = self.row_ids_M
+        pq.write_table(pa.table({**columns, "label": self.labels_M}), folder / TABLE_FILE)
+        files = [TABLE_FILE]
+        if tensors := self._tensors():
+            from safetensors.numpy import save_file
+
+            save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / TENSOR_FILE)
+            files.append(TENSOR_FILE)
+        hashes = {name: sha256_file(folder / name) for name in files}
+        card_text = yaml.safe_dump({**card, "files": hashes}, sort_keys=True, allow_unicode=True)
+        (folder / CARD_FILE).write_text(card_text, encoding="utf-8")
+        return {**hashes, CARD_FILE: sha256_file(folder / CARD_FILE)}
+
+    @classmethod
+    def load(cls, folder: Path, hashes: dict[str, str]) -> DistilledSet:
+        """Reads a set and checks the sha256 of its files.
+
+        Raises:
+            RecordError: A file is missing or differs from its hash.
+        """
+        import pyarrow.parquet as pq
+
+        for name, expected in hashes.items():
+            path = folder / name
+            if not path.is_file() or sha256_file(path) != expected:
+                raise RecordError(
+                    f"{path} is missing or differs from its recorded sha256; delete {folder} and run the command again."
+                )
+        table = pq.read_table(folder / TABLE_FILE)
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        labels = np.array(columns.pop("label"), dtype=np.int64)
+        rows = columns.pop("row_id", None)
+        tensors: dict[str, Any] = {}
+        if TENSOR_FILE in hashes:
+            from safetensors.numpy import load_file
+
+            tensors = load_file(folder / TENSOR_FILE)
+        return cls(
+            labels_M=labels,
+            row_ids_M=None if rows is None else np.array(rows, dtype=np.int64),
+            fields=columns if rows is None else None,
+            soft_labels_MC=tensors.get("soft_labels"),
+            weights_M=tensors.get("weights"),
+        )
+
+
+def _check_form(made: DistilledSet, real: LabelledText) -> None:
+    size, n_classes = len(made), real.n_classes
+    if size == 0:
+        raise PluginError("the distilled set is empty; expected at least one text.")
+    if (made.row_ids_M is None) == (made.fields is None):
+        raise PluginError("a distilled set holds either row ids or texts; got both or neither.")
+    if made.labels_M.min() < 0 or made.labels_M.max() >= n_classes:
+        raise PluginError(f"labels lie in {made.labels_M.min()}..{made.labels_M.max()}; expected 0..{n_classes - 1}.")
+    if made.fields is not None:
+        if set(made.fields) != set(real.fields):
+            raise PluginError(f"text fields are {sorted(made.fields)}; expected {sorted(real.fields)}.")
+        for name, column in made.fields.items():
+            if len(column) != size or not all(isinstance(text, str) for text in column):
+                raise PluginError(
+                    f"field '{name}' must hold {size} strings, one for each label; got {len(column)} items."
+                )
+    if made.row_ids_M is not None and len(set(made.row_ids_M.tolist())) != size:
+        raise PluginError("a row is selected more than once; expected distinct row ids.")
+    soft = made.soft_labels_MC
+    if soft is not None and (
+        soft.shape != (size, n_classes)
+        or not np.isfinite(soft).all()
+        or soft.min() < 0
+        or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
+    ):
+        raise PluginError(f"soft labels must be {size} x {n_classes} probabilities that add up to 1 in every row.")
+    weights = made.weights_M
+    if weights is not None and (weights.shape != (size,) or not np.isfinite(weights).all() or weights.min() <= 0):
+        raise PluginError(f"weights must be {size} positive finite numbers.")

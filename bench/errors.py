@@ -1,0 +1,65 @@
+"""Errors that the suite raises on purpose.
+
+    TDBenchError
+    ├── UsageError             exit 2: a wrong option, name or value
+    ├── PrerequisiteError      exit 3: data, a model or an extra is missing; names the command that provides it
+    ├── DataError              exit 1: a data file is there but cannot be used
+    ├── PluginError            exit 1: a plug-in broke its contract
+    │   └── BudgetError        exit 1: a distilled set is larger than its budget
+    └── RecordError            exit 1: a stored record cannot be read
+
+Every message says what was met, what was expected, and how to fix it. The command line prints these errors without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TDBenchError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(TDBenchError):
+    """The command or configuration is wrong."""
+
+    exit_code = 2
+
+
+class PrerequisiteError(TDBenchError):
+    """Something outside the suite is missing: a data file, model weights, an optional package."""
+
+    exit_code = 3
+
+
+class DataError(TDBenchError):
+    """A data file exists and cannot be used."""
+
+
+class PluginError(TDBenchError):
+    """A plug-in broke its contract."""
+
+
+class BudgetError(PluginError):
+    """A distilled set does not fit its budget."""
+
+
+class RecordError(TDBenchError):
+    """A stored record or artefact cannot be read."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Builds the error for an unknown name, with the nearest known one.
+
+    Args:
+        kind: What is looked up, such as `method`.
+        name: The name that was given.
+        known: The names that exist.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return UsageError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}.")

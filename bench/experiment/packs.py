@@ -1,0 +1,184 @@
+"""Packs: accepted results as one compact JSON file for each protocol, task and method.
+
+A pack holds records (predictions compressed) and distilled sets: generated text, or row ids for selections, never data-set text. What
+many records share is stored once. Packs are plain data: reading one runs no code and checks every field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.text import LabelledText
+from bench.distilled import DistilledSet
+from bench.errors import RecordError
+from bench.experiment.record import Record, pack_ints, parse_record, unpack_ints
+from bench.experiment.store import Store
+
+PACK_VERSION = 1
+_SHARED_KEYS = ("protocol", "provenance", "method_facts", "cell")
+_COST_DIGITS = 4
+
+
+def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[Path]:
+    """Packs finished records of published protocols and merges them into the packs that exist.
+
+    Args:
+        store: Where the records' distilled sets are.
+        folder: Pack folder, such as leaderboard/records.
+        records: Records of both stages; failed and custom ones are left out.
+
+    Returns:
+        The files written.
+    """
+    found = list(records)
+    distils = {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
+    groups: dict[Path, list[Record]] = defaultdict(list)
+    for record in found:
+        # A train record whose set is gone, or was replaced after a failure, cannot be checked by anyone.
+        if record.stage == "train" and record.status == "ok" and not record.custom and record.distil_id in distils:
+            assert record.protocol is not None
+            cell = record.cell
+            task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
+            groups[folder / record.protocol["name"] / task / f"{cell.method}.json"].append(record)
+    for path, trains in groups.items():
+        _merge(path, trains, distils, store)
+    return sorted(groups)
+
+
+def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: Store) -> None:
+    old = _read(path) if path.is_file() else ({}, {})
+    known, sets = dict(old[0]), dict(old[1])
+    for train in trains:
+        distil = distils[train.distil_id]
+        known[train.id], known[distil.id] = train, distil
+        if distil.id not in sets:
+            made = DistilledSet.load(store.folder("distil", distil.id), distil.artefacts)
+            sets[distil.id] = _set_to_json(made, distil)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(_dump(known, sets), encoding="utf-8")
+    partial.replace(path)
+
+
+def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
+    if record.method_facts.full_data:
+        return {"all_rows": True}
+    packed: dict[str, Any] = {"labels": pack_ints(tuple(made.labels_M.tolist()))}
+    if made.row_ids_M is not None:
+        packed["row_ids"] = made.row_ids_M.tolist()
+    else:
+        packed["fields"] = made.fields
+    if made.soft_labels_MC is not None:
+        packed["soft_labels"] = np.round(made.soft_labels_MC.astype(float), 6).tolist()
+    if made.weights_M is not None:
+        packed["weights"] = np.round(made.weights_M.astype(float), 6).tolist()
+    return packed
+
+
+def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
+    """One record a line, so that version control shows what was added."""
+    shared: dict[str, int] = {}
+    lines = []
+    for record in sorted(records.values(), key=lambda r: (r.stage, r.cell.budget, r.cell.set_index, r.id)):
+        raw = record.model_dump(mode="json", exclude_defaults=True)
+        raw["schema_version"] = record.schema_version
+        raw["cost"] = [_rounded(cost) for cost in raw.get("cost", [])]
+        if record.train is not None:
+            raw["train"]["predictions"] = pack_ints(record.train.predictions)
+        for key in _SHARED_KEYS:
+            if raw.get(key) is not None:
+                text = json.dumps(raw[key], sort_keys=True, ensure_ascii=False)
+                raw[key] = shared.setdefault(text, len(shared))
+        lines.append(json.dumps(raw, sort_keys=True, ensure_ascii=False, allow_nan=False))
+    set_lines = [
+        f"{json.dumps(key)}: {json.dumps(sets[key], sort_keys=True, ensure_ascii=False)}" for key in sorted(sets)
+    ]
+    return (
+        f'{{"pack_version": {PACK_VERSION},\n"shared": [\n'
+        + ",\n".join(shared)
+        + '\n],\n"records": [\n'
+        + ",\n".join(lines)
+        + '\n],\n"sets": {\n'
+        + ",\n".join(set_lines)
+        + "\n}}\n"
+    )
+
+
+def _rounded(cost: dict[str, Any]) -> dict[str, Any]:
+    return {k: float(f"{v:.{_COST_DIGITS}g}") if isinstance(v, float) else v for k, v in cost.items()}
+
+
+def _read(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw["pack_version"] != PACK_VERSION:
+            raise RecordError(f"{path}: pack version is {raw['pack_version']!r}, expected {PACK_VERSION}.")
+        records = {}
+        for number, item in enumerate(raw["records"]):
+            for key in _SHARED_KEYS:
+                if item.get(key) is not None:
+                    item[key] = raw["shared"][item[key]]
+            if item.get("train") is not None:
+                item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
+            record = parse_record(item, f"{path}, record {number}")
+            records[record.id] = record
+        return records, dict(raw["sets"])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
+
+
+class Accepted:
+    """Read-only view of a pack folder.
+
+    Args:
+        folder: Folder that holds the packs; may be absent.
+
+    Raises:
+        RecordError: A pack cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._records: dict[str, Record] = {}
+        self._sets: dict[str, Any] = {}
+        for path in sorted(folder.glob("*/*/*.json")):
+            records, sets = _read(path)
+            self._records.update(records)
+            self._sets.update(sets)
+
+    def records(self) -> list[Record]:
+        """Returns all records of both stages."""
+        return list(self._records.values())
+
+    def get(self, stage_id: str) -> Record | None:
+        """Returns the record of a stage id, or None."""
+        return self._records.get(stage_id)
+
+    def distilled(self, distil_id: str, real: LabelledText) -> DistilledSet:
+        """Returns the distilled set of an id.
+
+        Args:
+            distil_id: Id of the distil stage.
+            real: The train split it was made from.
+
+        Raises:
+            RecordError: The pack does not hold it.
+        """
+        raw = self._sets.get(distil_id)
+        if raw is None:
+            raise RecordError(f"the accepted records hold no distilled set {distil_id}.")
+        if raw.get("all_rows"):
+            return DistilledSet.from_rows(real, np.arange(len(real)))
+        soft, weights = raw.get("soft_labels"), raw.get("weights")
+        return DistilledSet(
+            labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),
+            row_ids_M=np.array(raw["row_ids"], dtype=np.int64) if "row_ids" in raw else None,
+            fields=raw.get("fields"),
+            soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
+            weights_M=None if weights is None else np.array(weights, dtype=np.float32),
+        )

@@ -1,0 +1,309 @@
+"""Plans: which stages a command asks for, and their ids.
+
+A cell is one distilled set: task x method x budget x set index. Its distil stage makes the set; each of its train stages trains one
+learner with one seed. Ids are hashes of everything that decides a stage's numbers, so a stage that two commands share is run once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bench.canonical import canonical_json, content_id
+from bench.config import is_custom
+from bench.data.loading import TaskData, load_task
+from bench.distilled import Budget
+from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+from bench.experiment.record import Cell, MethodFacts
+from bench.method import Method
+from bench.registry import METHODS, TASKS
+from bench.settings import Protocol, RunSettings
+from bench.training.learner import Learner
+from bench.training.recipe import ENGINE_NUMERICS, Recipe
+from bench.training.resolve import resolve_learner
+
+ALL = Budget("all")
+"""Budget of methods that ignore the budget."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistilJob:
+    """One distilled set to be made."""
+
+    cell: Cell
+    facts: MethodFacts
+    method: Method
+    budget: Budget
+    data: TaskData
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the cell; the data enter by their fingerprint."""
+        return content_id({"stage": "distil", **self.cell.model_dump(mode="json", exclude={"task_options", "options"})})
+
+    @property
+    def title(self) -> str:
+        """Short description for progress lines."""
+        cell = self.cell
+        return f"{cell.task} · {self.facts.label} · {cell.budget} · set {cell.set_index}"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainJob:
+    """One target model to be trained and tested."""
+
+    distil: DistilJob
+    learner_name: str
+    learner: Learner
+    seed_index: int
+    protocol: Protocol
+    recipe: Recipe | None
+    """None until the size of the set is known, for recipes in epochs."""
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the distilled set, learner, seed, protocol and test rows."""
+        return content_id(
+            {
+                "stage": "train",
+                "distil": self.distil.id,
+                "learner": self.learner.identity(),
+                "seed_index": self.seed_index,
+                "protocol": self.protocol.name,
+                # A published protocol is named by its name; any other by its content.
+                "custom": self.protocol.sha256 if is_custom(self.protocol) else None,
+                "test": self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
+                "engine_numerics": ENGINE_NUMERICS,
+            }
+        )
+
+    @property
+    def title(self) -> str:
+        """Short description for progress lines."""
+        seed = f" · seed {self.seed_index}" if self.seed_index else ""
+        return f"{self.distil.title} · {self.learner_name}{seed}"
+
+
+@dataclass
+class Plan:
+    """What a command asks for.
+
+    Args:
+        cells: Distil jobs, each with its train jobs.
+        skipped: (what, why) for everything left out on purpose.
+        missing: (what, why) for everything left out because a prerequisite is missing.
+        failed: (what, error) for tasks whose data cannot be used.
+        data: Loaded tasks.
+    """
+
+    cells: list[tuple[DistilJob, list[TrainJob]]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, TDBenchError]] = field(default_factory=list)
+    data: list[TaskData] = field(default_factory=list)
+
+    @property
+    def n_stages(self) -> int:
+        """Number of stages, both kinds."""
+        return sum(1 + len(trains) for _, trains in self.cells)
+
+
+class Planner:
+    """Builds a plan; data are loaded once for each task."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, TaskData | TDBenchError] = {}
+        self._learners: dict[str, Learner] = {}
+
+    def plan(self, runs: Iterable[RunSettings]) -> Plan:
+        """Plans all runs and cuts out the shard that the runtime names.
+
+        Raises:
+            UsageError: A learner or option does not exist.
+        """
+        plan, seen, settings = Plan(), set(), list(runs)
+        for one in settings:
+            data = self._load(one)
+            if isinstance(data, TDBenchError):
+                if (one.task_name, data) not in plan.failed:
+                    plan.failed.append((one.task_name, data))
+                continue
+            if data not in plan.data:
+                plan.data.append(data)
+            try:
+                cells = self._cells(one, data, plan)
+            except DataError as error:
+                plan.failed.append((f"{one.task_name} · {one.budget.name}", error))
+                continue
+            for distil, trains in cells:
+                if distil.id not in seen:
+                    seen.add(distil.id)
+                    plan.cells.append((distil, trains))
+                else:
+                    self._merge(plan, distil, trains)
+        index, count = settings[0].runtime.shard_of if settings else (1, 1)
+        plan.cells = [cell for i, cell in enumerate(plan.cells) if i % count == index - 1]
+        return plan
+
+    @staticmethod
+    def _merge(plan: Plan, distil: DistilJob, trains: list[TrainJob]) -> None:
+        known = next(jobs for job, jobs in plan.cells if job.id == distil.id)
+        ids = {job.id for job in known}
+        known += [job for job in trains if job.id not in ids]
+
+    def _load(self, one: RunSettings) -> TaskData | TDBenchError:
+        key = canonical_json([one.task_name, one.task_options, one.data.kind, str(one.data.root)])
+        if key not in self._data:
+            plugin = TASKS.get(one.task_name)
+            try:
+                self._data[key] = load_task(plugin(plugin.Config(**one.task_options)), one.data.kind, one.data.root)
+            except (DataError, PrerequisiteError) as error:
+                self._data[key] = error
+        return self._data[key]
+
+    def _cells(self, one: RunSettings, data: TaskData, plan: Plan) -> list[tuple[DistilJob, list[TrainJob]]]:
+        plugin = METHODS.get(one.method_name)
+        method = plugin(plugin.Config(**one.method_options))
+        card, protocol = method.card, one.protocol
+        what = f"{one.task_name} · {one.method_label} · {one.budget.name}"
+        budget = Budget(**one.budget.model_dump()) if card.uses_budget else ALL
+        skip = method.supports(data.task, budget)
+        if skip is not None:
+            plan.skipped.append((what, skip.reason))
+            return []
+        if card.full_data and protocol.full is None:
+            plan.skipped.append((what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown"))
+            return []
+        check_size(data, budget)
+        learners = self._usable_learners(one, what, plan)
+        n_sets, n_seeds = _replication(one, method)
+        facts = _facts(one, method)
+        cells = []
+        for index in range(n_sets if learners else 0):
+            distil = DistilJob(_cell(one, data, method, budget, index), facts, method, budget, data)
+            trains = [
+                TrainJob(distil, name, learner, seed, protocol, recipe_for(one.protocol, name, learner, card.full_data))
+                for name, learner in learners
+                for seed in range(n_seeds)
+            ]
+            cells.append((distil, trains))
+        return cells
+
+    def _usable_learners(self, one: RunSettings, what: str, plan: Plan) -> list[tuple[str, Learner]]:
+        names = list(dict.fromkeys(one.learners or one.protocol.learners))
+        if not names:
+            raise UsageError("learners is empty; name at least one, or leave it out.")
+        reads_encoder = "encoder" in METHODS.get(one.method_name).card.reads
+        for name in [*names, one.protocol.source]:
+            if name not in self._learners:
+                self._learners[name] = resolve_learner(name)
+        source_problem = self._learners[one.protocol.source].available() if reads_encoder else None
+        if source_problem:
+            plan.missing.append((what, source_problem))
+            return []
+        usable = []
+        for name in names:
+            problem = self._learners[name].available()
+            if problem is None:
+                usable.append((name, self._learners[name]))
+            else:
+                plan.missing.append((f"learner {name}", problem))
+        return usable
+
+
+def check_size(data: TaskData, budget: Budget) -> None:
+    """Checks that every class has at least as many train rows as the budget asks for.
+
+    Raises:
+        DataError: Names the class and both numbers.
+    """
+    counts = np.bincount(data.train.labels_N, minlength=data.train.n_classes)
+    for name, count in zip(data.train.label_names, counts, strict=True):
+        if budget.per_class is not None and count < budget.per_class:
+            raise DataError(
+                f"task '{data.task.name}': class '{name}' has {count} train rows, fewer than the {budget.per_class} of "
+                f"budget {budget.name}; choose a smaller budget."
+            )
+
+
+def recipe_for(protocol: Protocol, name: str, learner: Learner, full_data: bool) -> Recipe | None:
+    """Returns a learner's recipe, or None where it depends on the number of rows (see `recipe_in_epochs`)."""
+    if full_data and protocol.full is not None and protocol.full.epochs is not None:
+        return None
+    steps = protocol.full.steps if full_data and protocol.full is not None else protocol.steps
+    assert steps is not None
+    return Recipe(
+        max_length=protocol.max_length,
+        steps=steps,
+        batch_size=protocol.batch_size,
+        lr=protocol.lr.get(name, protocol.default_lr) if learner.uses_lr else None,
+        weight_decay=protocol.weight_decay,
+        clip_norm=protocol.clip_norm,
+        warmup_frac=protocol.warmup_frac,
+    )
+
+
+def recipe_in_epochs(job: TrainJob, n_rows: int) -> Recipe:
+    """Returns the recipe of a full-data job whose protocol counts epochs."""
+    assert job.protocol.full is not None
+    assert job.protocol.full.epochs is not None
+    steps = job.protocol.full.epochs * math.ceil(n_rows / job.protocol.batch_size)
+    protocol = job.protocol.model_copy(update={"steps": steps})
+    recipe = recipe_for(protocol, job.learner_name, job.learner, full_data=False)
+    assert recipe is not None
+    return recipe
+
+
+def _replication(one: RunSettings, method: Method) -> tuple[int, int]:
+    card, protocol = method.card, one.protocol
+    if card.full_data and protocol.full is not None:
+        return 1, one.seeds or protocol.full.seeds
+    if card.deterministic:
+        return 1, one.seeds or protocol.deterministic.seeds
+    return one.sets or getattr(protocol.sets, card.cost_class), one.seeds or protocol.seeds_per_set
+
+
+def _facts(one: RunSettings, method: Method) -> MethodFacts:
+    card = method.card
+    return MethodFacts(
+        label=one.method_label,
+        family=card.family,
+        cost_class=card.cost_class,
+        deterministic=card.deterministic,
+        reference=card.reference,
+        private=card.private,
+        full_data=card.full_data,
+    )
+
+
+def _changed(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in defaults or defaults[key] != value}
+
+
+def _defaults(model: Any) -> dict[str, Any]:
+    required = any(field.is_required() for field in model.model_fields.values())
+    return {} if required else model().model_dump(mode="json")
+
+
+def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget, index: int) -> Cell:
+    return Cell(
+        task=one.task_name,
+        task_version=data.task.version,
+        task_options=_changed(one.task_options, _defaults(type(data.task).Config)),
+        data_kind=data.data_kind,
+        data_fingerprint=data.fingerprint,
+        method=one.method_name,
+        method_version=method.version,
+        config=one.method_options,
+        options=_changed(one.method_options, _defaults(type(method).Config)),
+        budget=budget.name,
+        per_class=budget.per_class,
+        tokens_per_class=budget.tokens_per_class,
+        set_index=index,
+        source={"learner": one.protocol.source, "max_length": one.protocol.max_length},
+    )

@@ -1,0 +1,232 @@
+"""Records: what one finished (or failed) stage leaves behind, and nothing else the leaderboard may read.
+
+This module imports neither torch nor a plug-in, so that results can be read, checked and ranked anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import RecordError
+
+SCHEMA_VERSION = 1
+"""Raised with every change of the fields below; `migrate` must then lead older files to it."""
+
+Track = Literal["text", "text+soft", "learner-bound"]
+DataKind = Literal["real", "real-subset", "standin"]
+CostClass = Literal["seconds", "minutes", "hours"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PhaseCost(_Frozen):
+    """What one phase of a stage cost. Unknown is null, never 0."""
+
+    phase: str
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    """Processor seconds of this process and its ended children, all cores together."""
+    gpu_s: float | None = None
+    """Wall seconds during which a GPU was held by the phase; null on a CPU."""
+    flops: float | None = None
+    """Floating-point operations, counted by `flops_method`; null when they were not counted."""
+    flops_method: str | None = None
+    flops_gaps: tuple[str, ...] = ()
+    """Parts of the work that `flops` leaves out."""
+    peak_rss_gb: float | None = None
+    peak_gpu_gb: float | None = None
+    energy_j: float | None = None
+    energy_source: str | None = None
+    from_cache: bool = False
+    """True when the phase's result was read from a cache: the cost is the one of first computing it."""
+
+
+class Cell(_Frozen):
+    """What was distilled: task x method x budget x set index. The part of an identity that all stages share."""
+
+    task: str
+    task_version: int
+    task_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the task that differ from its defaults."""
+    data_kind: DataKind
+    data_fingerprint: str
+    method: str
+    method_version: int
+    config: dict[str, Any]
+    """All options of the method."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the method that differ from its defaults."""
+    budget: str
+    per_class: int | None
+    tokens_per_class: int | None
+    set_index: int
+    source: dict[str, Any]
+    """What the protocol lets a method distil with: source learner and maximum length in tokens."""
+
+
+class MethodFacts(_Frozen):
+    """The part of a method's card that rankings need."""
+
+    label: str
+    """Name shown in tables: the preset's, or the method's."""
+    family: str
+    cost_class: CostClass
+    deterministic: bool = False
+    reference: bool = False
+    private: bool = False
+    full_data: bool = False
+    """True for training on all real data: never ranked, drawn as a line."""
+
+
+class DistilResult(_Frozen):
+    """Facts about one distilled set, counted by the harness."""
+
+    track: Track
+    output: Literal["rows", "text"]
+    n_rows: int
+    rows_per_class: tuple[int, ...]
+    n_tokens: int
+    n_bytes: int
+    n_test_exact: int
+    """Distilled texts that equal a test text after case and white-space folding."""
+    epsilon: float | Literal["inf"] | None = None
+
+
+class TrainResult(_Frozen):
+    """One trained target model and its single reading of the test split."""
+
+    learner: str
+    learner_spec: dict[str, Any]
+    engine_numerics: int
+    is_source: bool
+    seed_index: int
+    seed: int
+    steps: int
+    lr: float | None
+    n_test: int
+    test_fingerprint: str
+    accuracy_frac: float
+    macro_f1_frac: float
+    majority_frac: float
+    """Accuracy of always predicting the most frequent class of the test rows."""
+    predictions: tuple[int, ...]
+    """Predicted class of every test row, in the order of the fixed test draw."""
+    notes: tuple[str, ...] = ()
+
+
+class Provenance(_Frozen):
+    """Where and with what a stage ran."""
+
+    suite_version: str
+    git_commit: str | None
+    git_dirty: bool | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    cpu: str
+    cores: int
+    gpu: str | None
+    device: str
+    dtype: str | None = None
+    weights_sha256: dict[str, str] = Field(default_factory=dict)
+    plugin_source_sha256: str | None = None
+
+
+class Failure(_Frozen):
+    """Why a stage failed."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Record(_Frozen):
+    """One stage of one cell."""
+
+    schema_version: int = SCHEMA_VERSION
+    stage: Literal["distil", "train"]
+    id: str
+    distil_id: str
+    status: Literal["ok", "failed"]
+    cell: Cell
+    method_facts: MethodFacts
+    learner: str | None = None
+    """Name of the trained learner, train stage only; also on failures."""
+    seed_index: int | None = None
+    protocol: dict[str, Any] | None = None
+    """The whole protocol, train stage only."""
+    custom: bool = False
+    """True when protocol keys were overridden: such rows are never ranked."""
+    distil: DistilResult | None = None
+    train: TrainResult | None = None
+    cost: tuple[PhaseCost, ...] = ()
+    provenance: Provenance
+    artefacts: dict[str, str] = Field(default_factory=dict)
+    """File name -> sha256, beside the record."""
+    error: Failure | None = None
+    created: str
+    """UTC time, ISO 8601."""
+
+
+def migrate(raw: dict[str, Any]) -> dict[str, Any]:
+    """Leads a record of an older schema to the current one.
+
+    Raises:
+        RecordError: The schema version is unknown or newer than this suite.
+    """
+    version = raw.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "
+            "a newer suite wrote it: update with `git pull && make setup`."
+        )
+    return raw
+
+
+def parse_record(raw: dict[str, Any], where: str) -> Record:
+    """Validates one record.
+
+    Raises:
+        RecordError: It does not follow the schema; `where` is part of the message.
+    """
+    try:
+        return Record.model_validate(migrate(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"{where}: field '{place}': {first['msg']}; got {str(first.get('input'))[:80]!r}.") from None
+
+
+def read_record(path: Path) -> Record:
+    """Reads `record.json`.
+
+    Raises:
+        RecordError: It is not JSON or does not follow the schema.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: not JSON ({error}); delete the folder and run the command again.") from None
+    return parse_record(raw, str(path))
+
+
+def pack_ints(values: tuple[int, ...]) -> str:
+    """Packs small non-negative integers (below 256) into compressed base-64 text."""
+    return base64.b64encode(zlib.compress(bytes(values), 9)).decode()
+
+
+def unpack_ints(text: str, limit: int = 1_000_000) -> tuple[int, ...]:
+    """Undoes `pack_ints`; refuses to expand beyond `limit` values."""
+    expander = zlib.decompressobj()
+    values = expander.decompress(base64.b64decode(text, validate=True), limit)
+    if expander.unconsumed_tail or not expander.eof:
+        raise RecordError(f"packed predictions hold more than {limit} values or are cut off.")
+    return tuple(values)

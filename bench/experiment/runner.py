@@ -1,0 +1,251 @@
+"""Runs a plan against a store: finished stages are reused, everything else is run, locked, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.distilled import DistilledSet
+from bench.errors import UsageError
+from bench.experiment.plan import DistilJob, Plan, TrainJob
+from bench.experiment.record import Record
+from bench.experiment.stages import failed, run_distil, run_train
+from bench.experiment.store import Busy, Store
+from bench.progress import Reporter
+from bench.registry import source_sha256
+from bench.training.resolve import resolve_learner
+
+if TYPE_CHECKING:
+    from bench.experiment.packs import Accepted
+    from bench.settings import Runtime
+
+Job = DistilJob | TrainJob
+CPU_FLOPS_PER_S, GPU_FLOPS_PER_S = 4e11, 2e13
+DISTIL_PRIOR_S = {"seconds": 2.0, "minutes": 180.0, "hours": 3_600.0}
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Args:
+        n_run: Stages run now.
+        n_reused: Stages found finished.
+        failures: Records of stages that failed, now or before.
+        n_blocked: Train stages without a distilled set, because its stage failed.
+        drifted: Methods whose source differs from the one that made a reused record of the same version.
+        stopped: True when `runtime.max_failures` was reached.
+    """
+
+    n_run: int = 0
+    n_reused: int = 0
+    failures: list[Record] = field(default_factory=list)
+    n_blocked: int = 0
+    drifted: set[str] = field(default_factory=set)
+    stopped: bool = False
+
+
+class Runner:
+    """Runs plans.
+
+    Args:
+        store: Where finished stages are.
+        runtime: Device, retries, limits.
+        reporter: Receives progress.
+        accepted: Finished stages from elsewhere, or None.
+    """
+
+    def __init__(self, store: Store, runtime: Runtime, reporter: Reporter, accepted: Accepted | None = None) -> None:
+        self._store, self._runtime, self._reporter, self._accepted = store, runtime, reporter, accepted
+        self._device = choose_device(runtime.device)
+        self._ran: set[str] = set()
+        self._outcome = Outcome()
+
+    def run(self, plan: Plan) -> Outcome:
+        """Runs everything that is missing. A failing stage is recorded and stops no other cell."""
+        pending = [self._pending(distil, trains) for distil, trains in plan.cells]
+        expected = [self._expected_s(job) for jobs in pending for job in jobs]
+        self._expect_encoding(pending, expected)
+        self._outcome.n_reused = plan.n_stages - len(expected)
+        self._reporter.start(expected)
+        try:
+            waiting = self._pass(list(zip(plan.cells, pending, strict=True)), wait=False)
+            self._pass(waiting, wait=True)
+        finally:
+            self._reporter.close()
+        return self._outcome
+
+    def states(self, plan: Plan) -> list[dict[str, Any]]:
+        """Returns what `run` would do with every stage: finished, failed (and left so), or to run."""
+        listed = []
+        for distil, trains in plan.cells:
+            pending = self._pending(distil, trains)
+            for job in (distil, *trains):
+                record = self._known(job)
+                settled = "failed" if record is not None and record.status == "failed" else "finished"
+                listed.append(
+                    {
+                        "id": job.id,
+                        "stage": "distil" if isinstance(job, DistilJob) else "train",
+                        "title": job.title,
+                        "state": "to run" if job in pending else settled,
+                        "expected_s": round(self._expected_s(job), 1),
+                    }
+                )
+        return listed
+
+    def _pass(self, cells: list, wait: bool) -> list:
+        """Runs cells; those that another run holds come back for a second pass, which waits."""
+        held = []
+        for (distil, trains), pending in cells:
+            if self._stop():
+                break
+            try:
+                self._cell(distil, trains, pending, wait)
+            except Busy:
+                held.append(((distil, trains), pending))
+        return held
+
+    def _cell(self, distil: DistilJob, trains: list[TrainJob], pending: list[Job], wait: bool) -> None:
+        record = self._ensure(distil, distil in pending, lambda scratch: self._distil(distil, scratch), wait)
+        if record.status == "failed":
+            self._outcome.n_blocked += len(trains)
+            return
+        made: DistilledSet | None = None
+        for job in trains:
+            if self._stop():
+                return
+            if job in pending and made is None:
+                made = self._load(distil, record)
+            self._ensure(job, job in pending, lambda _, job=job, made=made: self._train(job, made), wait)
+
+    def _distil(self, job: DistilJob, scratch: Path) -> Record:
+        return run_distil(job, scratch, self._store.cache, self._device, self._reporter.tick)
+
+    def _train(self, job: TrainJob, made: DistilledSet | None) -> Record:
+        assert made is not None
+        return run_train(job, made, self._device, self._reporter.tick)
+
+    def _load(self, job: DistilJob, record: Record) -> DistilledSet:
+        folder = self._store.folder("distil", job.id)
+        if folder.is_dir() or self._accepted is None:
+            return DistilledSet.load(folder, record.artefacts)
+        return self._accepted.distilled(job.id, job.data.train)
+
+    def _ensure(self, job: Job, pending: bool, work: Callable[[Path], Record], wait: bool) -> Record:
+        """Returns the stage's record, running it when it is still missing."""
+        stage = "distil" if isinstance(job, DistilJob) else "train"
+        if not pending or job.id in self._ran:
+            record = self._known(job)
+            assert record is not None
+            if job.id not in self._ran:
+                self._note_reuse(job, record)
+            return record
+        with self._store.lock(stage, job.id, wait):
+            record = self._store.get(stage, job.id)
+            if record is not None and not self._again(record):  # another run was faster
+                self._reporter.stage(job.title)
+                self._reporter.done("found finished")
+                self._outcome.n_reused += 1
+                self._note_reuse(job, record)
+                return record
+            self._reporter.stage(job.title)
+            with self._store.writing(stage, job.id) as scratch:
+                try:
+                    record = work(scratch)
+                except Exception as error:  # a plug-in may raise anything: it becomes a record
+                    record = failed(job, error, self._device)
+                self._store.put(record, scratch)
+        self._ran.add(job.id)
+        self._outcome.n_run += 1
+        if record.status == "failed":
+            self._outcome.failures.append(record)
+        self._reporter.done(_phrase(record))
+        return record
+
+    def _known(self, job: Job) -> Record | None:
+        stage = "distil" if isinstance(job, DistilJob) else "train"
+        record = self._store.get(stage, job.id)
+        if record is None and self._accepted is not None:
+            return self._accepted.get(job.id)
+        return record
+
+    def _pending(self, distil: DistilJob, trains: list[TrainJob]) -> list[Job]:
+        pending: list[Job] = []
+        for job in (distil, *trains):
+            record = self._known(job)
+            if record is None or self._again(record):
+                pending.append(job)
+        return pending
+
+    def _again(self, record: Record) -> bool:
+        if record.id in self._ran:
+            return False
+        return self._runtime.force or (record.status == "failed" and self._runtime.retry)
+
+    def _note_reuse(self, job: Job, record: Record) -> None:
+        if record.status == "failed":
+            self._outcome.failures.append(record)
+        distil = job if isinstance(job, DistilJob) else job.distil
+        source = source_sha256(type(distil.method))
+        if isinstance(job, DistilJob) and record.provenance.plugin_source_sha256 != source:
+            self._outcome.drifted.add(distil.cell.method)
+
+    def _stop(self) -> bool:
+        limit = self._runtime.max_failures
+        self._outcome.stopped = limit is not None and len(self._outcome.failures) >= limit
+        return self._outcome.stopped
+
+    def _expect_encoding(self, pending: list[list[Job]], expected: list[float]) -> None:
+        """Adds the encoding of the train split to the first stage that will need it."""
+        jobs = [job for group in pending for job in group]
+        known: set[str] = set()
+        for place, job in enumerate(jobs):
+            if not isinstance(job, DistilJob) or "encoder" not in job.method.card.reads:
+                continue
+            if job.cell.data_fingerprint not in known and not (self._store.cache / "features").is_dir():
+                source = resolve_learner(str(job.cell.source["learner"]))
+                tokens = len(job.data.train) * int(job.cell.source["max_length"]) * 0.6
+                expected[place] += tokens * source.mflop_per_token * 1e6 / self._rate()
+            known.add(job.cell.data_fingerprint)
+
+    def _rate(self) -> float:
+        return CPU_FLOPS_PER_S if self._device == "cpu" else GPU_FLOPS_PER_S
+
+    def _expected_s(self, job: Job) -> float:
+        """Guesses a stage's seconds; only the proportions matter, for the ETA."""
+        if isinstance(job, DistilJob):
+            return DISTIL_PRIOR_S[job.facts.cost_class]
+        protocol = job.protocol
+        steps = protocol.full.steps if job.distil.facts.full_data and protocol.full else protocol.steps
+        rows = min(protocol.batch_size, (job.distil.budget.per_class or 32) * job.distil.data.train.n_classes)
+        texts = 3 * (steps or 0) * rows + len(job.distil.data.test_draw(protocol.test_rows))
+        return 0.5 + texts * protocol.max_length * 0.6 * job.learner.mflop_per_token * 1e6 / self._rate()
+
+
+def choose_device(wanted: str) -> str:
+    """Returns `cpu` or `cuda`.
+
+    Raises:
+        UsageError: A GPU was asked for and there is none.
+    """
+    has_driver = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
+    if wanted == "cpu" or (wanted == "auto" and not has_driver):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise UsageError("runtime.device=cuda, but torch finds no GPU; use runtime.device=cpu.")
+    return "cpu"
+
+
+def _phrase(record: Record) -> str:
+    if record.error is not None:
+        return f"FAILED ({record.error.type}: {record.error.message.splitlines()[0][:120] if record.error.message else ''})"
+    if record.train is not None:
+        return f"accuracy {record.train.accuracy_frac:.1%}"
+    return f"{record.distil.n_rows} texts" if record.distil else "done"

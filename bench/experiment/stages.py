@@ -1,0 +1,170 @@
+"""Runs one stage and describes it as a record. No stage knows about stores, locks or other stages."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.canonical import seed_from
+from bench.config import is_custom
+from bench.context import Context
+from bench.cost import CostMeter
+from bench.distilled import DistilledSet
+from bench.errors import PluginError
+from bench.experiment.plan import DistilJob, TrainJob, recipe_in_epochs
+from bench.experiment.provenance import provenance
+from bench.experiment.record import DistilResult, Failure, Record, TrainResult
+from bench.metrics import score
+from bench.models.encoder import CachedEncoder, Encoder
+from bench.registry import source_sha256
+from bench.training.learner import TrainContext, TrainingSet
+from bench.training.recipe import ENGINE_NUMERICS
+from bench.training.resolve import resolve_learner
+
+Tick = Callable[[float], None]
+
+
+def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Tick) -> Record:
+    """Makes a distilled set, counts it, and saves its files into `scratch`."""
+    cost = CostMeter(device)
+    work = scratch / "work"
+    work.mkdir()
+
+    def make_encoder() -> Encoder:
+        learner = resolve_learner(str(job.cell.source["learner"]))
+        return CachedEncoder(learner.encoder(int(job.cell.source["max_length"]), device), cache / "features")
+
+    context = Context(
+        seed=seed_from("set", job.cell.task, job.cell.task_version, job.cell.set_index),
+        device=device,
+        cost=cost,
+        scratch=work,
+        make_encoder=make_encoder,
+        progress=tick,
+    )
+    with cost.phase("distil"):
+        made = job.method.distil(job.data.train, job.budget, context)
+    if not isinstance(made, DistilledSet):
+        raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
+    made.check(job.budget, job.data.train)
+    if job.method.card.output != made.output:
+        raise PluginError(
+            f"the card of '{job.cell.method}' says output '{job.method.card.output}', the set holds '{made.output}'; correct the card."
+        )
+    shutil.rmtree(work)
+    result = _count(job, made)
+    card = {
+        "task": job.cell.task,
+        "method": job.facts.label,
+        "budget": job.cell.budget,
+        "id": job.id,
+        "track": made.track,
+    }
+    hashes = made.save(scratch, card)
+    return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes)
+
+
+def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
+    from bench.distilled import count_tokens
+
+    real = job.data.train
+    return DistilResult(
+        track=made.track,
+        output=made.output,
+        n_rows=len(made),
+        rows_per_class=tuple(np.bincount(made.labels_M, minlength=real.n_classes).tolist()),
+        n_tokens=sum(count_tokens(text) for text in made.resolve(real).joined()),
+        n_bytes=made.n_bytes(real),
+        n_test_exact=made.n_exact(real, job.data.test),
+    )
+
+
+def run_train(job: TrainJob, made: DistilledSet, device: str, tick: Tick) -> Record:
+    """Trains one learner with one seed and reads the test rows once."""
+    cost = CostMeter(device)
+    data, cell = job.distil.data, job.distil.cell
+    train, test = TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows)
+    recipe = job.recipe or recipe_in_epochs(job, len(made))
+    seed = seed_from("learner", cell.set_index, job.seed_index)
+    notes: list[str] = []
+    only = train.only_class
+    if only is not None:
+        notes.append("one class: the constant predictor, no training")
+        predictions = np.full(len(test), only)
+    else:
+        scores_NC = job.learner.fit_predict(train, test, recipe, TrainContext(seed, device, cost, tick, notes))
+        predictions = _predictions(scores_NC, len(test), data.train.n_classes, job.learner_name)
+    metrics = score(predictions, test.labels_N, data.train.n_classes)
+    result = TrainResult(
+        learner=job.learner_name,
+        learner_spec=job.learner.identity(),
+        engine_numerics=ENGINE_NUMERICS,
+        is_source=job.learner_name == job.protocol.source,
+        seed_index=job.seed_index,
+        seed=seed,
+        steps=recipe.steps if only is None and job.learner.uses_lr else 0,
+        lr=recipe.lr,
+        n_test=len(test),
+        test_fingerprint=test.fingerprint,
+        majority_frac=float(np.bincount(test.labels_N).max() / len(test)),
+        predictions=tuple(int(p) for p in predictions),
+        notes=tuple(notes),
+        **metrics,
+    )
+    return _record(job.distil, job.id, "train", device, cost, train=result, **_protocol(job))
+
+
+def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
+    scores = np.asarray(scores_NC)
+    if scores.shape != (n_rows, n_classes):
+        raise PluginError(
+            f"learner '{learner}' returned scores of shape {scores.shape}; expected ({n_rows}, {n_classes})."
+        )
+    if np.isnan(scores).any():
+        raise PluginError(f"learner '{learner}' returned NaN scores: training diverged.")
+    return scores.argmax(axis=1)
+
+
+def failed(job: DistilJob | TrainJob, error: Exception, device: str) -> Record:
+    """Describes a failure as a record."""
+    failure = Failure(
+        type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+    )
+    if isinstance(job, TrainJob):
+        return _record(job.distil, job.id, "train", device, CostMeter(), error=failure, **_protocol(job))
+    return _record(job, job.id, "distil", device, CostMeter(), error=failure)
+
+
+def _protocol(job: TrainJob) -> dict[str, Any]:
+    return {
+        "learner": job.learner_name,
+        "seed_index": job.seed_index,
+        "protocol": job.protocol.model_dump(mode="json"),
+        "custom": is_custom(job.protocol),
+    }
+
+
+def _record(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
+    from bench.training.precision import compute_dtype_name
+
+    origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=source_sha256(type(job.method)))
+    return Record.model_validate(
+        {
+            "stage": stage,
+            "id": stage_id,
+            "distil_id": job.id,
+            "status": "failed" if parts.get("error") else "ok",
+            "cell": job.cell,
+            "method_facts": job.facts,
+            "cost": tuple(cost.phases),
+            "provenance": origin,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **parts,
+        }
+    )

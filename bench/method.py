@@ -1,0 +1,106 @@
+"""The base class of method plug-ins."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from bench.context import Context
+    from bench.data.task import Task
+    from bench.data.text import LabelledText
+    from bench.distilled import Budget, DistilledSet
+
+
+class MethodConfig(BaseModel):
+    """Options of a method; a method with options subclasses it as its nested `Config`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why a method does not run on a task or budget; shown in the plan."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What a reader of the leaderboard must know about a method.
+
+    Args:
+        summary: One sentence.
+        family: Family in tables, such as `coreset` or `gradient matching`.
+        paper: Citation, or empty.
+        output: Kind of the distilled set: rows of the train split, or new text.
+        cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
+        deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
+        reads: What the method uses besides the train split: `encoder`, `lm`, `llm`.
+        uses_budget: False for references that ignore the budget (majority, full).
+        full_data: True for training on all real data, which has a recipe of its own.
+        reference: True for references that are shown and never ranked.
+        private: True when the method claims differential privacy.
+        tags: Facts for which someone would reasonably exclude a method.
+        owner: Who answers questions.
+    """
+
+    summary: str
+    family: str
+    paper: str = ""
+    output: Literal["rows", "text"] = "rows"
+    cost_class: Literal["seconds", "minutes", "hours"] = "seconds"
+    deterministic: bool = False
+    reads: tuple[str, ...] = ()
+    uses_budget: bool = True
+    full_data: bool = False
+    reference: bool = False
+    private: bool = False
+    tags: tuple[str, ...] = ()
+    owner: str = "TDBench"
+
+
+class Method(ABC):
+    """Turns a train split into a distilled set.
+
+    A method sees the train split only: never the validation or test split. All randomness comes from `ctx.rng`.
+    Raise `version` when the same options give another set than before.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    card: ClassVar[MethodCard]
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    """The method's options; replace it by a nested class that subclasses MethodConfig."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
+        """Returns why this method cannot run on a task with a budget, or None when it can."""
+        return None
+
+    @abstractmethod
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Makes one distilled set.
+
+        Args:
+            real: The train split.
+            budget: How large the set may be; the harness counts again.
+            ctx: Seeds, cost meter, device, encoder.
+        """
+
+    @classmethod
+    def check_class(cls, plugin: type[Method]) -> str | None:
+        """Returns what is wrong with a method class, or None."""
+        if not isinstance(getattr(plugin, "card", None), MethodCard):
+            return "the class attribute 'card' is missing; set it to a MethodCard."
+        if not issubclass(plugin.Config, MethodConfig):
+            return "the nested class 'Config' is no MethodConfig; subclass MethodConfig."
+        if "name" in plugin.Config.model_fields:
+            return "the option 'name' is reserved; rename it."
+        return None

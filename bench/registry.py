@@ -1,0 +1,204 @@
+"""Finds plug-ins: built-in folders, entry points of installed packages, and files named in `TDBENCH_PLUGINS`.
+
+A plug-in is a concrete subclass of the registry's base class with a `name`, defined in the module that is loaded. A module that
+fails to import is kept with its reason and stops nothing; two plug-ins of one name are an error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from bench.canonical import sha256_file, sha256_text
+from bench.errors import PluginError, unknown_name
+
+PLUGINS_VARIABLE = "TDBENCH_PLUGINS"
+T = TypeVar("T")
+_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One plug-in, or the reason why there is none."""
+
+    name: str
+    origin: str
+    plugin: type | None = None
+    error: str | None = None
+
+
+class Registry(Generic[T]):
+    """The plug-ins of one kind, found on first use.
+
+    Args:
+        kind: What they are, such as `method`.
+        base: Loads the base class (a function, so that the registry itself imports nothing).
+        package: Built-in package whose modules are searched.
+    """
+
+    def __init__(self, kind: str, base: Callable[[], type[T]], package: str) -> None:
+        self.kind = kind
+        self._base = base
+        self._package = package
+        self._entries: dict[str, Entry] | None = None
+
+    def entries(self) -> dict[str, Entry]:
+        """Returns all plug-ins by name, broken ones included.
+
+        Raises:
+            PluginError: Two plug-ins have the same name.
+        """
+        if self._entries is None:
+            found: dict[str, Entry] = {}
+            for entry in self._discover():
+                other = found.get(entry.name)
+                if other is not None and other.plugin is not entry.plugin:
+                    raise PluginError(
+                        f"two plug-ins are called {self.kind} '{entry.name}': {other.origin} and {entry.origin}; "
+                        "rename one of them, or remove it from the environment."
+                    )
+                found[entry.name] = entry
+            self._entries = dict(sorted(found.items()))
+        return self._entries
+
+    def names(self) -> list[str]:
+        """Returns the names of the plug-ins that can be used."""
+        return [name for name, entry in self.entries().items() if entry.plugin is not None]
+
+    def get(self, name: str) -> type[T]:
+        """Returns the plug-in of a name.
+
+        Raises:
+            UsageError: No plug-in has that name; the nearest name is in the message.
+            PluginError: The plug-in failed to import; the reason is in the message.
+        """
+        entry = self.entries().get(name)
+        if entry is None:
+            raise unknown_name(self.kind, name, self.names())
+        if entry.plugin is None:
+            raise PluginError(f"{self.kind} '{name}' ({entry.origin}) cannot be used: {entry.error}")
+        return entry.plugin
+
+    def _discover(self) -> Iterator[Entry]:
+        package = importlib.import_module(self._package)
+        for info in pkgutil.iter_modules(package.__path__):
+            if not info.name.startswith("_"):
+                name = f"{self._package}.{info.name}"
+                yield from self._from_module(name, info.name, lambda name=name: importlib.import_module(name))
+        for point in entry_points(group=f"tdbench.{self.kind}s"):
+            origin = f"package {point.dist.name if point.dist else '?'} ({point.value})"
+            yield from self._from_entry_point(point.name, origin, point.load)
+        for path in plugin_files():
+            yield from self._from_module(str(path), path.stem, lambda path=path: load_file(path))
+
+    def _from_module(self, origin: str, stem: str, load: Callable[[], ModuleType]) -> Iterator[Entry]:
+        module, error = _attempt(load)
+        if module is None:
+            yield Entry(stem, origin, error=error)
+            return
+        for value in vars(module).values():
+            if self._is_plugin(value) and value.__module__.startswith(module.__name__):
+                yield self._checked(value, origin)
+
+    def _from_entry_point(self, name: str, origin: str, load: Callable[[], Any]) -> Iterator[Entry]:
+        value, error = _attempt(load)
+        if error is None and not self._is_plugin(value):
+            error = f"{value!r} is no {self._base().__name__} subclass with a 'name'; expected a class."
+        elif error is None and value.name != name:
+            error = f"the entry point is called '{name}' and the plug-in '{value.name}'; give both the same name."
+        yield Entry(name, origin, error=error) if error else self._checked(value, origin)
+
+    def _is_plugin(self, value: Any) -> bool:
+        return (
+            inspect.isclass(value)
+            and issubclass(value, self._base())
+            and not inspect.isabstract(value)
+            and isinstance(getattr(value, "name", None), str)
+        )
+
+    def _checked(self, plugin: Any, origin: str) -> Entry:
+        if not _NAME.fullmatch(plugin.name):
+            reason = f"the name '{plugin.name}' is not lower-case words joined by '-' or '_'; rename it."
+            return Entry(plugin.name, origin, error=reason)
+        problem = self._base().check_class(plugin)  # type: ignore[attr-defined]
+        return Entry(plugin.name, origin, error=problem) if problem else Entry(plugin.name, origin, plugin=plugin)
+
+
+def _attempt(load: Callable[[], Any]) -> tuple[Any, str | None]:
+    try:
+        return load(), None
+    except Exception as error:  # a third party's module may raise anything; the listing shows the reason
+        return None, f"{type(error).__name__}: {error}"
+
+
+def plugin_files() -> list[Path]:
+    """Returns the files named in `TDBENCH_PLUGINS` (separated like PATH)."""
+    value = os.environ.get(PLUGINS_VARIABLE, "")
+    return [Path(part).expanduser().resolve() for part in value.split(os.pathsep) if part]
+
+
+@cache
+def load_file(path: Path) -> ModuleType:
+    """Imports a plug-in file once under a name of its own.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} named in {PLUGINS_VARIABLE} does not exist")
+    name = f"tdbench_plugin_{path.stem}_{sha256_text(str(path))[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def source_sha256(plugin: type) -> str | None:
+    """Returns the sha256 of the file that defines a plug-in, or None where there is none."""
+    try:
+        return sha256_file(Path(inspect.getfile(plugin)))
+    except (OSError, TypeError):
+        return None
+
+
+def _method_base() -> type:
+    from bench.method import Method
+
+    return Method
+
+
+def _task_base() -> type:
+    from bench.data.task import Task
+
+    return Task
+
+
+def _learner_base() -> type:
+    from bench.training.learner import Learner
+
+    return Learner
+
+
+METHODS: Registry[Any] = Registry("method", _method_base, "methods")
+TASKS: Registry[Any] = Registry("task", _task_base, "tasks")
+LEARNERS: Registry[Any] = Registry("learner", _learner_base, "bench.training.learners")
+REGISTRIES = (METHODS, TASKS, LEARNERS)

@@ -1,0 +1,184 @@
+"""Typed form of a composed configuration. Values are checked here; names were checked by Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from bench.canonical import canonical_json, sha256_text
+from bench.errors import UsageError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BudgetSettings(_Settings):
+    """The `budget` group."""
+
+    name: str
+    per_class: PositiveInt | None
+    tokens_per_class: PositiveInt | None
+
+
+class Replication(_Settings):
+    """Distilled sets by a method's cost class."""
+
+    seconds: PositiveInt
+    minutes: PositiveInt
+    hours: PositiveInt
+
+
+class DeterministicReplication(_Settings):
+    """Replication of methods whose set does not depend on the seed."""
+
+    sets: Literal[1]
+    seeds: PositiveInt
+
+
+class FullRecipe(_Settings):
+    """Training length of the full-data reference: steps or epochs."""
+
+    steps: PositiveInt | None = None
+    epochs: PositiveInt | None = None
+    seeds: PositiveInt
+
+    @model_validator(mode="after")
+    def _one_length(self) -> FullRecipe:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class Protocol(_Settings):
+    """The `protocol` group: everything that decides how a distilled set is scored."""
+
+    name: str
+    source: str
+    """Learner that methods distil with."""
+    learners: tuple[str, ...]
+    max_length: PositiveInt
+    steps: PositiveInt
+    batch_size: PositiveInt
+    weight_decay: float = Field(ge=0)
+    clip_norm: PositiveFloat
+    warmup_frac: float = Field(ge=0, lt=1)
+    lr: dict[str, PositiveFloat]
+    default_lr: PositiveFloat
+    """Rate of learners that `lr` does not name."""
+    full: FullRecipe | None
+    """Null: the protocol trains no full-data reference."""
+    test_rows: PositiveInt | None
+    """Size of the fixed test draw; null reads all rows."""
+    sets: Replication
+    seeds_per_set: PositiveInt
+    deterministic: DeterministicReplication
+
+    @property
+    def sha256(self) -> str:
+        """Hash that locks the protocol's content."""
+        return sha256_text(canonical_json(self.model_dump(mode="json")))
+
+
+class Suite(_Settings):
+    """The `suite` group: what runs when no method or budget is named."""
+
+    name: str
+    methods: tuple[str, ...]
+    budgets: tuple[str, ...]
+
+
+class Runtime(_Settings):
+    """The `runtime` group: where and how, never what. Nothing here is part of an identity."""
+
+    root: Path
+    board: Path | None
+    device: Literal["auto", "cpu", "cuda"]
+    shard: str
+    retry: bool
+    force: bool
+    accepted: bool
+    max_failures: PositiveInt | None
+
+    @field_validator("shard")
+    @classmethod
+    def _shard_in_range(cls, value: str) -> str:
+        index, _, count = value.partition("/")
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            raise ValueError("expected k/n with k from 1 to n, such as 1/4")
+        return value
+
+    @property
+    def shard_of(self) -> tuple[int, int]:
+        """Slice and number of slices, from 1."""
+        index, count = self.shard.split("/")
+        return int(index), int(count)
+
+
+class Data(_Settings):
+    """The `data` keys."""
+
+    kind: Literal["auto", "local", "hub", "standin"]
+    root: Path | None
+
+
+class Audit(_Settings):
+    """The `audit` group."""
+
+    games: tuple[str, ...]
+
+
+class RunSettings(_Settings):
+    """One composed configuration: one task, one method, one budget."""
+
+    task_name: str
+    task_options: dict[str, Any]
+    method_name: str
+    method_label: str
+    """The preset's name, or the method's."""
+    method_options: dict[str, Any]
+    budget: BudgetSettings
+    protocol: Protocol
+    suite: Suite
+    audit: Audit
+    runtime: Runtime
+    data: Data
+    learners: tuple[str, ...] | None
+    sets: PositiveInt | None
+    seeds: PositiveInt | None
+
+
+def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Builds a settings model.
+
+    Args:
+        model: The model class.
+        values: Raw values.
+        where: Prefix of option names in messages, such as `method.`.
+
+    Raises:
+        UsageError: Names the option, what it got and what was expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = where + ".".join(str(part) for part in item["loc"])
+            problems.append(
+                f"{place or where.rstrip('.') or 'configuration'}: got {item.get('input')!r}; {item['msg']}"
+            )
+        raise UsageError(". ".join(problems) + ".") from None

@@ -1,0 +1,1 @@
+"""The fixed recipe: learners and the engine that trains them."""

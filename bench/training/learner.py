@@ -1,0 +1,133 @@
+"""The base class of learners: target models that are trained on a distilled set by the fixed recipe."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from bench.cost import CostMeter
+from bench.distilled import DistilledSet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.data.text import LabelledText
+    from bench.models.encoder import Encoder
+    from bench.training.recipe import Recipe
+
+
+class LearnerConfig(BaseModel):
+    """Options of a learner; a learner with options subclasses it as its nested `Config`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """What a learner trains on.
+
+    Args:
+        text: M texts with their hard labels.
+        targets_MC: Class probabilities: soft labels, or hard labels as one-hot rows.
+        weights_M: Loss weights with mean 1.
+    """
+
+    text: LabelledText
+    targets_MC: NDArray[np.float32]
+    weights_M: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, made: DistilledSet, real: LabelledText) -> TrainingSet:
+        """Resolves a distilled set against the train split it was made from."""
+        text = made.resolve(real)
+        hard = np.eye(real.n_classes, dtype=np.float32)[made.labels_M]
+        targets = hard if made.soft_labels_MC is None else made.soft_labels_MC.astype(np.float32)
+        weights = np.ones(len(made), np.float32) if made.weights_M is None else made.weights_M.astype(np.float32)
+        return cls(text, targets, weights / weights.mean())
+
+    @property
+    def only_class(self) -> int | None:
+        """The single class of a set that has no other, else None."""
+        classes = np.flatnonzero(self.targets_MC.max(axis=0) > 0)
+        return int(classes[0]) if len(classes) == 1 else None
+
+
+@dataclass(frozen=True)
+class TrainContext:
+    """What the harness hands to a learner.
+
+    Args:
+        seed: Seed of initialisation, batch order and dropout.
+        device: `cpu` or `cuda`.
+        cost: Cost meter.
+        tick: Receives the finished fraction.
+        notes: The learner may append remarks that belong on the row.
+    """
+
+    seed: int
+    device: str
+    cost: CostMeter
+    tick: Callable[[float], None] = field(default=lambda _: None)
+    notes: list[str] = field(default_factory=list)
+
+
+class Learner(ABC):
+    """A target model: fits a training set by the recipe and predicts the test texts.
+
+    Raise `version` when the same inputs give other predictions than before.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    uses_lr: ClassVar[bool] = True
+    """False for learners whose fit has no learning rate."""
+    mflop_per_token: ClassVar[float] = 0.01
+    """Rough forward cost in millions of operations, for predicting run times only."""
+
+    Config: ClassVar[type[LearnerConfig]] = LearnerConfig
+    """The learner's options; replace it by a nested class that subclasses LearnerConfig."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config: Any = config if config is not None else self.Config()
+
+    def available(self) -> str | None:
+        """Returns why the learner cannot run here and how to change that, or None when it can."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything that decides the learner's numbers besides data, recipe and seed."""
+        return {"learner": self.name, "version": self.version, **self.config.model_dump(mode="json")}
+
+    def encoder(self, max_length: int, device: str) -> Encoder:  # noqa: ARG002 - transformers use both
+        """Returns the features that methods use when this learner is the protocol's source."""
+        from bench.models.encoder import TfidfEncoder
+
+        return TfidfEncoder()
+
+    @abstractmethod
+    def fit_predict(
+        self, train: TrainingSet, test: LabelledText, recipe: Recipe, ctx: TrainContext
+    ) -> NDArray[np.float32]:
+        """Trains on `train` and scores the test texts once, after the last step.
+
+        Args:
+            train: M distilled texts with at least two classes.
+            test: N test texts; their labels must not be used.
+            recipe: Hyper-parameters.
+            ctx: Seed, device, cost meter.
+
+        Returns:
+            (N, C) scores; the largest is the prediction.
+        """
+
+    @classmethod
+    def check_class(cls, plugin: type[Learner]) -> str | None:
+        """Returns what is wrong with a learner class, or None."""
+        if not issubclass(plugin.Config, LearnerConfig):
+            return "the nested class 'Config' is no LearnerConfig; subclass LearnerConfig."
+        return None

@@ -1,0 +1,1 @@
+"""Built-in learners, one a file; found by the registry."""

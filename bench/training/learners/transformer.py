@@ -1,0 +1,63 @@
+"""Fine-tuned transformers: all weights trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.api import LearnerConfig, TorchLearner, TrainingSet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.models.encoder import Encoder
+    from bench.training.torch_learner import Tokenize
+
+
+class TransformerLearner(TorchLearner):
+    """An encoder or decoder from a folder, the Hub, or a weights package, with a new head."""
+
+    name = "transformer"
+    mflop_per_token = 21.0
+
+    class Config(LearnerConfig):
+        """Which model, and how its tokens become one vector."""
+
+        model: str
+        """Known name, Hub id, or folder."""
+        pooling: Literal["mean", "native"] = "native"
+        """`mean`: masked mean and a linear head; `native`: the architecture's own classification head."""
+        head_dropout: float = 0.1
+        """Dropout before the head, `mean` only."""
+
+    def available(self) -> str | None:
+        """Looks for the weights."""
+        from bench.models.resolve import available
+
+        return available(self.config.model)
+
+    def identity(self) -> dict[str, Any]:
+        """Adds the hash of the weights; the path of a folder is not part of the identity."""
+        from bench.models.resolve import resolve, weights_sha256
+
+        folder = resolve(self.config.model)
+        return {**super().identity(), "model": folder.name, "weights": weights_sha256(folder)}
+
+    def encoder(self, max_length: int, device: str) -> Encoder:
+        """Returns mean-pooled features of the same weights."""
+        from bench.models.encoder import TransformerEncoder
+
+        return TransformerEncoder(self.config.model, max_length, device)
+
+    def tokenizer(self, train: TrainingSet) -> Tokenize:  # noqa: ARG002 - pretrained
+        """Returns the model's own tokenizer."""
+        from bench.training.modules import tokenizer_for
+
+        return tokenizer_for(self.config.model)
+
+    def module(self, n_classes: int, notes: list[str]) -> nn.Module:  # noqa: ARG002 - nothing to remark
+        """Loads the weights and draws a new head."""
+        from bench.training.modules import MeanPooledClassifier, NativeClassifier, load_backbone, load_classifier
+
+        if self.config.pooling == "mean":
+            return MeanPooledClassifier(load_backbone(self.config.model), n_classes, self.config.head_dropout)
+        return NativeClassifier(load_classifier(self.config.model, n_classes))

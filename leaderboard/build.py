@@ -1,0 +1,117 @@
+"""Writes the board: machine-readable rows, tables for readers, and the page."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pandas as pd
+
+from bench.experiment.record import Record
+from leaderboard.markdown import render_markdown
+from leaderboard.page import render_page
+from leaderboard.rows import build_rows
+from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
+from leaderboard.tables import build_tables
+
+DECIMALS = 6
+_DTYPES: dict[Any, str] = {
+    str: "string",
+    bool: "bool",
+    int: "Int64",
+    int | None: "Int64",
+    float | None: "Float64",
+}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Board:
+    """A finished board and the files it was written to."""
+
+    rows: tuple[Row, ...]
+    files: tuple[Path, ...]
+
+
+def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: list[str]) -> Board:
+    """Computes the board and writes all its files; equal records give equal bytes.
+
+    Args:
+        records: Records of both stages, in any order.
+        out_dir: Receives `leaderboard.json`, `leaderboard.csv` and `LEADERBOARD.md`.
+        site_dir: Receives `index.html` and `leaderboard.parquet`.
+        built_from: Names of the places the records came from.
+
+    Raises:
+        RecordError: A train record does not hold a whole protocol.
+    """
+    rows = build_rows(records)
+    tables = build_tables(rows)
+    places = sorted(set(built_from))
+    frame = _frame(rows)
+    contents = {
+        out_dir / "leaderboard.json": _json_bytes(rows, places),
+        out_dir / "leaderboard.csv": _csv_bytes(frame),
+        out_dir / "LEADERBOARD.md": render_markdown(tables).encode(),
+        site_dir / "index.html": render_page(tables, places).encode(),
+        site_dir / "leaderboard.parquet": _parquet_bytes(frame),
+    }
+    for path, content in contents.items():
+        _write_atomic(path, content)
+    return Board(tuple(rows), tuple(contents))
+
+
+def _frame(rows: list[Row]) -> pd.DataFrame:
+    """Returns the rounded rows with the declared type of every field, so that a column of nulls keeps its type."""
+    frame = pd.DataFrame([_rounded(row) for row in rows], columns=pd.Index(ROW_KEYS))
+    return frame.astype({key: _DTYPES[kind] for key, kind in get_type_hints(Row).items()})
+
+
+def _rounded(row: Row) -> dict[str, Any]:
+    """Rounds floats and turns what is not a number into null; infinity stays."""
+    return {key: _rounded_value(row[key]) for key in ROW_KEYS}
+
+
+def _rounded_value(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return None if math.isnan(value) else round(value, DECIMALS) + 0.0
+
+
+def _json_bytes(rows: list[Row], built_from: list[str]) -> bytes:
+    """Writes strict JSON: an infinite epsilon becomes text, because JSON has no infinity."""
+    board = {
+        "schema_version": BOARD_SCHEMA_VERSION,
+        "built_from": built_from,
+        "rows": [{key: "inf" if value == math.inf else value for key, value in _rounded(row).items()} for row in rows],
+    }
+    return (json.dumps(board, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _csv_bytes(frame: pd.DataFrame) -> bytes:
+    """Writes CSV in which no text can act as a spreadsheet formula."""
+    inert = frame.copy()
+    for name in frame.select_dtypes("string"):
+        texts = frame[name]
+        inert[name] = texts.where(~texts.str.startswith(_FORMULA_STARTS), "'" + texts)
+    return inert.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _parquet_bytes(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _write_atomic(path: Path, content: bytes) -> None:
+    """Replaces a file in one step, so that no reader meets half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)

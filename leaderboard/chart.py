@@ -1,0 +1,118 @@
+"""Geometry of the chart above a table: accuracy with its interval, one row per method. The template draws it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from leaderboard.columns import accuracy_text
+from leaderboard.schema import ALL_BUDGET
+from leaderboard.tables import Line, LineKind, Table
+
+WIDTH = 720
+LABEL_WIDTH = 210
+RIGHT_MARGIN = 24
+ROW_HEIGHT = 22
+TOP = 26
+BOTTOM = 26
+_LABEL_CHARACTERS = 30
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One method: a dot with its whisker, in pixels."""
+
+    name: str
+    text: str
+    kind: LineKind
+    ranked: bool
+    x: float
+    low: float
+    high: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Guide:
+    """A vertical line: an axis tick or a reference."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing ready for the template, in pixels."""
+
+    height: float
+    floor: float
+    """Where the axis lies."""
+    marks: tuple[Mark, ...]
+    ticks: tuple[Guide, ...]
+    references: tuple[Guide, ...]
+    summary: str
+    """Text alternative of the whole drawing."""
+
+
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+    step: float
+
+    def x(self, fraction: float) -> float:
+        share = (fraction - self.low) / (self.high - self.low)
+        return round(LABEL_WIDTH + min(1.0, max(0.0, share)) * (WIDTH - RIGHT_MARGIN - LABEL_WIDTH), 1)
+
+    def ticks(self) -> tuple[Guide, ...]:
+        count = round((self.high - self.low) / self.step)
+        values = (self.low + index * self.step for index in range(count + 1))
+        return tuple(Guide(self.x(value), f"{100 * value:.0f}") for value in values)
+
+
+def _scale(values: list[float]) -> _Scale:
+    """Chooses round limits around the values, within 0 to 1."""
+    low, high = max(0.0, min(values)), min(1.0, max(values))
+    step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / step <= 8 or step == 0.5)
+    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return _Scale(bottom, top if top > bottom else bottom + step, step)
+
+
+def build_chart(table: Table) -> Chart | None:
+    """Lays out one table's source-learner accuracies; null where nothing was measured.
+
+    Args:
+        table: The table to draw.
+    """
+    found = [(line, line.rows[table.source]) for line in table.lines if table.source in line.rows]
+    measured = [(line, row, row["accuracy_frac"]) for line, row in found if row["accuracy_frac"] is not None]
+    if not measured:
+        return None
+    bounds = [v for _, row, _ in measured for v in (row["ci_low"], row["ci_high"]) if v is not None]
+    scale = _scale([accuracy for _, _, accuracy in measured] + bounds)
+    marks: list[Mark] = []
+    references: list[Guide] = []
+    for line, row, accuracy in measured:
+        if row["budget"] == ALL_BUDGET and not row["superseded"]:
+            references.append(Guide(scale.x(accuracy), f"{line.name} {accuracy_text(row)}"))
+            continue
+        low = accuracy if row["ci_low"] is None else row["ci_low"]
+        high = accuracy if row["ci_high"] is None else row["ci_high"]
+        y = TOP + (len(marks) + 0.5) * ROW_HEIGHT
+        name = _shortened(_full_name(line))
+        text = f"{_full_name(line)}: {accuracy_text(row)}"
+        x, x_low, x_high = scale.x(accuracy), scale.x(low), scale.x(high)
+        marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
+    floor = TOP + len(marks) * ROW_HEIGHT
+    summary = f"Accuracy in percent with {table.source} on {table.title}. "
+    summary += "; ".join([mark.text for mark in marks] + [reference.text for reference in references]) + "."
+    return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)
+
+
+def _full_name(line: Line) -> str:
+    options = line.any_row["options"]
+    return line.name + (f" ({options})" if options else "")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LABEL_CHARACTERS else text[: _LABEL_CHARACTERS - 1] + "…"

@@ -1,0 +1,102 @@
+"""Differences to the references, their multiplicity control, and the share of the gap that a method closes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from leaderboard.entries import Entry
+from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN
+from leaderboard.stats import Difference, holm, welch
+
+MIN_GAP_FRAC = 0.01
+"""Below this distance between random and full, a share of the gap is noise."""
+_ROUNDING = 1e-9
+
+_Index = dict[tuple[Any, ...], Entry]
+
+
+def compare(entries: list[Entry]) -> None:
+    """Fills the comparisons of all rows in place.
+
+    Args:
+        entries: All entries of the board, unseen means included.
+    """
+    index = _index(entries)
+    families: dict[tuple[Any, ...], list[tuple[Entry, float]]] = defaultdict(list)
+    for entry in entries:
+        _gap(entry, index)
+        if entry.key.budget == ALL_BUDGET:
+            continue
+        random = _difference(entry, _reference(entry, "random", index))
+        kmeans = _difference(entry, _reference(entry, "kmeans", index))
+        own = _difference(entry, _reference(entry, entry.key.track, index))  # a track names its reference's role
+        entry.row.update(
+            diff_random=random.value,
+            diff_random_low=random.low,
+            diff_random_high=random.high,
+            diff_kmeans=kmeans.value,
+            diff_kmeans_low=kmeans.low,
+            diff_kmeans_high=kmeans.high,
+            diff_reference=own.value,
+            diff_reference_low=own.low,
+            diff_reference_high=own.high,
+        )
+        if own.p is not None and not entry.row["superseded"] and entry.row["learner"] != UNSEEN_MEAN:
+            families[entry.key.scope, entry.key.track, entry.key.budget].append((entry, own.p))
+    for family in families.values():
+        for (entry, _), p in zip(family, holm([p for _, p in family]), strict=True):
+            entry.row["p_holm"] = p
+
+
+def _roles(entry: Entry) -> list[str]:
+    """Returns what others may be compared with this entry for."""
+    method, track, default = entry.key.method, entry.key.track, not entry.key.options
+    rules: tuple[tuple[str, bool], ...] = (
+        ("random", method == "random" and track == "text" and default),
+        ("text", method == "random" and track == "text" and default),
+        ("kmeans", method == "kmeans" and track == "text" and default),
+        ("text+soft", method == "random" and track == "text+soft"),
+        ("learner-bound", method == "class-mean" and track == "learner-bound"),
+        ("full", entry.row["full_data"]),
+    )
+    return [role for role, holds in rules if holds]
+
+
+def _index(entries: list[Entry]) -> _Index:
+    """Finds the entry for every role; the newest version of the plainest configuration wins."""
+    index: _Index = {}
+
+    def plainest_last(entry: Entry) -> tuple[Any, ...]:
+        options = entry.key.options
+        return not options, entry.key.method_version, -len(options), options
+
+    for entry in sorted(entries, key=plainest_last):
+        for role in _roles(entry):
+            budget = ALL_BUDGET if role == "full" else entry.key.budget
+            index[entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role] = entry
+    return index
+
+
+def _reference(entry: Entry, role: str, index: _Index) -> Entry | None:
+    """Looks up a reference on the same data, protocol, budget and learner."""
+    budget = ALL_BUDGET if role == "full" else entry.key.budget
+    return index.get((entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role))
+
+
+def _difference(entry: Entry, reference: Entry | None) -> Difference:
+    """Compares with a reference; a reference is not compared with itself."""
+    if reference is None or reference is entry:
+        return Difference(None)
+    return welch(entry.units, reference.units)
+
+
+def _gap(entry: Entry, index: _Index) -> None:
+    """Computes the share of the way from random to full."""
+    random, full = _reference(entry, "random", index), _reference(entry, "full", index)
+    accuracy = entry.row["accuracy_frac"]
+    bottom = random.row["accuracy_frac"] if random else None
+    top = full.row["accuracy_frac"] if full else None
+    if accuracy is None or bottom is None or top is None or top - bottom < MIN_GAP_FRAC - _ROUNDING:
+        return
+    entry.row["gap_closed_frac"] = (accuracy - bottom) / (top - bottom)

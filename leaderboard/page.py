@@ -1,0 +1,53 @@
+"""The board as one self-contained page that needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+
+from leaderboard import chart
+from leaderboard.chart import build_chart
+from leaderboard.columns import COLUMNS
+from leaderboard.tables import Table
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(tables: list[Table], built_from: list[str]) -> str:
+    """Writes the page.
+
+    Every string of a record is escaped by the template; the page forbids itself to load anything.
+
+    Args:
+        tables: Tables in the order in which they appear.
+        built_from: Names of the places the records came from.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("index.html.j2").render(
+        sections=[
+            {"id": f"t{index}", "table": table, "fields": table.fields("page"), "chart": build_chart(table)}
+            for index, table in enumerate(tables)
+        ],
+        pickers=_pickers(tables),
+        legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
+        built_from=built_from,
+        geometry=chart,
+    )
+
+
+def _pickers(tables: list[Table]) -> list[dict[str, object]]:
+    """Returns the pickers above the tables, with their values in the order of the tables."""
+    values = {
+        "task": [table.task for table in tables],
+        "budget": [table.budget for table in tables],
+        "protocol": [table.protocol for table in tables],
+        "data": [table.data_kind for table in tables],
+    }
+    return [{"name": name, "values": list(dict.fromkeys(found))} for name, found in values.items()]

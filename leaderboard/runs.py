@@ -1,0 +1,209 @@
+"""Sorts records into groups: all training runs of one method under one protocol by one learner."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.experiment.record import Cell, MethodFacts, Record
+from leaderboard.keys import (
+    MethodKey,
+    ProtocolFacts,
+    Scope,
+    Vintage,
+    method_key,
+    options_text,
+    protocol_facts,
+    scope_of,
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs behind one row."""
+
+    key: MethodKey
+    learner: str
+    is_source: bool
+    facts: MethodFacts
+    protocol: ProtocolFacts
+    runs: dict[int, dict[int, Record]]
+    """Set index -> seed index -> finished train record."""
+    distils: dict[int, Record]
+    n_failed: int
+    orphan: bool
+    """True when the distil record of a run is missing, so that track and cost are not known."""
+    stale: str
+    """Why newer results supersede these; empty when nothing does."""
+
+
+@dataclass
+class _Shelf:
+    """What is known about one scope while records are sorted."""
+
+    protocol: ProtocolFacts
+    vintages: list[Vintage] = field(default_factory=list)
+    """Oldest first; the last one is current."""
+    sources: set[str] = field(default_factory=set)
+
+    def vintage_of(self, cell: Cell) -> Vintage:
+        """Finds the vintage of a failed cell, which never read the test split."""
+        for vintage in reversed(self.vintages):
+            if (vintage.task_version, vintage.data_fingerprint) == (cell.task_version, cell.data_fingerprint):
+                return vintage
+        return Vintage(cell.task_version, cell.data_fingerprint, "")
+
+
+@dataclass
+class _Pool:
+    """All runs of one method key, over learners."""
+
+    facts: MethodFacts
+    runs: dict[str, dict[int, dict[int, Record]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    distils: dict[int, Record] = field(default_factory=dict)
+    failed_runs: Counter[str | None] = field(default_factory=Counter)
+    """Learner -> failed trainings."""
+    failed_distils: int = 0
+    orphan: bool = False
+
+
+def _newest(records: Iterable[Record]) -> list[Record]:
+    """Keeps the newest record of every id, oldest id first."""
+    kept: dict[tuple[str, str], Record] = {}
+    for record in records:
+        held = kept.get((record.stage, record.id))
+        if held is None or _age(record) > _age(held):
+            kept[record.stage, record.id] = record
+    return sorted(kept.values(), key=_age)
+
+
+def _age(record: Record) -> tuple[str, bool, str]:
+    return record.created, record.status == "ok", record.id
+
+
+def _shelves(trains: list[Record]) -> tuple[dict[Scope, _Shelf], dict[str, Scope]]:
+    """Returns what is known about every scope, and the scope of every train record by its id."""
+    shelves: dict[Scope, _Shelf] = {}
+    scopes: dict[str, Scope] = {}
+    for record in trains:
+        protocol = protocol_facts(record)
+        scope = scope_of(record, protocol.name)
+        scopes[record.id] = scope
+        shelf = shelves.setdefault(scope, _Shelf(protocol))
+        shelf.protocol = protocol
+        shelf.sources.add(options_text(record.cell.source))
+        if record.status == "ok" and record.train is not None:
+            cell = record.cell
+            vintage = Vintage(cell.task_version, cell.data_fingerprint, record.train.test_fingerprint)
+            if vintage in shelf.vintages:
+                shelf.vintages.remove(vintage)
+            shelf.vintages.append(vintage)
+    return shelves, scopes
+
+
+def _add_train(
+    pools: dict[MethodKey, _Pool], scope: Scope, shelf: _Shelf, record: Record, distil: Record | None
+) -> None:
+    """Files one train record under its method key; a newer run of the same cell replaces an older one."""
+    cell, train = record.cell, record.train
+    known = distil is not None and distil.distil is not None
+    track = distil.distil.track if distil is not None and distil.distil is not None else "text"
+    if record.status == "ok" and train is not None:
+        vintage = Vintage(cell.task_version, cell.data_fingerprint, train.test_fingerprint)
+    else:
+        vintage = shelf.vintage_of(cell)
+    pool = pools.setdefault(method_key(scope, vintage, cell, track), _Pool(record.method_facts))
+    pool.facts = record.method_facts
+    if distil is not None and known:
+        pool.distils[cell.set_index] = distil
+    pool.orphan = pool.orphan or not known
+    if record.status == "ok" and train is not None:
+        pool.runs[train.learner][cell.set_index][train.seed_index] = record
+    else:
+        pool.failed_runs[record.learner] += 1
+
+
+def _add_failed_distil(pools: dict[MethodKey, _Pool], shelves: dict[Scope, _Shelf], record: Record, track: str) -> None:
+    """Makes a failed distillation visible under every protocol that would have trained on its set."""
+    cell = record.cell
+    for scope, shelf in shelves.items():
+        same_task = (scope.task, scope.task_options, scope.data_kind) == (
+            cell.task,
+            options_text(cell.task_options),
+            cell.data_kind,
+        )
+        key = method_key(scope, shelf.vintage_of(cell), cell, track)
+        asked_for = not scope.custom_id or key in pools
+        if same_task and asked_for and options_text(cell.source) in shelf.sources:
+            pools.setdefault(key, _Pool(record.method_facts)).failed_distils += 1
+
+
+def collect(records: Iterable[Record]) -> list[Group]:
+    """Joins train records with their distil records and groups them.
+
+    Args:
+        records: Records of both stages, in any order.
+
+    Returns:
+        One group per method key and learner, sorted. Learners of the protocol whose runs all failed have a group
+        without runs, so that the hole stays visible.
+
+    Raises:
+        RecordError: A train record does not hold a whole protocol.
+    """
+    newest = _newest(records)
+    distils = {record.distil_id: record for record in newest if record.stage == "distil"}
+    trains = [record for record in newest if record.stage == "train"]
+    shelves, scopes = _shelves(trains)
+    pools: dict[MethodKey, _Pool] = {}
+    for record in trains:
+        scope = scopes[record.id]
+        _add_train(pools, scope, shelves[scope], record, distils.get(record.distil_id))
+    tracks = {(d.cell.method, options_text(d.cell.options)): d.distil.track for d in distils.values() if d.distil}
+    for record in distils.values():
+        if record.status == "failed":
+            track = tracks.get((record.cell.method, options_text(record.cell.options)), "text")
+            _add_failed_distil(pools, shelves, record, track)
+    latest: dict[tuple[Any, ...], int] = {}
+    for key in pools:
+        line = (key.scope, key.budget, key.track, key.method, key.options)
+        latest[line] = max(key.method_version, latest.get(line, key.method_version))
+    groups: list[Group] = []
+    for key in sorted(pools):
+        shelf = shelves[key.scope]
+        newest_version = latest[key.scope, key.budget, key.track, key.method, key.options]
+        groups.extend(_groups(key, pools[key], shelf, _stale_reason(key, shelf, newest_version)))
+    return groups
+
+
+def _stale_reason(key: MethodKey, shelf: _Shelf, newest_version: int) -> str:
+    if shelf.vintages and key.vintage != shelf.vintages[-1]:
+        return "other data fingerprint"
+    if key.method_version != newest_version:
+        return "older version of the method"
+    return ""
+
+
+def _groups(key: MethodKey, pool: _Pool, shelf: _Shelf, stale: str) -> Iterator[Group]:
+    """Splits one method's runs by learner."""
+    for learner in sorted({*pool.runs, *shelf.protocol.learners, *filter(None, pool.failed_runs)}):
+        runs = {index: dict(seeds) for index, seeds in sorted(pool.runs.get(learner, {}).items())}
+        n_failed = pool.failed_distils + pool.failed_runs[learner]
+        if not runs and not n_failed:
+            continue
+        yield Group(
+            key=key,
+            learner=learner,
+            is_source=learner == shelf.protocol.source,
+            facts=pool.facts,
+            protocol=shelf.protocol,
+            runs=runs,
+            distils=dict(sorted(pool.distils.items())),
+            n_failed=n_failed,
+            orphan=pool.orphan,
+            stale=stale,
+        )

@@ -1,0 +1,189 @@
+"""The fields of one row of the board. Their names are a contract with everybody who reads `leaderboard.json`."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+BOARD_SCHEMA_VERSION = 1
+"""Raised when a field of `Row` changes its meaning or goes away."""
+
+UNSEEN_MEAN = "unseen-mean"
+"""Stands in the place of a learner's name on rows that average over the learners a method did not distil with."""
+
+ALL_BUDGET = "all"
+"""Budget of methods that ignore the budget, such as majority and full."""
+
+
+class IdentityFields(TypedDict):
+    """Which result this is."""
+
+    task: str
+    data_kind: str
+    method: str
+    options: str
+    """Options that differ from the defaults, as `key=value, ...`; empty for the defaults."""
+    track: str
+    private: bool
+    budget: str
+    protocol: str
+    learner: str
+    is_source: bool
+
+
+class AccuracyFields(TypedDict):
+    """What the trained models reached. Accuracies are fractions."""
+
+    n_sets: int
+    n_seeds: int
+    """Training seeds of every set; the smallest number where sets differ."""
+    accuracy_frac: float | None
+    macro_f1_frac: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class ComparisonFields(TypedDict):
+    """Welch differences of accuracy to references on the same data, protocol, budget and learner."""
+
+    diff_random: float | None
+    diff_random_low: float | None
+    diff_random_high: float | None
+    diff_kmeans: float | None
+    diff_kmeans_low: float | None
+    diff_kmeans_high: float | None
+    diff_reference: float | None
+    """To the track's own reference."""
+    diff_reference_low: float | None
+    diff_reference_high: float | None
+    p_holm: float | None
+    """Of `diff_reference`, adjusted within one task, protocol, track and budget."""
+
+
+class CostFields(TypedDict):
+    """What it cost."""
+
+    distil_wall_s: float | None
+    """Mean over sets."""
+    distil_cpu_s: float | None
+    train_wall_s: float | None
+    """Mean over trained models, test reading included."""
+
+
+class PrivacyFields(TypedDict):
+    """What it leaks and what it promises."""
+
+    epsilon: float | None
+    """The largest of the sets; infinity is written as the text `inf`."""
+    t1_auc: float | None
+    t1_auc_low: float | None
+    t1_auc_high: float | None
+    t1_exact_matches: int | None
+    t1_members: int | None
+    t2_auc: float | None
+
+
+class StandingFields(TypedDict):
+    """Whether it may be ranked."""
+
+    complete: bool
+    n_failed: int
+    ranked: bool
+    unranked_reason: str
+    """Plain words; empty for ranked rows."""
+    superseded: bool
+    """True when newer data or a newer version of the method has replaced these results."""
+    custom: bool
+    custom_id: str
+    """Tells custom protocols of one name apart; empty otherwise."""
+
+
+class MethodFields(TypedDict):
+    """What kind of method it is."""
+
+    label: str
+    family: str
+    cost_class: str
+    reference: bool
+    full_data: bool
+    n_rows: int | None
+    """Rows of the largest set."""
+    n_test_exact: int | None
+    """Distilled texts that equal a test text, in the worst set."""
+
+
+class DerivedFields(TypedDict):
+    """What follows from accuracies of several rows or models."""
+
+    gap_closed_frac: float | None
+    """(accuracy - random) / (full - random)."""
+    majority_frac: float | None
+    collapse_frac: float | None
+    """Share of trained models that are at most two points better than majority."""
+
+
+class OriginFields(TypedDict):
+    """Where the numbers come from."""
+
+    device: str
+    hardware: str
+    task_options: str
+    task_version: int
+    method_version: int
+    data_fingerprint: str
+    test_fingerprint: str
+    protocol_learners: str
+    """The protocol's learners in its own order, joined by `, `."""
+    notes: str
+    """Remarks of the harness on the trained models, joined by `; `."""
+
+
+class Row(
+    IdentityFields,
+    AccuracyFields,
+    ComparisonFields,
+    CostFields,
+    PrivacyFields,
+    StandingFields,
+    MethodFields,
+    DerivedFields,
+    OriginFields,
+):
+    """One method under one protocol, seen by one learner. Null means unknown."""
+
+
+NO_COMPARISON: ComparisonFields = {
+    "diff_random": None,
+    "diff_random_low": None,
+    "diff_random_high": None,
+    "diff_kmeans": None,
+    "diff_kmeans_low": None,
+    "diff_kmeans_high": None,
+    "diff_reference": None,
+    "diff_reference_low": None,
+    "diff_reference_high": None,
+    "p_holm": None,
+}
+"""Comparisons of a row before it is compared."""
+
+FIELD_GROUPS = (
+    IdentityFields,
+    AccuracyFields,
+    ComparisonFields,
+    CostFields,
+    PrivacyFields,
+    StandingFields,
+    MethodFields,
+    DerivedFields,
+    OriginFields,
+)
+ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
+"""All fields in the order in which files hold them."""
+
+
+def budget_order(budget: str) -> tuple[float, str]:
+    """Sorts budgets by the number in their name; `all` comes last."""
+    if budget == ALL_BUDGET:
+        return math.inf, budget
+    digits = "".join(character for character in budget if character in "0123456789")
+    return float(digits or 0), budget

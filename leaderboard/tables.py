@@ -1,0 +1,236 @@
+"""From rows to tables: which rows stand together, in which order, under which remarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from leaderboard.columns import COLUMNS, MISSING, Column, Output
+from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
+
+FULL_FALLBACK_PROTOCOL = "lite-v1"
+"""Protocols without a full-data run of their own show the one of this protocol."""
+
+CPU_NOTE = "CPU run: no pretrained transfer learner."
+_KIND_NOTES = {
+    "real-subset": "{task} is a SUBSET of the official train set: not comparable with published figures.",
+    "standin": "STAND-IN corpus: synthetic text, not comparable with real data.",
+}
+_KIND_ORDER = ("real", "real-subset", "standin")
+_TRACK_ORDER = ("text", "text+soft", "learner-bound")
+
+LineKind = Literal["method", "reference", "full"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method in one table, seen by all learners."""
+
+    rows: dict[str, Row]
+    """Learner (or `unseen-mean`) -> row."""
+    kind: LineKind
+    mark: str
+    """Remark behind the name, such as the protocol it was borrowed from."""
+
+    @property
+    def any_row(self) -> Row:
+        """A row to read what all learners share."""
+        return next(iter(self.rows.values()))
+
+    @property
+    def name(self) -> str:
+        """The method's name with its remark."""
+        label = self.any_row["label"]
+        return f"{label} ({self.mark})" if self.mark else label
+
+
+@dataclass(frozen=True)
+class Field:
+    """One column of one table, bound to a learner."""
+
+    column: Column
+    heading: str
+    learner: str
+
+    def text(self, line: Line) -> str:
+        """Writes the cell; a missing row is a visible hole."""
+        row = line.rows.get(self.learner)
+        return MISSING if row is None else self.column.show(row)
+
+    def order(self, line: Line) -> float | None:
+        """Returns the number that sorts the cell."""
+        row = line.rows.get(self.learner)
+        return None if row is None else self.column.order(row)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task, protocol, budget and track."""
+
+    task: str
+    data_kind: str
+    protocol: str
+    custom_id: str
+    budget: str
+    track: str
+    learners: tuple[str, ...]
+    """Source learner first."""
+    source: str
+    lines: tuple[Line, ...]
+    data_note: str
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Heading of the table."""
+        custom = f" (custom {self.custom_id})" if self.custom_id else ""
+        return f"{self.task} · {self.budget} · {self.track} · {self.protocol}{custom}"
+
+    def fields(self, output: Output) -> list[Field]:
+        """Returns the table's columns for one output, with optional columns that nobody fills left out."""
+        fields: list[Field] = []
+        for column in COLUMNS:
+            if output in column.outputs and (column.tracks is None or self.track in column.tracks):
+                fields += self._bound(column)
+        return [
+            field
+            for field in fields
+            if not field.column.optional or any(field.text(line) != MISSING for line in self.lines)
+        ]
+
+    def _bound(self, column: Column) -> Iterator[Field]:
+        if column.viewpoint == "source":
+            yield Field(column, column.heading, self.source)
+        elif column.viewpoint == "unseen":
+            yield Field(column, column.heading, UNSEEN_MEAN)
+        else:
+            for learner in self.learners:
+                name = f"{learner} (source)" if learner == self.source else learner
+                yield Field(column, column.heading.format(learner=name), learner)
+
+
+def build_tables(rows: Iterable[Row]) -> list[Table]:
+    """Sorts rows into tables.
+
+    Args:
+        rows: Rows of the board.
+
+    Returns:
+        Tables with real data first, then by task, protocol, budget and track. Methods that ignore the budget stand in
+        every table of their task and protocol.
+    """
+    scopes: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = (row["data_kind"], row["task"], row["task_options"], row["protocol"], row["custom_id"])
+        scopes.setdefault(key, []).append(row)
+    tables: list[Table] = []
+    for key in sorted(scopes, key=lambda k: (_place(_KIND_ORDER, k[0]), k)):
+        borrowed = scopes.get((*key[:3], FULL_FALLBACK_PROTOCOL, ""), [])
+        tables += _scope_tables(scopes[key], borrowed)
+    return tables
+
+
+def _place(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)
+
+
+def _scope_tables(rows: list[Row], borrowed: list[Row]) -> Iterator[Table]:
+    shared = [row for row in rows if row["budget"] == ALL_BUDGET]
+    places = {(row["budget"], row["track"]) for row in rows if row["budget"] != ALL_BUDGET}
+    if not places:
+        places = {(row["budget"], row["track"]) for row in shared}
+    if not any(row["full_data"] and not row["superseded"] for row in rows):
+        shared = shared + _borrowed_full(rows, borrowed)
+    for budget, track in sorted(places, key=lambda p: (budget_order(p[0]), _place(_TRACK_ORDER, p[1]))):
+        own = [row for row in rows if (row["budget"], row["track"]) == (budget, track) and row["budget"] != ALL_BUDGET]
+        yield _table(own, shared, budget, track)
+
+
+def _borrowed_full(rows: list[Row], borrowed: list[Row]) -> list[Row]:
+    """Finds full-data rows of the fallback protocol that were made from the same current data."""
+    fingerprints = {row["data_fingerprint"] for row in rows if not row["superseded"]}
+    usable = (row for row in borrowed if row["full_data"] and not row["superseded"])
+    return [row for row in usable if row["data_fingerprint"] in fingerprints]
+
+
+def _table(own: list[Row], shared: list[Row], budget: str, track: str) -> Table:
+    first = (own or shared)[0]
+    source, learners = _learners([*own, *shared], first["protocol_learners"])
+    groups: dict[tuple[object, ...], dict[str, Row]] = {}
+    for row in (*own, *shared):
+        key = (
+            row["protocol"],
+            row["method"],
+            row["options"],
+            row["method_version"],
+            row["task_version"],
+            row["data_fingerprint"],
+            row["test_fingerprint"],
+        )
+        groups.setdefault(key, {})[row["learner"]] = row
+    lines = [_line(by_learner, first["protocol"]) for by_learner in groups.values()]
+    lines.sort(key=lambda line: _line_order(line, source))
+    task = first["task"] + (f" ({first['task_options']})" if first["task_options"] else "")
+    return Table(
+        task=task,
+        data_kind=first["data_kind"],
+        protocol=first["protocol"],
+        custom_id=first["custom_id"],
+        budget=budget,
+        track=track,
+        learners=learners,
+        source=source,
+        lines=tuple(lines),
+        data_note=_KIND_NOTES.get(first["data_kind"], "").format(task=task),
+        notes=tuple(_notes([*own, *shared], first["custom"])),
+    )
+
+
+def _learners(rows: list[Row], protocol_learners: str) -> tuple[str, tuple[str, ...]]:
+    """Returns the source learner and all learners, the protocol's in its order and others after them."""
+    planned = protocol_learners.split(", ")
+    met = {row["learner"] for row in rows if row["protocol_learners"] == protocol_learners} - {UNSEEN_MEAN}
+    names = [*planned, *sorted(met - set(planned))]
+    sources = {row["learner"] for row in rows if row["is_source"]}
+    source = next((name for name in names if name in sources), names[0])
+    return source, (source, *(name for name in names if name != source))
+
+
+def _line(rows: dict[str, Row], protocol: str) -> Line:
+    row = next(iter(rows.values()))
+    kind: LineKind = "method"
+    if row["full_data"] and not row["superseded"]:
+        kind = "full"
+    elif row["reference"] or row["budget"] == ALL_BUDGET:
+        kind = "reference"
+    return Line(rows, kind, "" if row["protocol"] == protocol else row["protocol"])
+
+
+def _line_order(line: Line, source: str) -> tuple[object, ...]:
+    """Sorts by the source learner's accuracy; unranked methods follow, full comes last."""
+    row = line.rows.get(source)
+    stands = line.kind == "reference" and row is not None and row["budget"] == ALL_BUDGET and not row["superseded"]
+    accuracy = row["accuracy_frac"] if row is not None else None
+    first = line.any_row
+    return (
+        line.kind == "full",
+        not (stands or (row is not None and row["ranked"])),
+        -1.0 if accuracy is None else -accuracy - 2.0,
+        first["label"],
+        first["options"],
+        -first["method_version"],
+        first["data_fingerprint"],
+        first["test_fingerprint"],
+    )
+
+
+def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
+    if custom:
+        yield "Custom protocol settings: no row of this table is ranked."
+    devices = {device for row in rows for device in row["device"].split(", ") if device}
+    if devices == {"cpu"}:
+        yield CPU_NOTE
+    for learner in sorted({row["learner"] for row in rows if row["notes"]} - {UNSEEN_MEAN}):
+        remarks = sorted({row["notes"] for row in rows if row["notes"] and row["learner"] == learner})
+        yield f"{learner}: {'; '.join(remarks)}"

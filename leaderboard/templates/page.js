@@ -1,0 +1,56 @@
+"use strict";
+(() => {
+  const controls = document.getElementById("controls");
+  if (!controls) return;
+  const boards = [...document.querySelectorAll(".board")];
+  const count = document.getElementById("count");
+
+  const show = () => {
+    const text = controls.elements.text.value.trim().toLowerCase();
+    let shown = 0;
+    for (const board of boards) {
+      let fits = true;
+      for (const select of controls.querySelectorAll("select")) {
+        fits &&= !select.value || board.dataset[select.name] === select.value;
+      }
+      let lines = 0;
+      for (const row of board.querySelectorAll("tbody tr")) {
+        row.hidden = !row.querySelector("summary").textContent.toLowerCase().includes(text);
+        lines += !row.hidden;
+      }
+      board.hidden = !fits || lines === 0;
+      shown += !board.hidden;
+    }
+    count.value = `${shown} of ${boards.length} tables`;
+  };
+
+  const key = (row, index) => {
+    const cell = row.cells[index];
+    if (index === 0) return cell.querySelector("summary").textContent.toLowerCase();
+    return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
+  };
+
+  // Missing cells stay last in both directions; the pinned reference lines never move.
+  const sort = (head) => {
+    const index = head.cellIndex;
+    const first = index === 0 ? "ascending" : "descending";
+    const next = head.getAttribute("aria-sort") === first ? (first === "ascending" ? "descending" : "ascending") : first;
+    for (const other of head.parentNode.cells) other.setAttribute("aria-sort", other === head ? next : "none");
+    const body = head.closest("table").tBodies[0];
+    const sign = next === "ascending" ? 1 : -1;
+    const rows = [...body.rows].map((row) => [key(row, index), row]);
+    rows.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return sign * (a < b ? -1 : a > b ? 1 : 0);
+    });
+    body.append(...rows.map(([, row]) => row));
+  };
+
+  for (const head of document.querySelectorAll("thead th")) {
+    head.querySelector("button").addEventListener("click", () => sort(head));
+  }
+  controls.addEventListener("input", show);
+  controls.addEventListener("submit", (event) => event.preventDefault());
+  controls.hidden = false;
+  show();
+})();

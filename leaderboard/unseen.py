@@ -1,0 +1,128 @@
+"""Rows that average over the learners a method did not distil with. A mean is whole or it is a hole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import fmean
+
+from leaderboard.entries import Entry, Grid, unit_values
+from leaderboard.keys import Scope, Vintage
+from leaderboard.schema import UNSEEN_MEAN, Row
+from leaderboard.stats import mean_interval
+
+GATE_BUDGET = "dpc50"
+"""Budget at which random decides whether a learner can learn the task at all."""
+GATE_MARGIN_FRAC = 0.05
+"""Random must beat majority by this much before a learner counts."""
+_ROUNDING = 1e-9
+
+
+class _Gate:
+    """Decides which learners enter the mean."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._random: dict[tuple[Scope, Vintage, str, str], Row] = {}
+        for entry in sorted(entries, key=lambda e: e.key.method_version):
+            key, row = entry.key, entry.row
+            if (key.method, key.options, key.track) == ("random", "", "text"):
+                self._random[key.scope, key.vintage, key.budget, row["learner"]] = row
+
+    def learners(self, entry: Entry) -> list[str] | None:
+        """Returns the learners that enter the mean; null where random leaves one of them undecided."""
+        unseen = [name for name in entry.protocol.learners if name != entry.protocol.source]
+        decisions = {name: self._passes(entry, name) for name in unseen}
+        if None in decisions.values():
+            return None
+        return [name for name, passes in decisions.items() if passes]
+
+    def _passes(self, entry: Entry, learner: str) -> bool | None:
+        for budget in (GATE_BUDGET, entry.key.budget):
+            row = self._random.get((entry.key.scope, entry.key.vintage, budget, learner))
+            if row is not None and row["accuracy_frac"] is not None and row["majority_frac"] is not None:
+                return row["accuracy_frac"] - row["majority_frac"] >= GATE_MARGIN_FRAC - _ROUNDING
+        return None
+
+
+def unseen_entries(entries: list[Entry]) -> list[Entry]:
+    """Builds the `unseen-mean` entries.
+
+    Args:
+        entries: One entry per method and learner.
+
+    Returns:
+        One entry for every method whose unseen learners can be told; without an accuracy where one of them is missing.
+    """
+    gate = _Gate(entries)
+    lines: dict[object, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        lines[entry.key].append(entry)
+    built: list[Entry] = []
+    for line in lines.values():
+        names = gate.learners(line[0])
+        if names:
+            built.append(_average(line, names))
+    return built
+
+
+def _average(line: list[Entry], names: list[str]) -> Entry:
+    parts = [entry for entry in line if entry.row["learner"] in names and entry.accuracy]
+    present = {entry.row["learner"] for entry in parts}
+    missing = [name for name in names if name not in present]
+    first = line[0]
+    accuracy: Grid = {} if missing else _mean_grid([part.accuracy for part in parts], first.fixed)
+    macro_f1: Grid = {} if missing else _mean_grid([part.macro_f1 for part in parts], first.fixed)
+    interval = mean_interval(unit_values(accuracy, first.fixed))
+    complete = not missing and all(part.row["complete"] for part in parts)
+    reason = _reason(first, parts, missing)
+    row: Row = {
+        **first.row,
+        "learner": UNSEEN_MEAN,
+        "is_source": False,
+        "n_sets": len(accuracy),
+        "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if accuracy else 0,
+        "accuracy_frac": interval.mean,
+        "macro_f1_frac": mean_interval(unit_values(macro_f1, first.fixed)).mean,
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "train_wall_s": None if missing else _mean([part.row["train_wall_s"] for part in parts]),
+        "majority_frac": None if missing else _mean([part.row["majority_frac"] for part in parts]),
+        "collapse_frac": None if missing else _mean([part.row["collapse_frac"] for part in parts]),
+        "device": ", ".join(sorted({part.row["device"] for part in parts})),
+        "hardware": ", ".join(sorted({part.row["hardware"] for part in parts})),
+        "n_failed": sum(entry.row["n_failed"] for entry in line if entry.row["learner"] in names),
+        "complete": complete,
+        "ranked": not reason,
+        "unranked_reason": reason,
+        "notes": "; ".join(sorted({part.row["notes"] for part in parts} - {""})),
+    }
+    return Entry(row, first.key, first.protocol, first.fixed, accuracy, macro_f1)
+
+
+def _reason(first: Entry, parts: list[Entry], missing: list[str]) -> str:
+    """Says why the mean is not ranked: a missing learner, or the first learner that is itself unranked."""
+    if missing:
+        return f"no runs with {', '.join(missing)}"
+    unranked = next((part.row for part in parts if not part.row["ranked"]), None)
+    if unranked is None:
+        return ""
+    shared = first.row["superseded"] or first.row["custom"] or unranked["unranked_reason"].startswith("reference line")
+    return unranked["unranked_reason"] if shared else f"{unranked['learner']}: {unranked['unranked_reason']}"
+
+
+def _mean_grid(grids: list[Grid], fixed: bool) -> Grid:
+    """Averages learners where all of them have a value: by seed for fixed methods, by set for the others."""
+    common_sets = sorted(set.intersection(*(set(grid) for grid in grids)))
+    result: Grid = {}
+    for index in common_sets:
+        if not fixed:
+            result[index] = {0: fmean(fmean(grid[index].values()) for grid in grids)}
+            continue
+        seeds = set.intersection(*(set(grid[index]) for grid in grids))
+        if seeds:
+            result[index] = {seed: fmean(grid[index][seed] for grid in grids) for seed in sorted(seeds)}
+    return result
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None

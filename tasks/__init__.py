@@ -1,0 +1,1 @@
+"""Task plug-ins, one a file; found by the registry, never imported by name."""

@@ -1,0 +1,38 @@
+"""Runs the command line as a user would: in a process of its own, in an empty folder, without a network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CLOSED_PORT = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="session")
+def clean_environment() -> dict[str, str]:
+    """Returns the environment without data, models, plug-ins or a reachable Hub."""
+    dropped = ("TDBENCH_", "HF_", "COLUMNS", "FORCE_COLOR")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return {**kept, "OMP_NUM_THREADS": "1", "HF_ENDPOINT": CLOSED_PORT}
+
+
+@pytest.fixture
+def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Returns a function that runs `tdbench WORDS...` in `tmp_path`; keyword arguments are environment variables."""
+
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            cwd=tmp_path,
+            env={**clean_environment, "HF_HOME": str(tmp_path / "hf"), **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    return call

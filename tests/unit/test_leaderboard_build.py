@@ -1,0 +1,156 @@
+"""Files of the board: determinism, strict JSON, inert strings."""
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from leaderboard.build import build
+from leaderboard.schema import ROW_KEYS
+
+FILES = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md", "site/index.html", "site/leaderboard.parquet")
+HOSTILE = '<script>alert("x")</script>|[x](javascript:1)\n=1+1'
+PAIR = {"minilm": [[0.5], [0.6], [0.7]]}
+
+
+def reject_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def write(records, folder):
+    build(records, folder, folder / "site", ["runs", "leaderboard/records"])
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def csv_rows(folder):
+    with (folder / "leaderboard.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+class Page(HTMLParser):
+    """Collects what a browser would run or load."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.handlers = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in {"src", "href", "action", "data", "srcset"}]
+        self.handlers += [name for name, _ in attrs if name.startswith("on") or name == "style"]
+
+
+def test_equal_records_give_equal_bytes_in_any_order(board_records, tmp_path):
+    records = board_records.board()
+    assert write(records, tmp_path / "a") == write(records[::-1], tmp_path / "b")
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted([*FILES[:3], "site"])
+    assert write(records, tmp_path / "a") == write(records, tmp_path / "b")
+
+
+def test_board_names_its_files_and_rows(board_records, tmp_path):
+    board = build(board_records.board(), tmp_path, tmp_path / "site", [])
+    assert [path.relative_to(tmp_path).as_posix() for path in board.files] == list(FILES)
+    assert len(board.rows) == len(json.loads((tmp_path / "leaderboard.json").read_text())["rows"])
+
+
+def test_json_is_strict_and_rounded(board_records, tmp_path):
+    sets = {"minilm": [[1 / 3], [0.5], [2 / 3]]}
+    text = write(board_records.runs("m", sets) + board_records.board(), tmp_path)["leaderboard.json"].decode()
+    board = json.loads(text, parse_constant=reject_constant)
+    assert (board["schema_version"], board["built_from"]) == (1, ["leaderboard/records", "runs"])
+    assert all(list(row) == list(ROW_KEYS) for row in board["rows"])
+    assert not re.search(r"\d\.\d{7,}", text)
+
+
+def test_infinite_epsilon_is_text_in_json_and_a_number_in_parquet(board_records, tmp_path):
+    records = board_records.runs("m", PAIR, private=True, epsilon=2.5)
+    # The record schema cannot hold infinity yet, so it is put in behind its back.
+    infinite = [
+        record.model_copy(update={"distil": record.distil.model_copy(update={"epsilon": "inf"})})
+        if record.distil and record.cell.set_index == 0
+        else record
+        for record in records
+    ]
+    files = write(infinite, tmp_path)
+    rows = json.loads(files["leaderboard.json"], parse_constant=reject_constant)["rows"]
+    assert {row["epsilon"] for row in rows} == {"inf"}
+    assert pd.read_parquet(tmp_path / "site" / "leaderboard.parquet")["epsilon"].tolist() == [float("inf")] * len(rows)
+    assert "| inf |" in files["LEADERBOARD.md"].decode()
+
+
+def test_parquet_and_csv_hold_all_rows_with_stable_types(board_records, tmp_path):
+    board = build(board_records.board(), tmp_path, tmp_path / "site", [])
+    frame = pd.read_parquet(tmp_path / "site" / "leaderboard.parquet")
+    assert list(frame.columns) == list(ROW_KEYS)
+    assert len(frame) == len(board.rows)
+    assert (str(frame["t1_members"].dtype), str(frame["t2_auc"].dtype)) == ("Int64", "Float64")
+    assert len(csv_rows(tmp_path)) == len(board.rows)
+
+
+def test_no_records_still_make_a_board(tmp_path):
+    files = write([], tmp_path)
+    assert json.loads(files["leaderboard.json"])["rows"] == []
+    assert b"No results yet" in files["site/index.html"]
+    assert b"No results yet" in files["LEADERBOARD.md"]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_csv_formulas_are_inert(board_records, tmp_path, start):
+    write(board_records.runs(f"{start}cmd", PAIR, label=f"{start}1+1"), tmp_path)
+    rows = csv_rows(tmp_path)
+    assert {(row["method"], row["label"]) for row in rows} == {(f"'{start}cmd", f"'{start}1+1")}
+
+
+def test_negative_numbers_stay_numbers_in_csv(board_records, tmp_path):
+    write(board_records.board(), tmp_path)
+    rows = csv_rows(tmp_path)
+    assert any(row["diff_random"].startswith("-") for row in rows)
+
+
+def test_hostile_strings_are_inert(board_records, tmp_path):
+    hostile = dict.fromkeys(("label", "family", "task", "device", "data_fingerprint", "test_fingerprint"), HOSTILE)
+    hostile |= {"options": {HOSTILE: HOSTILE}, "task_options": {"k": HOSTILE}, "budget": HOSTILE}
+    protocol = {"name": HOSTILE, "learners": ["minilm", HOSTILE]}
+    sets = {"minilm": PAIR["minilm"], HOSTILE: PAIR["minilm"]}
+    records = board_records.runs(HOSTILE, sets, protocol=protocol, notes={"minilm": (HOSTILE,)}, **hostile)
+    files = write(records, tmp_path)
+    page = Page(files["site/index.html"].decode())
+    assert page.tags.count("script") == 1
+    assert page.handlers == []
+    markdown = files["LEADERBOARD.md"].decode()
+    assert "<script" not in markdown
+    assert not re.search(r"(?<!\\)\]\(javascript", markdown)
+    tables = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) == 1
+
+
+def test_page_loads_nothing_and_stays_small(board_records, tmp_path):
+    records = []
+    for task in ("agnews", "sst2", "trec"):
+        board = board_records.board(task=task)
+        records += board
+        for budget in ("dpc1", "dpc50"):
+            cell = {"budget": budget}
+            records += [
+                record.model_copy(
+                    update={
+                        "id": record.id + budget,
+                        "distil_id": record.distil_id + budget,
+                        "cell": record.cell.model_copy(update=cell),
+                    }
+                )
+                for record in board
+                if record.cell.budget == "dpc10"
+            ]
+    text = write(records, tmp_path)["site/index.html"].decode()
+    page = Page(text)
+    assert set(page.addresses) == {"#boards", "data:,"}
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+    assert page.tags.count("table") == 9
+    assert len(text) < 300_000
