@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import os
-import socket
 import threading
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from bench.data.task import Task
 from bench.errors import DataError, PrerequisiteError, UsageError
@@ -136,15 +137,17 @@ def hub_reachable() -> bool:
     """Probes the Hub once a process, for two seconds at most; HF_HUB_OFFLINE=1 skips the probe."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
         return False
-    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    port = address.port or (80 if address.scheme == "http" else 443)
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     reached = threading.Event()
 
     def probe() -> None:
+        # A whole answer is asked for: a connection alone also succeeds where a proxy or firewall swallows what follows.
         try:
-            with socket.create_connection((address.hostname or "", port), timeout=PROBE_TIMEOUT_S):
-                reached.set()
-        except OSError:
+            urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PROBE_TIMEOUT_S).close()  # noqa: S310
+            reached.set()
+        except urllib.error.HTTPError:
+            reached.set()
+        except (OSError, ValueError, http.client.HTTPException):
             pass
 
     # A thread, because looking up a name has no time-out of its own.

@@ -28,6 +28,7 @@ def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., 
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "bench", *words],
+            check=False,
             cwd=tmp_path,
             env={**clean_environment, "HF_HOME": str(tmp_path / "hf"), **environment},
             capture_output=True,
@@ -36,3 +37,16 @@ def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., 
         )
 
     return call
+
+
+@pytest.fixture(params=["agnews", "sst2"])
+def real_task(request: pytest.FixtureRequest):
+    """Yields a task with its real data; skips where TDBENCH_DATA does not hold them."""
+    from bench.data.loading import load_task
+    from bench.registry import TASKS
+
+    folder = os.environ.get("TDBENCH_DATA")
+    task = TASKS.get(request.param)()
+    if not folder or not all((Path(folder) / name).is_file() for name in task.local.values()):
+        pytest.skip(f"no real data for {request.param}: set TDBENCH_DATA")
+    return request.param, load_task(task, "local", Path(folder))

@@ -1,0 +1,164 @@
+"""Dependencies point one way: what may import what, read from the source of every file."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("bench", "methods", "tasks", "leaderboard")
+FILES = {
+    path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
+}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8"), name) for name, path in FILES.items()}
+
+
+def imports(name: str) -> set[str]:
+    """Every module that a file imports anywhere, relative imports resolved, `import_module("x")` included."""
+    found: set[str] = set()
+    package = FILES[name].relative_to(ROOT).parent.parts
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            module = ".".join(part for part in base if part) if node.level else node.module or ""
+            # `from bench import api` imports bench.api, `from bench.api import Task` imports bench.api.
+            found |= {
+                f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module for alias in node.names
+            }
+        elif isinstance(node, ast.Call) and called(node) in {"import_module", "__import__"} and node.args:
+            found |= {node.args[0].value} if isinstance(node.args[0], ast.Constant) else set()
+    return found
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return name.split(".", maxsplit=1)[0] in PACKAGES and (
+        path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+    )
+
+
+def called(node: ast.Call) -> str:
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def of_project(name: str) -> set[str]:
+    return {module for module in imports(name) if module.split(".")[0] in PACKAGES}
+
+
+def in_package(*packages: str) -> list[str]:
+    return [name for name in FILES if name.startswith(tuple(f"{package}/" for package in packages))]
+
+
+def test_the_search_finds_the_files_and_the_imports_it_is_about():
+    assert {package: bool(in_package(package)) for package in PACKAGES} == dict.fromkeys(PACKAGES, True)
+    assert "bench.api" in of_project("methods/kmeans.py")
+    assert "bench.experiment.record" in of_project("bench/cost.py")
+    assert "sklearn.cluster" in imports("methods/kmeans.py")
+
+
+@pytest.mark.parametrize("name", in_package("methods", "tasks"))
+def test_a_plugin_imports_nothing_of_the_project_but_the_api(name):
+    own = name.split("/")[0]
+    assert {module for module in of_project(name) if module.split(".")[0] != own} <= {"bench.api"}
+    # A plug-in may be a package: its own parts are allowed, another plug-in is not.
+    plugin = ".".join(name.removesuffix(".py").split("/")[:2])
+    assert all(module == plugin or module.startswith(f"{plugin}.") for module in of_project(name) - {"bench.api"})
+
+
+@pytest.mark.parametrize("name", in_package("bench"))
+def test_the_harness_never_imports_a_method_or_task(name):
+    assert not {module for module in of_project(name) if module.split(".")[0] in {"methods", "tasks"}}
+
+
+@pytest.mark.parametrize("name", [name for name in in_package("bench") if not name.startswith("bench/commands/")])
+def test_only_the_commands_of_the_harness_know_the_leaderboard(name):
+    assert not {module for module in of_project(name) if module.split(".")[0] == "leaderboard"}
+
+
+@pytest.mark.parametrize("name", in_package("leaderboard"))
+def test_the_leaderboard_reads_records_and_nothing_else_of_the_harness(name):
+    foreign = {module for module in of_project(name) if module.split(".")[0] != "leaderboard"}
+    assert foreign <= {"bench.experiment.record", "bench.errors"}
+
+
+def test_building_a_leaderboard_needs_no_torch():
+    code = (
+        "import sys, leaderboard.build\n"
+        "print(sorted({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_module_has_at_most_300_lines(name):
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_function_has_at_most_50_lines(name):
+    long = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {function: lines for function, lines in long.items() if lines > 50} == {}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_unpickles(name):
+    assert not {module.split(".")[0] for module in imports(name)} & {
+        "pickle",
+        "cPickle",
+        "dill",
+        "joblib",
+        "cloudpickle",
+    }
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant)
+            assert node.value.value is False
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
+            assert node.attr not in {"load", "save"}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if not n.startswith(("bench/commands/", "bench/progress"))])
+def test_only_commands_and_the_progress_line_print(name):
+    calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    assert [node.lineno for node in calls if node.func.id == "print"] == []
+
+
+@pytest.mark.parametrize("name", in_package("methods", "tasks", "bench/training/learners"))
+def test_a_plugin_imports_heavy_libraries_inside_functions_only(name):
+    top = [node for node in TREES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
+    assert not {module.split(".")[0] for module in modules} & {
+        "torch",
+        "transformers",
+        "sklearn",
+        "skmatter",
+        "datasets",
+    }
+
+
+API = import_module("bench.api")
+
+
+@pytest.mark.parametrize("name", API.__all__)
+def test_every_name_of_the_api_resolves_to_what_it_says(name):
+    value = getattr(API, name)
+    assert value.__name__ == name
+
+
+def test_the_api_lists_every_name_once_in_order_and_refuses_others():
+    assert list(API.__all__) == sorted(set(API.__all__))
+    assert not hasattr(API, "Runner")

@@ -1,0 +1,78 @@
+"""Every command of the README, the docs and the Makefile does what it says; configuration files compose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.config import is_custom, locked_protocols, settings_for
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/first-run.md", "docs/methods.md", "docs/protocol.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
+    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
+def test_pages_hold_the_commands_that_are_tested():
+    assert any(command.startswith("make bench TASK=agnews") for command in commands())
+    assert sum(command.startswith("tdbench") for command in commands()) >= 8
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make")])
+def test_make_command_of_the_pages_is_understood(command):
+    done = subprocess.run(
+        [*shlex.split(command), "-n"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "tdbench " in c])
+def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
+    words = shlex.split(command)
+    environment = dict(word.split("=", 1) for word in words[: words.index("tdbench")])
+    if "TDBENCH_PLUGINS" in environment:
+        (tmp_path / environment["TDBENCH_PLUGINS"]).write_text(blocks("README.md", "python")[0])
+    verb, *rest = words[words.index("tdbench") + 1 :]
+    if verb == "run" and "--help" not in rest and "suite=smoke" not in rest:
+        verb = "plan"  # the whole run would take minutes
+    if verb == "plan":
+        rest += ["data.kind=standin"]
+    done = tdbench(verb, *rest, **environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_help_lists_every_target():
+    page = subprocess.run(["make", "help"], check=True, cwd=ROOT, capture_output=True, text=True, timeout=30).stdout
+    for target in ("setup", "bench", "test", "lint", "type", "leaderboard", "plan", "status", "clean"):
+        assert re.search(rf"^  make {target}\b", page, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("suite", sorted(path.stem for path in (ROOT / "conf" / "suite").glob("*.yaml")))
+def test_every_suite_composes_for_every_task(suite):
+    for task in (path.stem for path in (ROOT / "tasks").glob("[a-z]*.py")):
+        assert settings_for([f"task={task}", f"suite={suite}"])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf" / "protocol").glob("*.yaml")))
+def test_published_protocol_equals_its_lock(name):
+    (one,) = settings_for(["task=agnews", f"protocol={name}", "method=random", "budget=dpc10"])
+    assert one.protocol.name == name
+    assert locked_protocols()[name] == one.protocol.sha256, "a published protocol never changes: add a new version"
+    assert not is_custom(one.protocol)
+
+
+def test_lock_names_no_protocol_that_is_gone():
+    locked = yaml.safe_load((ROOT / "conf" / "protocol" / "lock.yml").read_text())
+    assert set(locked) == {path.stem for path in (ROOT / "conf" / "protocol").glob("*.yaml")}
