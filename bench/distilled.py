@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 
     from bench.experiment.record import Track
 
-TOKEN_PATTERN = re.compile(r"\w+|[^\w\s]")
+WORD_PATTERN = re.compile(r"\w+|[^\w\s]")
+"""Words and punctuation marks."""
+_TOKEN = re.compile(r"\w{1,16}|[^\w\s]")
 TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
 SOFT_LABEL_TOLERANCE = 1e-3
 
 
 def count_tokens(text: str) -> int:
-    """Counts words and punctuation marks: a token count that favours no learner's vocabulary."""
-    return len(TOKEN_PATTERN.findall(text))
+    """Counts words and punctuation marks: a token count that favours no learner's vocabulary.
+
+    A word counts one for every 16 characters begun, and a text counts at least one, so that neither endless words nor blank texts are free.
+    """
+    return max(1, len(_TOKEN.findall(text)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,23 @@ class Budget:
     name: str
     per_class: int | None = None
     tokens_per_class: int | None = None
+
+    def affordable(self, positions: NDArray[np.int64], texts: list[str]) -> NDArray[np.int64]:
+        """Returns those positions whose text alone fits the token limit.
+
+        Raises:
+            BudgetError: Not one text fits.
+        """
+        if self.tokens_per_class is None:
+            return positions
+        fits = np.array([count_tokens(texts[i]) <= self.tokens_per_class for i in positions], dtype=bool)
+        if not fits.any():
+            raise BudgetError(f"no text of a class has at most {self.tokens_per_class} tokens; choose a larger budget.")
+        return positions[fits]
+
+    def most_texts(self, n_rows: int) -> int:
+        """Returns how many of `n_rows` texts one class can hold at most."""
+        return min(n for n in (self.per_class, self.tokens_per_class, n_rows) if n is not None)
 
     def fill(self, order: Iterable[int], texts: list[str]) -> list[int]:
         """Takes items of one class from an ordered list until the budget is used up.

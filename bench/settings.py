@@ -29,9 +29,20 @@ class _Settings(BaseModel):
 class BudgetSettings(_Settings):
     """The `budget` group."""
 
-    name: str
     per_class: PositiveInt | None
     tokens_per_class: PositiveInt | None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> BudgetSettings:
+        if self.per_class is None and self.tokens_per_class is None:
+            raise ValueError("give per_class, tokens_per_class, or both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name in tables; it follows from the numbers, so an overridden budget cannot pass for another."""
+        parts = (("dpc", self.per_class), ("tok", self.tokens_per_class))
+        return "-".join(f"{prefix}{number}" for prefix, number in parts if number is not None)
 
 
 class Replication(_Settings):

@@ -216,6 +216,10 @@ def _unranked_reason(group: Group, hole: str) -> str:
         (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}"),
         (group.orphan, "the record of its distilled set is missing"),
         (bool(hole), hole),
+        (
+            group.protocol.needs(group.facts) == (1, 1),
+            f"{key.scope.protocol} makes one set: a first look, not a result",
+        ),
     )
     return next((reason for applies, reason in checks if applies), "")
 

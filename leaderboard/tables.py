@@ -231,6 +231,8 @@ def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
     devices = {device for row in rows for device in row["device"].split(", ") if device}
     if devices == {"cpu"}:
         yield CPU_NOTE
-    for learner in sorted({row["learner"] for row in rows if row["notes"]} - {UNSEEN_MEAN}):
-        remarks = sorted({row["notes"] for row in rows if row["notes"] and row["learner"] == learner})
+    # What is said of majority and full is said by their rows.
+    noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != UNSEEN_MEAN]
+    for learner in sorted({row["learner"] for row in noted}):
+        remarks = sorted({row["notes"] for row in noted if row["learner"] == learner})
         yield f"{learner}: {'; '.join(remarks)}"

@@ -26,9 +26,8 @@ class KCenterGreedy(Method):
         chosen: list[int] = []
         with ctx.cost.phase("select"):
             for label in range(real.n_classes):
-                rows = real.positions_of_class(label)
-                limits = [n for n in (budget.per_class, budget.tokens_per_class, len(rows)) if n is not None]
-                chosen += budget.fill(rows[farthest_first(features_ND[rows], min(limits))], texts)
+                rows = budget.affordable(real.positions_of_class(label), texts)
+                chosen += budget.fill(rows[farthest_first(features_ND[rows], budget.most_texts(len(rows)))], texts)
         return DistilledSet.from_rows(real, chosen)
 
 

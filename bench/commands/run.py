@@ -97,7 +97,7 @@ def plan_command(words: list[str]) -> int:
         return 0
     from bench.experiment.runner import Runner
     from bench.experiment.store import Store
-    from bench.progress import SilentReporter
+    from bench.progress import SilentReporter, duration
 
     runs, plan, accepted = _planned(args)
     states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
@@ -110,7 +110,7 @@ def plan_command(words: list[str]) -> int:
     left = sum(state["expected_s"] for state in states if state["state"] == "to run")
     counts = {name: sum(s["state"] == name for s in states) for name in ("finished", "failed", "to run")}
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    print(f"{len(states)} stages: {text or 'none'}; roughly {left / 60:.0f} minutes on this machine.")  # noqa: T201
+    print(f"{len(states)} stages: {text or 'none'}; roughly {duration(left)} on this machine.")  # noqa: T201
     return 0
 
 

@@ -71,7 +71,9 @@ class LabelledText:
         """Sha256 (16 hex digits) over all texts, labels and row ids, in order."""
         digest = hashlib.sha256("\x1d".join((*self.fields, *self.label_names)).encode())
         for column in self.fields.values():
-            digest.update("\x1e".join(column).encode("utf-8", "surrogatepass"))
+            # The lengths tell where texts end, so that no two different columns give the same bytes.
+            digest.update(np.array([len(column), *map(len, column)], dtype=np.int64).tobytes())
+            digest.update("".join(column).encode("utf-8", "surrogatepass"))
         digest.update(np.ascontiguousarray(self.labels_N).tobytes())
         digest.update(np.ascontiguousarray(self.row_ids_N).tobytes())
         return digest.hexdigest()[:16]

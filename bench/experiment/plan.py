@@ -171,7 +171,7 @@ class Planner:
         method = plugin(plugin.Config(**one.method_options))
         card, protocol = method.card, one.protocol
         what = f"{one.task_name} · {one.method_label} · {one.budget.name}"
-        budget = Budget(**one.budget.model_dump()) if card.uses_budget else ALL
+        budget = Budget(one.budget.name, **one.budget.model_dump()) if card.uses_budget else ALL
         skip = method.supports(data.task, budget)
         if skip is not None:
             plan.skipped.append((what, skip.reason))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.distilled import TOKEN_PATTERN
+from bench.distilled import WORD_PATTERN
 from bench.errors import PrerequisiteError
 from bench.models.resolve import resolve, weights_sha256
 from bench.training.batches import Encoded
@@ -83,7 +83,14 @@ class TextCNN(nn.Module):
         words_BDL = (self.table(input_ids) * attention_mask.unsqueeze(-1)).transpose(1, 2)
         # Short texts are padded with zero vectors to the widest filter.
         words_BDL = nn.functional.pad(words_BDL, (0, max(0, max(self.widths) - words_BDL.shape[2])))
-        pooled = [torch.relu(conv(words_BDL)).amax(dim=2) for conv in self.convolutions]
+        lengths_B1 = attention_mask.sum(1, keepdim=True)
+        pooled = []
+        for width, convolution in zip(self.widths, self.convolutions, strict=True):
+            features_BFL = torch.relu(convolution(words_BDL))
+            # Windows that reach into the padding of longer neighbours do not count, or a text's score would depend on its batch.
+            starts_L = torch.arange(features_BFL.shape[2], device=lengths_B1.device)
+            inside_BL = starts_L < (lengths_B1 - width + 1).clamp(min=1)
+            pooled.append((features_BFL * inside_BL.unsqueeze(1)).amax(dim=2))
         return self.head(self.dropout(torch.cat(pooled, dim=1)))
 
 
@@ -137,7 +144,7 @@ class WordTable:
     """Words of the training texts themselves, most frequent first; used where no pretrained vocabulary is to be had."""
 
     def __init__(self, texts: list[str]) -> None:
-        counts = Counter(word for text in texts for word in TOKEN_PATTERN.findall(text.lower()))
+        counts = Counter(word for text in texts for word in WORD_PATTERN.findall(text.lower()))
         ranked = sorted(counts, key=lambda word: (-counts[word], word))[: WORD_TABLE_SIZE - 2]
         self._ids = {word: i + 2 for i, word in enumerate(ranked)}  # 0 pads, 1 is any other word
 
@@ -147,7 +154,7 @@ class WordTable:
     def __call__(self, fields: dict[str, list[str]], max_length: int) -> Encoded:
         """Tokenises into words; fields of a pair follow each other."""
         rows = [
-            [self._ids.get(word, 1) for part in parts for word in TOKEN_PATTERN.findall(part.lower())][:max_length]
+            [self._ids.get(word, 1) for part in parts for word in WORD_PATTERN.findall(part.lower())][:max_length]
             or [1]
             for parts in zip(*fields.values(), strict=True)
         ]

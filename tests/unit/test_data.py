@@ -150,6 +150,7 @@ TITLES = news(80)["title"].tolist()
         pytest.param(news(80).drop(columns="label"), r"column is missing \(.*label.*has: title, description", id="no label"),
         pytest.param(news(80).drop(columns="title"), r"column is missing \(.*title.*has: description, label", id="no text"),
         pytest.param(bad(label=[7, *LABELS[1:]]), r"row 0 has label .*7.*; expected a class id 0\.\.3", id="7"),
+        pytest.param(bad(label=[4, *LABELS[1:]]), r"row 0 has label .*4.*; expected a class id 0\.\.3", id="4"),
         pytest.param(bad(label=[*LABELS[:-1], -1]), r"row 79 has label .*-1.*; expected a class id 0\.\.3", id="-1"),
         pytest.param(bad(label=["Sports"] * 80), r"row 0 has label 'Sports'; expected a class id", id="string"),
         pytest.param(bad(label=[None, *LABELS[1:]]), r"row 0 has label .*nan.*; expected a class id", id="null label"),

@@ -206,3 +206,12 @@ def test_train_record_without_its_protocol_is_refused(board_records):
 def test_package_does_not_need_torch():
     code = "import sys, leaderboard.build, leaderboard.console; assert 'torch' not in sys.modules, 'torch was imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_protocol_with_one_set_per_method_is_a_first_look_and_ranks_nothing(board_records):
+    one = {"sets": {"seconds": 1, "minutes": 1, "hours": 1}}
+    (row,) = [
+        r for r in build_rows(board_records.runs("m", {"minilm": [[0.5]]}, protocol=one)) if r["learner"] == "minilm"
+    ]
+    assert (row["complete"], row["ranked"]) == (True, False)
+    assert "a first look, not a result" in row["unranked_reason"]

@@ -131,10 +131,12 @@ def test_kmeans_takes_the_row_nearest_to_each_centroid(per_class, seed):
         assert order == sorted(order, reverse=True)
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_different", [1, 4, 60])
 @pytest.mark.parametrize("name", SELECTORS)
-def test_duplicate_rows_are_still_distinct_rows(name):
+def test_duplicate_rows_are_still_distinct_rows(name, n_different):
     real = corpus()
-    features_ND = features(len(real))[np.arange(len(real)) // 2 * 2]
+    features_ND = features(len(real))[np.arange(len(real)) % n_different]
     made, _ = distil(name, Budget("b", 10), real=real, features_ND=features_ND)
     assert made.row_ids_M is not None
     assert len(set(made.row_ids_M.tolist())) == 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +205,11 @@ def predictions(learner: Any, seed: int = 0, train: TrainingSet | None = None, f
 
 
 def accuracy(scores_NC: np.ndarray) -> float:
-    assert scores_NC.shape == (40, 2)
     return float((scores_NC.argmax(axis=1) == toy(40).labels_N).mean())
 
 
 def word_learner(name: str) -> Any:
-    plugin = LEARNERS.get(name)
-    return plugin(plugin.Config(vectors="none"))
+    return LEARNERS.get(name)(LEARNERS.get(name).Config(vectors="none"))
 
 
 @pytest.mark.parametrize("name", ["textcnn", "bilstm"])
@@ -229,6 +228,9 @@ def test_a_seed_decides_the_scores_and_leaves_the_global_generator_alone(name):
     torch.manual_seed(6)
     assert np.array_equal(predictions(word_learner(name), seed=3), first)
     assert not np.array_equal(predictions(word_learner(name), seed=4), first)
+    still = replace(RECIPE, steps=1, lr=1e-12)  # the initial weights differ too
+    made = [word_learner(name).fit_predict(hard(toy(12)), toy(5), still, context(seed)) for seed in (0, 1)]
+    assert not np.allclose(*made, atol=1e-3)
 
 
 def test_the_bag_of_words_learner_fits_hard_and_soft_labels():
@@ -283,7 +285,6 @@ def test_a_model_folder_trains_and_predicts(folders, name, fields):
 
 @pytest.mark.parametrize("name", ["bilstm", "mean pooled", "bert", "gpt2", "llama"])
 def test_padding_does_not_reach_a_text(folders, name):
-    """A text has the same outputs alone and beside a longer one."""
     torch.manual_seed(0)
     if name == "bilstm":
         module: torch.nn.Module = BiLSTM(torch.randn(12, 6), 3, 5, dropout=0.5)
@@ -297,3 +298,16 @@ def test_padding_does_not_reach_a_text(folders, name):
     together, *alone = [getattr(row, "logits", row) for row in rows]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
     assert not torch.allclose(together[0], together[2], atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 6])
+def test_textcnn_ignores_padding(length):
+    from bench.training.modules import TextCNN
+
+    torch.manual_seed(0)
+    model = TextCNN(torch.randn(50, 16), n_classes=4, widths=(3, 4, 5), filters=20, dropout=0.0).eval()
+    alone_BL = torch.randint(1, 50, (1, length))
+    padded_BL = torch.zeros(1, 29, dtype=torch.long)
+    padded_BL[:, :length] = alone_BL
+    mask_BL = (padded_BL > 0).long()
+    torch.testing.assert_close(model(alone_BL, torch.ones_like(alone_BL)), model(padded_BL, mask_BL))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import LabelledText, Learner, LearnerConfig, Recipe, TrainingSet
-from bench.distilled import TOKEN_PATTERN
+from bench.distilled import WORD_PATTERN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class BowLogReg(Learner):
         n_classes = train.targets_MC.shape[1]
         with ctx.cost.phase("train"):
             vectoriser = TfidfVectorizer(
-                sublinear_tf=True, ngram_range=(1, self.config.max_ngram), token_pattern=TOKEN_PATTERN.pattern
+                sublinear_tf=True, ngram_range=(1, self.config.max_ngram), token_pattern=WORD_PATTERN.pattern
             )
             try:
                 features = vectoriser.fit_transform(train.text.joined())
