@@ -118,7 +118,11 @@ def _parse(overrides: list[str]) -> list[Override]:
 def _sweep(overrides: list[str]) -> Iterator[list[str]]:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    for batch in BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None):
+    try:
+        batches = BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None)
+    except HydraException:
+        raise UsageError("this kind of sweep is not supported; list the values: task=agnews,sst2.") from None
+    for batch in batches:
         yield from (list(job) for job in batch)
 
 
@@ -159,6 +163,8 @@ def _check_choices(parsed: list[Override]) -> None:
     if "task" not in chosen and not any(o.key_or_group == "task" for o in parsed):
         raise UsageError(f"no task given; add task=NAME. Known: {', '.join(options_of('task'))}.")
     for group, choice in chosen.items():
+        if not isinstance(choice, str) and not (choice is None and group == "experiment"):
+            raise UsageError(f"{group}={choice} is no name; name one, or sweep with -m {group}=A,B.")
         if isinstance(choice, str) and choice not in options_of(group):
             broken = PLUGIN_GROUPS[group].entries().get(choice) if group in PLUGIN_GROUPS else None
             if broken is not None:
@@ -187,6 +193,8 @@ def _explain(parsed: list[Override], error: Exception) -> UsageError:
             if not (isinstance(node, DictConfig) and part in node):
                 return unknown_name("option", ".".join(parents[: depth + 1]), _keys(node, parents[:depth]))
             node = node[part]
+        if isinstance(node, DictConfig) and not node:
+            return UsageError(f"'{'.'.join(parents)}' has no key '{last}' yet; add it with ++{key}=VALUE.")
         if not (isinstance(node, DictConfig) and last in node):
             return unknown_name("option", key, _keys(node, parents))
     return UsageError(_first_sentence(error))

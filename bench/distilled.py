@@ -237,32 +237,64 @@ class DistilledSet:
         )
 
 
+def _check_array(name: str, array: Any, kinds: str, dimensions: int) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds or array.ndim != dimensions:
+        got = f"{array.ndim}-D {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        what = "integers" if "i" in kinds else "floats"
+        raise PluginError(f"{name} must be a {dimensions}-D numpy array of {what}; got {got}.")
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_form(made: DistilledSet, real: LabelledText) -> None:
+    _check_array("labels_M", made.labels_M, "iu", 1)
     size, n_classes = len(made), real.n_classes
     if size == 0:
         raise PluginError("the distilled set is empty; expected at least one text.")
     if (made.row_ids_M is None) == (made.fields is None):
         raise PluginError("a distilled set holds either row ids or texts; got both or neither.")
+    for name, array, kinds, dimensions in (
+        ("row_ids_M", made.row_ids_M, "iu", 1),
+        ("soft_labels_MC", made.soft_labels_MC, "f", 2),
+        ("weights_M", made.weights_M, "f", 1),
+    ):
+        if array is not None:
+            _check_array(name, array, kinds, dimensions)
+            if len(array) != size:
+                raise PluginError(f"{name} has {len(array)} entries for {size} labels; expected one for each.")
     if made.labels_M.min() < 0 or made.labels_M.max() >= n_classes:
         raise PluginError(f"labels lie in {made.labels_M.min()}..{made.labels_M.max()}; expected 0..{n_classes - 1}.")
-    if made.fields is not None:
-        if set(made.fields) != set(real.fields):
-            raise PluginError(f"text fields are {sorted(made.fields)}; expected {sorted(real.fields)}.")
-        for name, column in made.fields.items():
-            if len(column) != size or not all(isinstance(text, str) for text in column):
-                raise PluginError(
-                    f"field '{name}' must hold {size} strings, one for each label; got {len(column)} items."
-                )
     if made.row_ids_M is not None and len(set(made.row_ids_M.tolist())) != size:
         raise PluginError("a row is selected more than once; expected distinct row ids.")
-    soft = made.soft_labels_MC
+    if made.fields is not None:
+        _check_fields(made.fields, size, set(real.fields))
+    _check_numbers(made, n_classes)
+
+
+def _check_fields(fields: dict[str, list[str]], size: int, names: set[str]) -> None:
+    if set(fields) != names:
+        raise PluginError(f"text fields are {sorted(fields)}; expected {sorted(names)}.")
+    for name, column in fields.items():
+        if not isinstance(column, list) or len(column) != size or not all(isinstance(text, str) for text in column):
+            raise PluginError(f"field '{name}' must be a list of {size} strings, one for each label.")
+        if not all(_is_utf8(text) for text in column):
+            raise PluginError(f"field '{name}' holds text that is not valid Unicode (a lone surrogate); clean it.")
+
+
+def _check_numbers(made: DistilledSet, n_classes: int) -> None:
+    soft, weights = made.soft_labels_MC, made.weights_M
     if soft is not None and (
-        soft.shape != (size, n_classes)
+        soft.shape[1] != n_classes
         or not np.isfinite(soft).all()
         or soft.min() < 0
         or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
     ):
-        raise PluginError(f"soft labels must be {size} x {n_classes} probabilities that add up to 1 in every row.")
-    weights = made.weights_M
-    if weights is not None and (weights.shape != (size,) or not np.isfinite(weights).all() or weights.min() <= 0):
-        raise PluginError(f"weights must be {size} positive finite numbers.")
+        raise PluginError(f"soft labels must be {len(made)} x {n_classes} probabilities that add up to 1 in every row.")
+    if weights is not None and (not np.isfinite(weights).all() or weights.min() <= 0):
+        raise PluginError("weights must be positive finite numbers.")

@@ -64,7 +64,12 @@ class Registry(Generic[T]):
             found: dict[str, Entry] = {}
             for entry in self._discover():
                 other = found.get(entry.name)
-                if other is not None and other.plugin is not entry.plugin:
+                if entry.plugin is None and other is not None:  # a broken file takes nobody's name
+                    found[entry.origin] = entry
+                    continue
+                if other is not None and other.plugin is None:
+                    found[other.origin] = other
+                elif other is not None and other.plugin is not entry.plugin:
                     raise PluginError(
                         f"two plug-ins are called {self.kind} '{entry.name}': {other.origin} and {entry.origin}; "
                         "rename one of them, or remove it from the environment."
@@ -139,7 +144,7 @@ class Registry(Generic[T]):
 def _attempt(load: Callable[[], Any]) -> tuple[Any, str | None]:
     try:
         return load(), None
-    except Exception as error:  # a third party's module may raise anything; the listing shows the reason
+    except (Exception, SystemExit) as error:  # a third party's module may raise anything; the listing shows the reason
         return None, f"{type(error).__name__}: {error}"
 
 

@@ -117,6 +117,10 @@ def _labelled(task: Task, raw: pd.DataFrame, split: str, source: RawSplits) -> L
             raise DataError(
                 f"{where}: a column is missing ({error.args[0]}); the file has: {', '.join(map(str, raw.columns))}."
             ) from None
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{where}: the columns have the wrong type ({error}); text columns must hold text."
+            ) from None
     fields = {name: _texts(frame, name, where) for name in task.text_fields}
     labels = _labels(frame, task.label_names, where)
     return LabelledText(fields, labels, task.label_names, np.arange(len(labels), dtype=np.int64))
@@ -135,7 +139,8 @@ def _labels(frame: pd.DataFrame, names: tuple[str, ...], where: str) -> NDArray[
     valid = np.array([isinstance(value, int | np.integer) and 0 <= value < len(names) for value in raw], dtype=bool)
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
-        raise DataError(f"{where}: row {row} has label {raw[row]!r}; expected a class id 0..{len(names) - 1}.")
+        shown = raw[row].item() if isinstance(raw[row], np.generic) else raw[row]
+        raise DataError(f"{where}: row {row} has label {shown!r}; expected a class id 0..{len(names) - 1}.")
     labels = raw.astype(np.int64)
     for label, name in enumerate(names):
         if not (labels == label).any():

@@ -123,7 +123,7 @@ def _hub(task: Task) -> RawSplits:
             ) from None
         try:
             paths = fetch(offline=False)
-        except (HfHubHTTPError, OSError) as error:
+        except (HfHubHTTPError, OSError, ValueError) as error:
             raise PrerequisiteError(
                 f"task '{task.name}': {hub.repo}@{hub.revision[:8]} cannot be downloaded ({type(error).__name__}); "
                 "try again, or use data.kind=standin."
@@ -145,8 +145,9 @@ def hub_reachable() -> bool:
         try:
             urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=PROBE_TIMEOUT_S).close()  # noqa: S310
             reached.set()
-        except urllib.error.HTTPError:
-            reached.set()
+        except urllib.error.HTTPError as error:
+            if error.code < 500 and error.code != 429:  # an overloaded Hub is retried for half a minute by its client
+                reached.set()
         except (OSError, ValueError, http.client.HTTPException):
             pass
 

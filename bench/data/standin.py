@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 
 from bench.data import standin_lexicon as lex
 from bench.data import standin_words as words
 from bench.data.standin_pairs import MAX_RELATIONS, generate_pairs
 from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_CLASSES, MAX_CLASSES = 2, 20
 NOISY_SPLIT = "train"
@@ -185,6 +187,8 @@ def generate(schema: StandinSchema, split: str, n_rows: int, seed: int) -> pd.Da
     if split == NOISY_SPLIT:
         wrong = rng.random(n_rows) < schema.label_noise_frac
         label = np.where(wrong, label + 1 + lex.integers(rng, n_rows, n_classes - 1), label) % n_classes
+    import pandas as pd
+
     frame = pd.DataFrame(dict(zip(schema.text_fields, columns, strict=True)), dtype="str")
     frame["label"] = label.astype(np.int64)
     return frame

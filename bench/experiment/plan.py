@@ -6,7 +6,6 @@ learner with one seed. Ids are hashes of everything that decides a stage's numbe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from bench.config import is_custom
 from bench.data.loading import TaskData, load_task
 from bench.distilled import Budget
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
 from bench.method import Method
 from bench.registry import METHODS, TASKS
@@ -195,9 +195,9 @@ class Planner:
         return cells
 
     def _usable_learners(self, one: RunSettings, what: str, plan: Plan) -> list[tuple[str, Learner]]:
-        names = list(dict.fromkeys(one.learners or one.protocol.learners))
+        names = list(dict.fromkeys(one.protocol.learners if one.learners is None else one.learners))
         if not names:
-            raise UsageError("learners is empty; name at least one, or leave it out.")
+            raise UsageError("learners=[] names no learner; name at least one, or leave it out.")
         reads_encoder = "encoder" in METHODS.get(one.method_name).card.reads
         for name in [*names, one.protocol.source]:
             if name not in self._learners:
@@ -229,34 +229,6 @@ def check_size(data: TaskData, budget: Budget) -> None:
                 f"task '{data.task.name}': class '{name}' has {count} train rows, fewer than the {budget.per_class} of "
                 f"budget {budget.name}; choose a smaller budget."
             )
-
-
-def recipe_for(protocol: Protocol, name: str, learner: Learner, full_data: bool) -> Recipe | None:
-    """Returns a learner's recipe, or None where it depends on the number of rows (see `recipe_in_epochs`)."""
-    if full_data and protocol.full is not None and protocol.full.epochs is not None:
-        return None
-    steps = protocol.full.steps if full_data and protocol.full is not None else protocol.steps
-    assert steps is not None
-    return Recipe(
-        max_length=protocol.max_length,
-        steps=steps,
-        batch_size=protocol.batch_size,
-        lr=protocol.lr.get(name, protocol.default_lr) if learner.uses_lr else None,
-        weight_decay=protocol.weight_decay,
-        clip_norm=protocol.clip_norm,
-        warmup_frac=protocol.warmup_frac,
-    )
-
-
-def recipe_in_epochs(job: TrainJob, n_rows: int) -> Recipe:
-    """Returns the recipe of a full-data job whose protocol counts epochs."""
-    assert job.protocol.full is not None
-    assert job.protocol.full.epochs is not None
-    steps = job.protocol.full.epochs * math.ceil(n_rows / job.protocol.batch_size)
-    protocol = job.protocol.model_copy(update={"steps": steps})
-    recipe = recipe_for(protocol, job.learner_name, job.learner, full_data=False)
-    assert recipe is not None
-    return recipe
 
 
 def _replication(one: RunSettings, method: Method) -> tuple[int, int]:

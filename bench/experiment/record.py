@@ -226,7 +226,10 @@ def pack_ints(values: tuple[int, ...]) -> str:
 def unpack_ints(text: str, limit: int = 1_000_000) -> tuple[int, ...]:
     """Undoes `pack_ints`; refuses to expand beyond `limit` values."""
     expander = zlib.decompressobj()
-    values = expander.decompress(base64.b64decode(text, validate=True), limit)
+    try:
+        values = expander.decompress(base64.b64decode(text, validate=True), limit)
+    except (zlib.error, ValueError) as error:
+        raise RecordError(f"packed predictions cannot be read ({error}).") from None
     if expander.unconsumed_tail or not expander.eof:
         raise RecordError(f"packed predictions hold more than {limit} values or are cut off.")
     return tuple(values)

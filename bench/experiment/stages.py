@@ -17,8 +17,9 @@ from bench.context import Context
 from bench.cost import CostMeter
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
-from bench.experiment.plan import DistilJob, TrainJob, recipe_in_epochs
+from bench.experiment.plan import DistilJob, TrainJob
 from bench.experiment.provenance import provenance
+from bench.experiment.recipes import recipe_in_epochs
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder
@@ -90,7 +91,7 @@ def run_train(job: TrainJob, made: DistilledSet, device: str, tick: Tick) -> Rec
     cost = CostMeter(device)
     data, cell = job.distil.data, job.distil.cell
     train, test = TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows)
-    recipe = job.recipe or recipe_in_epochs(job, len(made))
+    recipe = job.recipe or recipe_in_epochs(job.protocol, job.learner_name, job.learner, len(made))
     seed = seed_from("learner", cell.set_index, job.seed_index)
     notes: list[str] = []
     only = train.only_class

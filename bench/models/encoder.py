@@ -133,4 +133,4 @@ class TfidfEncoder:
         dimensions = min(TFIDF_DIMENSIONS, counts.shape[1] - 1)
         features: Any = TruncatedSVD(dimensions, random_state=self._seed).fit_transform(counts)
         tick(1.0)
-        return normalize(features).astype(np.float32)
+        return np.asarray(normalize(features), dtype=np.float32)

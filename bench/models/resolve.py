@@ -129,6 +129,6 @@ def _snapshot(name: str, known: KnownModel | None, offline: bool) -> Path | None
         path = Path(
             snapshot_download(repo, revision=revision, local_files_only=offline, allow_patterns=_FILES, etag_timeout=3)
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
         return None
     return path if any(path.glob("*.safetensors")) else None

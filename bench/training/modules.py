@@ -126,10 +126,14 @@ class Tokenizer:
         self._inner: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.pad_id: int = next(i for i in (self._inner.pad_token_id, self._inner.eos_token_id, 0) if i is not None)
         self.identity = str(folder)
+        # A tokenizer without a special token between the texts of a pair (GPT-2's) would run them together.
+        self._separates = self._inner.num_special_tokens_to_add(pair=True) > self._inner.num_special_tokens_to_add()
 
     def __call__(self, fields: dict[str, list[str]], max_length: int) -> Encoded:
         """Tokenises one field, or two as a pair; longer texts are cut at `max_length` tokens."""
         columns = list(fields.values())
+        if len(columns) == 2 and not self._separates:
+            columns = [["\n".join(parts) for parts in zip(*columns, strict=True)]]
         made = self._inner(*columns, truncation=True, max_length=max_length)
         arrays = [np.asarray(row, dtype=np.int64) for row in made["input_ids"]]
         if not arrays or min(len(row) for row in arrays) == 0:  # decoders add no special token to an empty text

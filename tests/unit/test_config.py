@@ -107,10 +107,9 @@ def test_every_preset_composes_and_passes_the_value_checks(group, name):
     assert isinstance(run, RunSettings)
 
 
-@pytest.mark.parametrize("group", ["budget", "protocol"])
-def test_every_budget_and_protocol_is_named_like_its_file(group):
-    for name in files(group):
-        assert yaml.safe_load((CONF / group / f"{name}.yaml").read_text())["name"] == name
+def test_every_protocol_is_named_like_its_file():
+    for name in files("protocol"):
+        assert yaml.safe_load((CONF / "protocol" / f"{name}.yaml").read_text())["name"] == name
 
 
 @pytest.mark.parametrize("name", files("budget"))
@@ -119,6 +118,12 @@ def test_a_budget_holds_the_number_in_its_name(name):
     budget = BudgetSettings.model_validate(raw)
     kind, number = name[:3], int(name[3:])
     assert (budget.per_class, budget.tokens_per_class) == ((number, None) if kind == "dpc" else (None, number))
+    assert budget.name == name
+
+
+def test_an_overridden_budget_gets_another_name():
+    assert one("budget.per_class=3").budget.name == "dpc3"
+    assert one("budget.tokens_per_class=90").budget.name == "dpc1-tok90"
 
 
 @pytest.mark.parametrize("name", files("protocol"))
