@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.budget import Budget, count_tokens
     from bench.context import Context
     from bench.data.standin import StandinSchema
     from bench.data.task import Facts, HubFiles, Task, TaskConfig
     from bench.data.text import LabelledText
-    from bench.distilled import Budget, DistilledSet, count_tokens
+    from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.training.learner import Learner, LearnerConfig, TrainingSet
@@ -48,7 +49,8 @@ _HOME = {
     "bench.data.standin": ("StandinSchema",),
     "bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
     "bench.data.text": ("LabelledText",),
-    "bench.distilled": ("Budget", "DistilledSet", "count_tokens"),
+    "bench.budget": ("Budget", "count_tokens"),
+    "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "bench.training.learner": ("Learner", "LearnerConfig", "TrainingSet"),

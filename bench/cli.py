@@ -94,6 +94,13 @@ def main() -> None:
     except TDBenchError as error:
         sys.stderr.write(f"tdbench: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(
+            f"tdbench: {error.filename} cannot be used: {error.strerror}; choose another folder or free it.\n"
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("\ntdbench: interrupted; the same command goes on where this one stopped.\n")
         sys.exit(130)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench._paths import CONF
 from bench.errors import UsageError, unknown_name
-from bench.registry import METHODS, TASKS
+from bench.registry import METHODS, TASKS, Entry
 from bench.settings import Protocol, RunSettings, check_values
 
 GROUPS = ("suite", "task", "method", "budget", "protocol", "audit", "runtime", "experiment")
@@ -157,7 +158,7 @@ def _hydra(overrides: list[str]) -> DictConfig:
 def _check_choices(parsed: list[Override]) -> None:
     """Checks the names that Hydra would only find wanting with a long message."""
     for override in parsed:
-        if override.key_or_group.split(".")[0] not in (*GROUPS, *KEYS, "hydra"):
+        if override.key_or_group.split(".")[0] not in (*GROUPS, *KEYS):
             raise unknown_name("option", override.key_or_group, (*GROUPS, *KEYS))
     chosen = {o.key_or_group: o.value() for o in parsed if o.key_or_group in GROUPS and not o.is_sweep_override()}
     if "task" not in chosen and not any(o.key_or_group == "task" for o in parsed):
@@ -166,10 +167,16 @@ def _check_choices(parsed: list[Override]) -> None:
         if not isinstance(choice, str) and not (choice is None and group == "experiment"):
             raise UsageError(f"{group}={choice} is no name; name one, or sweep with -m {group}=A,B.")
         if isinstance(choice, str) and choice not in options_of(group):
-            broken = PLUGIN_GROUPS[group].entries().get(choice) if group in PLUGIN_GROUPS else None
+            broken = _broken(group, choice)
             if broken is not None:
                 raise UsageError(f"{group} '{choice}' ({broken.origin}) cannot be used: {broken.error}")
             raise unknown_name(group, choice, options_of(group))
+
+
+def _broken(group: str, choice: str) -> Entry | None:
+    """Finds the plug-in of a name that could not be loaded, under its own name or its file's."""
+    entries = PLUGIN_GROUPS[group].entries().values() if group in PLUGIN_GROUPS else ()
+    return next((e for e in entries if e.error and (e.name == choice or Path(e.origin).stem == choice)), None)
 
 
 def _explain(parsed: list[Override], error: Exception) -> UsageError:

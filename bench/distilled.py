@@ -1,15 +1,14 @@
-"""Budgets, distilled sets, and the files of a distilled set."""
+"""Distilled sets and their files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from bench.budget import Budget, count_tokens
 from bench.canonical import sha256_file
 from bench.data.text import LabelledText, normalised
 from bench.errors import BudgetError, PluginError, RecordError
@@ -19,74 +18,8 @@ if TYPE_CHECKING:
 
     from bench.experiment.record import Track
 
-WORD_PATTERN = re.compile(r"\w+|[^\w\s]")
-"""Words and punctuation marks."""
-_TOKEN = re.compile(r"\w{1,16}|[^\w\s]")
 TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
 SOFT_LABEL_TOLERANCE = 1e-3
-
-
-def count_tokens(text: str) -> int:
-    """Counts words and punctuation marks: a token count that favours no learner's vocabulary.
-
-    A word counts one for every 16 characters begun, and a text counts at least one, so that neither endless words nor blank texts are free.
-    """
-    return max(1, len(_TOKEN.findall(text)))
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a distilled set may hold for each class.
-
-    Args:
-        name: Name in tables.
-        per_class: Texts per class, or None for no limit.
-        tokens_per_class: Tokens per class as `count_tokens` counts them, or None for no limit.
-    """
-
-    name: str
-    per_class: int | None = None
-    tokens_per_class: int | None = None
-
-    def affordable(self, positions: NDArray[np.int64], texts: list[str]) -> NDArray[np.int64]:
-        """Returns those positions whose text alone fits the token limit.
-
-        Raises:
-            BudgetError: Not one text fits.
-        """
-        if self.tokens_per_class is None:
-            return positions
-        fits = np.array([count_tokens(texts[i]) <= self.tokens_per_class for i in positions], dtype=bool)
-        if not fits.any():
-            raise BudgetError(f"no text of a class has at most {self.tokens_per_class} tokens; choose a larger budget.")
-        return positions[fits]
-
-    def most_texts(self, n_rows: int) -> int:
-        """Returns how many of `n_rows` texts one class can hold at most."""
-        return min(n for n in (self.per_class, self.tokens_per_class, n_rows) if n is not None)
-
-    def fill(self, order: Iterable[int], texts: list[str]) -> list[int]:
-        """Takes items of one class from an ordered list until the budget is used up.
-
-        Args:
-            order: Positions in `texts`, best first.
-            texts: Texts that the positions point to.
-
-        Returns:
-            The positions taken. With a token limit, texts that no longer fit are passed over.
-        """
-        taken: list[int] = []
-        left = self.tokens_per_class
-        for position in order:
-            if self.per_class is not None and len(taken) >= self.per_class:
-                break
-            if left is not None:
-                cost = count_tokens(texts[position])
-                if cost > left:
-                    continue
-                left -= cost
-            taken.append(int(position))
-        return taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +146,7 @@ class DistilledSet:
         """
         import pyarrow.parquet as pq
 
-        for name, expected in hashes.items():
-            path = folder / name
-            if not path.is_file() or sha256_file(path) != expected:
-                raise RecordError(
-                    f"{path} is missing or differs from its recorded sha256; delete {folder} and run the command again."
-                )
+        check_files(folder, hashes)
         table = pq.read_table(folder / TABLE_FILE)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         labels = np.array(columns.pop("label"), dtype=np.int64)
@@ -235,6 +163,18 @@ class DistilledSet:
             soft_labels_MC=tensors.get("soft_labels"),
             weights_M=tensors.get("weights"),
         )
+
+
+def check_files(folder: Path, hashes: dict[str, str]) -> None:
+    """Checks that files are there and unchanged.
+
+    Raises:
+        RecordError: A file is missing or differs from its sha256.
+    """
+    for name, expected in hashes.items():
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != expected:
+            raise RecordError(f"{path} is missing or differs from its recorded sha256; run the same command again.")
 
 
 def _check_array(name: str, array: Any, kinds: str, dimensions: int) -> None:

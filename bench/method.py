@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
+    from bench.budget import Budget
     from bench.context import Context
     from bench.data.task import Task
     from bench.data.text import LabelledText
-    from bench.distilled import Budget, DistilledSet
+    from bench.distilled import DistilledSet
 
 
 class MethodConfig(BaseModel):

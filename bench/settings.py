@@ -124,6 +124,13 @@ class Runtime(_Settings):
     accepted: bool
     max_failures: PositiveInt | None
 
+    @field_validator("root")
+    @classmethod
+    def _root_is_named(cls, value: Path) -> Path:
+        if not value.name:
+            raise ValueError("expected a folder, such as runs")
+        return value
+
     @field_validator("shard")
     @classmethod
     def _shard_in_range(cls, value: str) -> str:
@@ -168,6 +175,7 @@ class RunSettings(_Settings):
     runtime: Runtime
     data: Data
     learners: tuple[str, ...] | None
+    """Names, in brackets on the command line: learners=[minilm,textcnn]."""
     sets: PositiveInt | None
     seeds: PositiveInt | None
 
@@ -189,6 +197,8 @@ def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
         problems = []
         for item in error.errors():
             place = where + ".".join(str(part) for part in item["loc"])
+            if item["type"] == "tuple_type":
+                item["msg"] = f"expected a list in brackets: {place}=[A,B]"
             problems.append(
                 f"{place or where.rstrip('.') or 'configuration'}: got {item.get('input')!r}; {item['msg']}"
             )

@@ -27,7 +27,8 @@ def unit_values(grid: Grid, fixed: bool) -> list[float]:
     """
     if fixed and len(grid) == 1:
         (seeds,) = grid.values()
-        return [seeds[seed] for seed in sorted(seeds)]
+        # A learner without randomness gives one value again and again: one unit, whose spread is unknown rather than zero.
+        return [seeds[seed] for seed in sorted(seeds)] if len(set(seeds.values())) > 1 else list(seeds.values())[:1]
     return [fmean(grid[index].values()) for index in sorted(grid)]
 
 

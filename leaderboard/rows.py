@@ -216,12 +216,20 @@ def _unranked_reason(group: Group, hole: str) -> str:
         (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}"),
         (group.orphan, "the record of its distilled set is missing"),
         (bool(hole), hole),
+        (_copies_test(group), "its texts repeat test texts"),
         (
             group.protocol.needs(group.facts) == (1, 1),
             f"{key.scope.protocol} makes one set: a first look, not a result",
         ),
     )
     return next((reason for applies, reason in checks if applies), "")
+
+
+def _copies_test(group: Group) -> bool:
+    """Tells whether new text repeats the test split. Rows of the train split may: official data sets hold such twins."""
+    return any(
+        r.distil is not None and r.distil.output == "text" and r.distil.n_test_exact for r in group.distils.values()
+    )
 
 
 def _collapse(accuracies: list[float], majority: float | None) -> float | None:

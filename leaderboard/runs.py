@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.experiment.record import Cell, MethodFacts, Record
+from bench.experiment.record import Cell, MethodFacts, Record, set_sha256
 from leaderboard.keys import (
     MethodKey,
     ProtocolFacts,
@@ -72,13 +72,41 @@ class _Pool:
 
 
 def _newest(records: Iterable[Record]) -> list[Record]:
-    """Keeps the newest record of every id, oldest id first."""
+    """Keeps the newest finished record of every id, else the newest failure; oldest id first."""
     kept: dict[tuple[str, str], Record] = {}
     for record in records:
         held = kept.get((record.stage, record.id))
-        if held is None or _age(record) > _age(held):
+        if held is None or (record.status == "ok", _age(record)) > (held.status == "ok", _age(held)):
             kept[record.stage, record.id] = record
     return sorted(kept.values(), key=_age)
+
+
+def _fits(record: Record, distils: dict[str, Record]) -> bool:
+    """Tells whether a train record belongs to the set that its distil record describes now."""
+    distil = distils.get(record.distil_id)
+    known = record.status == "ok" and distil is not None and distil.status == "ok"
+    return not known or distil is None or record.set_sha256 == set_sha256(distil)
+
+
+def _current_learners(trains: list[Record]) -> list[Record]:
+    """Keeps the newest build of every learner of a protocol: other weights, options or engine numbers are never mixed in.
+
+    Rows whose runs are left out become incomplete, which shows that they must be run again.
+    """
+
+    def place(record: Record) -> tuple[str, ...]:
+        return (str((record.protocol or {}).get("name")), str(record.learner), record.cell.data_kind, record.cell.task)
+
+    builds: dict[tuple[str, ...], str] = {}
+    for record in trains:  # oldest first
+        if record.train is not None:
+            builds[place(record)] = _build(record)
+    return [record for record in trains if record.train is None or _build(record) == builds[place(record)]]
+
+
+def _build(record: Record) -> str:
+    assert record.train is not None
+    return f"{options_text(record.train.learner_spec)} engine {record.train.engine_numerics}"
 
 
 def _age(record: Record) -> tuple[str, bool, str]:
@@ -157,7 +185,7 @@ def collect(records: Iterable[Record]) -> list[Group]:
     """
     newest = _newest(records)
     distils = {record.distil_id: record for record in newest if record.stage == "distil"}
-    trains = [record for record in newest if record.stage == "train"]
+    trains = _current_learners([record for record in newest if record.stage == "train" and _fits(record, distils)])
     shelves, scopes = _shelves(trains)
     pools: dict[MethodKey, _Pool] = {}
     for record in trains:

@@ -66,6 +66,8 @@ def run_command(words: list[str]) -> int:
         print(help_page())  # noqa: T201
         return 0
     if args.show_config:
+        if args.multirun:
+            raise UsageError("--cfg shows one configuration; leave out -m and name one value for each key.")
         print(resolved_yaml(args.overrides))  # noqa: T201
         return 0
     if args.dry_run:
@@ -144,8 +146,9 @@ def _announce(plan: Plan, say: Any) -> None:
         for note in data.notes:
             say(f"  note: {note}")
         if data.data_kind == "standin":
-            say("  *** STAND-IN DATA: no real data were found, so these numbers say nothing about real text. ***")
-            say("  *** Set TDBENCH_DATA=FOLDER, or connect to the Hub. ***")
+            say("  *** STAND-IN DATA: generated text. These numbers say nothing about real text. ***")
+            for reason in data.tried:
+                say(f"  *** not used: {reason}")
     for what, why in dict.fromkeys(plan.skipped):
         say(f"left out: {what}: {why}")
     for what, why in dict.fromkeys(plan.missing):
@@ -183,6 +186,10 @@ def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> Non
         _say(f"       traceback: {where}; run it again with runtime.retry=true")
     for what, error in plan.failed:
         _say(f"FAILED {what}: {error}")
+    if outcome.n_blocked:
+        _say(f"{outcome.n_blocked} training stages were not run, because their distilled set failed.")
+    for text in sorted(outcome.damaged):
+        _say(f"note: made again: {text}")
     for method in sorted(outcome.drifted):
         _say(
             f"note: the source of method '{method}' has changed since its reused sets were made; raise its `version`, "

@@ -36,6 +36,7 @@ class TaskData:
         test: Read once by each trained model.
         data_kind: `real`, `real-subset` or `standin`.
         origin: Where the data came from, in words.
+        tried: Why better sources did not have them.
         notes: What a table must say about the data.
     """
 
@@ -45,6 +46,7 @@ class TaskData:
     test: LabelledText
     data_kind: DataKind
     origin: str
+    tried: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     _draws: dict[int, LabelledText] = field(default_factory=dict)
 
@@ -85,6 +87,7 @@ def load_task(task: Task, kind: SourceKind, root: Path | None) -> TaskData:
         test=splits["test"],
         data_kind="standin" if raw.kind == "standin" else "real-subset" if notes else "real",
         origin=raw.origin,
+        tried=raw.tried,
         notes=notes,
     )
 

@@ -7,7 +7,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,8 @@ class RawSplits:
     frames: dict[str, pd.DataFrame]
     kind: Literal["local", "hub", "standin"]
     origin: str
+    tried: tuple[str, ...] = ()
+    """Why the sources before this one did not have the data."""
 
 
 def read_source(task: Task, kind: SourceKind, root: Path | None) -> RawSplits:
@@ -54,18 +56,21 @@ def read_source(task: Task, kind: SourceKind, root: Path | None) -> RawSplits:
     """
     if kind == "standin":
         return _standin(task)
+    if root is not None and not root.is_dir():
+        raise PrerequisiteError(f"the data folder {root} does not exist; correct data.root or {DATA_VARIABLE}.")
     if kind == "local":
         return _local(task, root)
     if kind == "hub":
         return _hub(task)
     if kind != "auto":
         raise UsageError(f"data.kind is '{kind}'; expected auto, local, hub or standin.")
+    tried: list[str] = []
     for attempt in (lambda: _local(task, root), lambda: _hub(task)):
         try:
             return attempt()
-        except PrerequisiteError:
-            continue
-    return _standin(task)
+        except PrerequisiteError as error:
+            tried.append(str(error))
+    return replace(_standin(task), tried=tuple(tried))
 
 
 def _local(task: Task, root: Path | None) -> RawSplits:

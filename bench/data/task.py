@@ -99,8 +99,8 @@ class Task(ABC):
                 return f"the class attribute '{attribute}' is missing."
         if len(plugin.text_fields) not in {1, 2}:
             return f"text_fields has {len(plugin.text_fields)} names; expected one or two."
-        if len(plugin.label_names) < 2:
-            return f"label_names has {len(plugin.label_names)} names; expected at least two."
+        if not 2 <= len(plugin.label_names) <= 256:
+            return f"label_names has {len(plugin.label_names)} names; expected 2 to 256."
         if plugin.kind != "classification":
             return f"kind is '{plugin.kind}'; this version knows only 'classification'."
         return None

@@ -45,6 +45,16 @@ class LabelledText:
         fields = {name: [column[i] for i in index] for name, column in self.fields.items()}
         return LabelledText(fields, self.labels_N[index], self.label_names, self.row_ids_N[index])
 
+    def copy(self) -> LabelledText:
+        """Returns a copy that may be changed in place."""
+        return self.take(np.arange(len(self)))
+
+    def without_labels(self) -> LabelledText:
+        """Returns a copy whose labels are all -1, for code that must not see them."""
+        copy = self.copy()
+        copy.labels_N[:] = -1
+        return copy
+
     def positions_of_class(self, label: int) -> NDArray[np.int64]:
         """Returns the positions of a class's rows, ascending."""
         return np.flatnonzero(self.labels_N == label)

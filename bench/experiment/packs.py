@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.config import is_custom
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
-from bench.errors import RecordError
-from bench.experiment.record import Record, pack_ints, parse_record, unpack_ints
+from bench.errors import RecordError, UsageError
+from bench.experiment.record import Record, pack_ints, parse_record, set_sha256, unpack_ints
 from bench.experiment.store import Store
+from bench.settings import Protocol, check_values
 
 PACK_VERSION = 1
 _SHARED_KEYS = ("protocol", "provenance", "method_facts", "cell")
@@ -40,8 +42,12 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     distils = {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
-        # A train record whose set is gone, or was replaced after a failure, cannot be checked by anyone.
-        if record.stage == "train" and record.status == "ok" and not record.custom and record.distil_id in distils:
+        # A train record whose set is gone or was made anew cannot be checked by anyone; text copied from the train split is not
+        # ours to publish.
+        if record.stage != "train" or record.status != "ok" or record.custom or record.distil_id not in distils:
+            continue
+        distil = distils[record.distil_id]
+        if record.set_sha256 == set_sha256(distil) and not (distil.distil and distil.distil.n_train_exact):
             assert record.protocol is not None
             cell = record.cell
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
@@ -57,9 +63,8 @@ def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: 
     for train in trains:
         distil = distils[train.distil_id]
         known[train.id], known[distil.id] = train, distil
-        if distil.id not in sets:
-            made = DistilledSet.load(store.folder("distil", distil.id), distil.artefacts)
-            sets[distil.id] = _set_to_json(made, distil)
+        made = DistilledSet.load(store.folder("distil", distil.id), distil.artefacts)
+        sets[distil.id] = _set_to_json(made, distil)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(_dump(known, sets), encoding="utf-8")
@@ -127,9 +132,11 @@ def _read(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
             if item.get("train") is not None:
                 item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
             record = parse_record(item, f"{path}, record {number}")
+            if record.protocol is not None and record.custom != is_custom(check_values(Protocol, record.protocol)):
+                raise RecordError(f"{path}, record {number}: its protocol is not the published one of its name.")
             records[record.id] = record
         return records, dict(raw["sets"])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, UsageError) as error:
         raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.budget import Budget
 from bench.canonical import canonical_json, content_id
 from bench.config import is_custom
 from bench.data.loading import TaskData, load_task
-from bench.distilled import Budget
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
@@ -183,9 +183,11 @@ class Planner:
         learners = self._usable_learners(one, what, plan)
         n_sets, n_seeds = _replication(one, method)
         facts = _facts(one, method)
+        source = self._source(one, method) if learners else {}
         cells = []
         for index in range(n_sets if learners else 0):
-            distil = DistilJob(_cell(one, data, method, budget, index), facts, method, budget, data)
+            cell = _cell(one, data, method, budget).model_copy(update={"set_index": index, "source": source})
+            distil = DistilJob(cell, facts, method, budget, data)
             trains = [
                 TrainJob(distil, name, learner, seed, protocol, recipe_for(one.protocol, name, learner, card.full_data))
                 for name, learner in learners
@@ -193,6 +195,13 @@ class Planner:
             ]
             cells.append((distil, trains))
         return cells
+
+    def _source(self, one: RunSettings, method: Method) -> dict[str, Any]:
+        """Returns what a method distils with besides the train split; empty for methods that read no encoder."""
+        if "encoder" not in method.card.reads:
+            return {}
+        name = one.protocol.source
+        return {"name": name, "max_length": one.protocol.max_length, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, what: str, plan: Plan) -> list[tuple[str, Learner]]:
         names = list(dict.fromkeys(one.protocol.learners if one.learners is None else one.learners))
@@ -262,7 +271,7 @@ def _defaults(model: Any) -> dict[str, Any]:
     return {} if required else model().model_dump(mode="json")
 
 
-def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget, index: int) -> Cell:
+def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget) -> Cell:
     return Cell(
         task=one.task_name,
         task_version=data.task.version,
@@ -276,6 +285,6 @@ def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget, inde
         budget=budget.name,
         per_class=budget.per_class,
         tokens_per_class=budget.tokens_per_class,
-        set_index=index,
-        source={"learner": one.protocol.source, "max_length": one.protocol.max_length},
+        set_index=0,
+        source={},
     )

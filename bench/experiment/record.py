@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.canonical import sha256_text
 from bench.errors import RecordError
 
 SCHEMA_VERSION = 1
@@ -69,7 +70,7 @@ class Cell(_Frozen):
     tokens_per_class: int | None
     set_index: int
     source: dict[str, Any]
-    """What the protocol lets a method distil with: source learner and maximum length in tokens."""
+    """The encoder that the method reads: source learner, its files' hash, maximum length in tokens. Empty where none is read."""
 
 
 class MethodFacts(_Frozen):
@@ -97,6 +98,8 @@ class DistilResult(_Frozen):
     n_bytes: int
     n_test_exact: int
     """Distilled texts that equal a test text after case and white-space folding."""
+    n_train_exact: int = 0
+    """The same for train texts; counted for new text only."""
     epsilon: float | Literal["inf"] | None = None
 
 
@@ -113,9 +116,9 @@ class TrainResult(_Frozen):
     lr: float | None
     n_test: int
     test_fingerprint: str
-    accuracy_frac: float
-    macro_f1_frac: float
-    majority_frac: float
+    accuracy_frac: float = Field(ge=0, le=1)
+    macro_f1_frac: float = Field(ge=0, le=1)
+    majority_frac: float = Field(ge=0, le=1)
     """Accuracy of always predicting the most frequent class of the test rows."""
     predictions: tuple[int, ...]
     """Predicted class of every test row, in the order of the fixed test draw."""
@@ -136,7 +139,6 @@ class Provenance(_Frozen):
     gpu: str | None
     device: str
     dtype: str | None = None
-    weights_sha256: dict[str, str] = Field(default_factory=dict)
     plugin_source_sha256: str | None = None
 
 
@@ -163,6 +165,8 @@ class Record(_Frozen):
     seed_index: int | None = None
     protocol: dict[str, Any] | None = None
     """The whole protocol, train stage only."""
+    set_sha256: str | None = None
+    """Content of the distilled set that was trained on, train stage only."""
     custom: bool = False
     """True when protocol keys were overridden: such rows are never ranked."""
     distil: DistilResult | None = None
@@ -174,6 +178,12 @@ class Record(_Frozen):
     error: Failure | None = None
     created: str
     """UTC time, ISO 8601."""
+
+
+def set_sha256(distil: Record) -> str:
+    """Returns one hash for the content of a distilled set: its table and tensors, not its card."""
+    parts = [f"{name}:{sha}" for name, sha in sorted(distil.artefacts.items()) if not name.endswith(".yaml")]
+    return sha256_text(";".join(parts))
 
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.distilled import DistilledSet
-from bench.errors import UsageError
+from bench.distilled import DistilledSet, check_files
+from bench.errors import RecordError, UsageError
 from bench.experiment.plan import DistilJob, Plan, TrainJob
-from bench.experiment.record import Record
+from bench.experiment.record import Record, set_sha256
 from bench.experiment.stages import failed, run_distil, run_train
 from bench.experiment.store import Busy, Store
 from bench.progress import Reporter
@@ -34,6 +34,8 @@ class Outcome:
         n_run: Stages run now.
         n_reused: Stages found finished.
         failures: Records of stages that failed, now or before.
+        n_failed_now: Stages that failed in this run.
+        damaged: What was wrong with stored records that had to be made again.
         n_blocked: Train stages without a distilled set, because its stage failed.
         drifted: Methods whose source differs from the one that made a reused record of the same version.
         stopped: True when `runtime.max_failures` was reached.
@@ -42,7 +44,9 @@ class Outcome:
     n_run: int = 0
     n_reused: int = 0
     failures: list[Record] = field(default_factory=list)
+    n_failed_now: int = 0
     n_blocked: int = 0
+    damaged: set[str] = field(default_factory=set)
     drifted: set[str] = field(default_factory=set)
     stopped: bool = False
 
@@ -126,7 +130,9 @@ class Runner:
 
     def _train(self, job: TrainJob, made: DistilledSet | None) -> Record:
         assert made is not None
-        return run_train(job, made, self._device, self._reporter.tick)
+        record = self._known(job.distil)
+        assert record is not None
+        return run_train(job, made, set_sha256(record), self._device, self._reporter.tick)
 
     def _load(self, job: DistilJob, record: Record) -> DistilledSet:
         folder = self._store.folder("distil", job.id)
@@ -144,8 +150,8 @@ class Runner:
                 self._note_reuse(job, record)
             return record
         with self._store.lock(stage, job.id, wait):
-            record = self._store.get(stage, job.id)
-            if record is not None and not self._again(record):  # another run was faster
+            record = self._stored(job)
+            if record is not None and self._is_settled(job, record):  # another run was faster
                 self._reporter.stage(job.title)
                 self._reporter.done("found finished")
                 self._outcome.n_reused += 1
@@ -155,30 +161,48 @@ class Runner:
             with self._store.writing(stage, job.id) as scratch:
                 try:
                     record = work(scratch)
-                except Exception as error:  # a plug-in may raise anything: it becomes a record
+                except (Exception, SystemExit) as error:  # a plug-in may raise anything: it becomes a record
                     record = failed(job, error, self._device)
                 self._store.put(record, scratch)
         self._ran.add(job.id)
         self._outcome.n_run += 1
         if record.status == "failed":
             self._outcome.failures.append(record)
+            self._outcome.n_failed_now += 1
         self._reporter.done(_phrase(record))
         return record
 
     def _known(self, job: Job) -> Record | None:
-        stage = "distil" if isinstance(job, DistilJob) else "train"
-        record = self._store.get(stage, job.id)
+        record = self._stored(job)
         if record is None and self._accepted is not None:
             return self._accepted.get(job.id)
         return record
 
+    def _stored(self, job: Job) -> Record | None:
+        """Returns the stored record; one that cannot be used counts as missing, so that its stage is run again."""
+        stage = "distil" if isinstance(job, DistilJob) else "train"
+        try:
+            record = self._store.get(stage, job.id)
+            if record is not None and record.status == "ok" and stage == "distil":
+                check_files(self._store.folder(stage, job.id), record.artefacts)
+        except RecordError as error:
+            self._outcome.damaged.add(str(error))
+            return None
+        return record
+
     def _pending(self, distil: DistilJob, trains: list[TrainJob]) -> list[Job]:
-        pending: list[Job] = []
-        for job in (distil, *trains):
+        made = self._known(distil)
+        pending: list[Job] = [distil] if made is None or self._again(made) else []
+        for job in trains:
             record = self._known(job)
-            if record is None or self._again(record):
+            if record is None or self._again(record) or _is_of_another_set(record, made):
                 pending.append(job)
         return pending
+
+    def _is_settled(self, job: Job, record: Record) -> bool:
+        """Tells whether a record found under the lock makes running the stage needless."""
+        made = self._known(job.distil) if isinstance(job, TrainJob) else None
+        return not self._again(record) and not (made is not None and _is_of_another_set(record, made))
 
     def _again(self, record: Record) -> bool:
         if record.id in self._ran:
@@ -195,7 +219,7 @@ class Runner:
 
     def _stop(self) -> bool:
         limit = self._runtime.max_failures
-        self._outcome.stopped = limit is not None and len(self._outcome.failures) >= limit
+        self._outcome.stopped = limit is not None and self._outcome.n_failed_now >= limit
         return self._outcome.stopped
 
     def _expect_encoding(self, pending: list[list[Job]], expected: list[float]) -> None:
@@ -206,7 +230,7 @@ class Runner:
             if not isinstance(job, DistilJob) or "encoder" not in job.method.card.reads:
                 continue
             if job.cell.data_fingerprint not in known and not (self._store.cache / "features").is_dir():
-                source = resolve_learner(str(job.cell.source["learner"]))
+                source = resolve_learner(str(job.cell.source["name"]))
                 tokens = len(job.data.train) * int(job.cell.source["max_length"]) * 0.6
                 expected[place] += tokens * source.mflop_per_token * 1e6 / self._rate()
             known.add(job.cell.data_fingerprint)
@@ -223,6 +247,11 @@ class Runner:
         rows = min(protocol.batch_size, (job.distil.budget.per_class or 32) * job.distil.data.train.n_classes)
         texts = 3 * (steps or 0) * rows + len(job.distil.data.test_draw(protocol.test_rows))
         return 0.5 + texts * protocol.max_length * 0.6 * job.learner.mflop_per_token * 1e6 / self._rate()
+
+
+def _is_of_another_set(record: Record, made: Record | None) -> bool:
+    """Tells whether a train record belongs to a set that has been made anew since, with another content."""
+    return made is not None and record.status == "ok" and record.set_sha256 != set_sha256(made)
 
 
 def choose_device(wanted: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -38,7 +40,9 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     work.mkdir()
 
     def make_encoder() -> Encoder:
-        learner = resolve_learner(str(job.cell.source["learner"]))
+        if not job.cell.source:
+            raise PluginError(f"method '{job.cell.method}' uses the encoder; its card must say reads=('encoder',).")
+        learner = resolve_learner(str(job.cell.source["name"]))
         return CachedEncoder(learner.encoder(int(job.cell.source["max_length"]), device), cache / "features")
 
     context = Context(
@@ -49,8 +53,9 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
         make_encoder=make_encoder,
         progress=tick,
     )
-    with cost.phase("distil"):
-        made = job.method.distil(job.data.train, job.budget, context)
+    # A copy, because a plug-in may change in place what later cells rely on; and standard output belongs to the command.
+    with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
+        made = job.method.distil(job.data.train.copy(), job.budget, context)
     if not isinstance(made, DistilledSet):
         raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
     made.check(job.budget, job.data.train)
@@ -68,11 +73,12 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
         "track": made.track,
     }
     hashes = made.save(scratch, card)
-    return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes)
+    source = source_sha256(type(job.method))
+    return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes, source=source)
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
-    from bench.distilled import count_tokens
+    from bench.budget import count_tokens
 
     real = job.data.train
     return DistilResult(
@@ -83,11 +89,12 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
         n_tokens=sum(count_tokens(text) for text in made.resolve(real).joined()),
         n_bytes=made.n_bytes(real),
         n_test_exact=made.n_exact(real, job.data.test),
+        n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,
     )
 
 
-def run_train(job: TrainJob, made: DistilledSet, device: str, tick: Tick) -> Record:
-    """Trains one learner with one seed and reads the test rows once."""
+def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, tick: Tick) -> Record:
+    """Trains one learner with one seed and reads the test rows once; the learner sees the test texts without labels."""
     cost = CostMeter(device)
     data, cell = job.distil.data, job.distil.cell
     train, test = TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows)
@@ -99,7 +106,9 @@ def run_train(job: TrainJob, made: DistilledSet, device: str, tick: Tick) -> Rec
         notes.append("one class: the constant predictor, no training")
         predictions = np.full(len(test), only)
     else:
-        scores_NC = job.learner.fit_predict(train, test, recipe, TrainContext(seed, device, cost, tick, notes))
+        with contextlib.redirect_stdout(sys.stderr):
+            context = TrainContext(seed, device, cost, tick, notes)
+            scores_NC = job.learner.fit_predict(train, test.without_labels(), recipe, context)
         predictions = _predictions(scores_NC, len(test), data.train.n_classes, job.learner_name)
     metrics = score(predictions, test.labels_N, data.train.n_classes)
     result = TrainResult(
@@ -118,7 +127,7 @@ def run_train(job: TrainJob, made: DistilledSet, device: str, tick: Tick) -> Rec
         notes=tuple(notes),
         **metrics,
     )
-    return _record(job.distil, job.id, "train", device, cost, train=result, **_protocol(job))
+    return _record(job.distil, job.id, "train", device, cost, train=result, set_sha256=set_sha256, **_protocol(job))
 
 
 def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
@@ -132,7 +141,7 @@ def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> n
     return scores.argmax(axis=1)
 
 
-def failed(job: DistilJob | TrainJob, error: Exception, device: str) -> Record:
+def failed(job: DistilJob | TrainJob, error: BaseException, device: str) -> Record:
     """Describes a failure as a record."""
     failure = Failure(
         type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
@@ -148,13 +157,14 @@ def _protocol(job: TrainJob) -> dict[str, Any]:
         "seed_index": job.seed_index,
         "protocol": job.protocol.model_dump(mode="json"),
         "custom": is_custom(job.protocol),
+        "source": source_sha256(type(job.learner)),
     }
 
 
 def _record(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
     from bench.training.precision import compute_dtype_name
 
-    origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=source_sha256(type(job.method)))
+    origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=parts.pop("source", None))
     return Record.model_validate(
         {
             "stage": stage,

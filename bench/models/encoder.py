@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from filelock import FileLock
 
-from bench.canonical import content_id
+from bench.canonical import content_id, sha256_file
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
 from bench.experiment.record import PhaseCost
@@ -56,18 +56,34 @@ class CachedEncoder:
         folder = self._folder / key
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            # The cost file is written last, so its presence says that the features are whole.
-            if (folder / "cost.json").is_file():
-                cost.charge(PhaseCost.model_validate_json((folder / "cost.json").read_text()))
-                return np.load(folder / "features.npy", allow_pickle=False)
+            known = _read_entry(folder)
+            if known is not None:
+                cost.charge(known[1])
+                return known[0]
             with cost.phase("encode"):
                 features = self._inner.embed(text, cost, tick)
-            folder.mkdir(exist_ok=True)
-            np.save(folder / "features.npy", features, allow_pickle=False)
-            partial = folder / "cost.json.partial"
-            partial.write_text(json.dumps(cost.phases[-1].model_dump(mode="json")))
-            partial.replace(folder / "cost.json")
+            _write_entry(folder, features, cost.phases[-1])
         return features
+
+
+def _read_entry(folder: Path) -> tuple[NDArray[np.float32], PhaseCost] | None:
+    """Returns cached features and their cold cost; a missing, half-written or damaged entry counts as absent."""
+    try:
+        entry = json.loads((folder / "entry.json").read_text())
+        if sha256_file(folder / "features.npy") != entry["sha256"]:
+            return None
+        return np.load(folder / "features.npy", allow_pickle=False), PhaseCost.model_validate(entry["cost"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _write_entry(folder: Path, features: NDArray[np.float32], cost: PhaseCost) -> None:
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "features.npy", features, allow_pickle=False)
+    entry = {"sha256": sha256_file(folder / "features.npy"), "cost": cost.model_dump(mode="json")}
+    partial = folder / "entry.json.partial"
+    partial.write_text(json.dumps(entry))
+    partial.replace(folder / "entry.json")
 
 
 class TransformerEncoder:
@@ -80,13 +96,13 @@ class TransformerEncoder:
     """
 
     def __init__(self, name: str, max_length: int, device: str) -> None:
-        from bench.models.resolve import resolve, weights_sha256
+        from bench.models.resolve import model_sha256, resolve
         from bench.training.precision import compute_dtype
 
         self._name, self._max_length, self._device = name, max_length, device
         self.identity: dict[str, str | int] = {
             "kind": "mean-pooled transformer",
-            "weights": weights_sha256(resolve(name)),
+            "model": model_sha256(resolve(name)),
             "max_length": max_length,
             "dtype": str(compute_dtype(device)),
             "version": 1,

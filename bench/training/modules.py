@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.distilled import WORD_PATTERN
+from bench.budget import WORD_PATTERN
 from bench.errors import PrerequisiteError
 from bench.models.resolve import resolve, weights_sha256
 from bench.training.batches import Encoded

@@ -35,10 +35,10 @@ class WordLearner(TorchLearner):
 
     def identity(self) -> dict[str, Any]:
         """Adds the hash of the word vectors, or says that they are random."""
-        from bench.models.resolve import resolve, weights_sha256
+        from bench.models.resolve import model_sha256, resolve
 
-        weights = weights_sha256(resolve(self.config.vectors)) if self._has_vectors() else "random word table"
-        return {**super().identity(), "weights": weights}
+        model = model_sha256(resolve(self.config.vectors)) if self._has_vectors() else "random word table"
+        return {**super().identity(), "vectors": model}
 
     def tokenizer(self, train: TrainingSet) -> Tokenize:
         """Returns MiniLM's tokenizer, or one made of the training set's words."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.canonical import sha256_text
 from bench.experiment.record import (
     Cell,
     DistilResult,
@@ -92,6 +93,7 @@ class RecordFactory:
             status="failed" if train is None else "ok",
             learner=learner,
             seed_index=seed_index,
+            set_sha256=sha256_text(""),  # the distil records of this factory have no files
             protocol=protocol,
             custom=facts.get("custom", False),
             train=train,

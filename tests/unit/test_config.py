@@ -216,7 +216,7 @@ def test_an_option_that_the_method_does_not_have_is_refused(override):
         ("data.kind=web", "data.kind", "'web'", "'auto', 'local', 'hub' or 'standin'"),
         ("runtime.device=tpu", "runtime.device", "'tpu'", "'auto', 'cpu' or 'cuda'"),
         ("runtime.max_failures=0", "runtime.max_failures", "0", "greater than 0"),
-        ("learners=minilm", "learners", "'minilm'", "tuple"),
+        ("learners=minilm", "learners", "'minilm'", "learners=[A,B]"),
         ("budget.per_class=-3", "budget.per_class", "-3", "greater than 0"),
     ],
 )

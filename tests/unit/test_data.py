@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.budget import Budget
 from bench.data import sources
 from bench.data.loading import TaskData, load_task, stratified_draw
 from bench.data.text import LabelledText
-from bench.distilled import Budget
 from bench.errors import DataError, PrerequisiteError, UsageError
 from bench.experiment.plan import check_size
 from bench.registry import TASKS

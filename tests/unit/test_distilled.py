@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.budget import Budget, count_tokens
+from bench.config import settings_for
 from bench.data.text import LabelledText
-from bench.distilled import TABLE_FILE, TENSOR_FILE, Budget, DistilledSet, count_tokens
+from bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet
 from bench.errors import BudgetError, DataError, PluginError, RecordError
 from bench.experiment.packs import Accepted, write_packs
-from bench.experiment.record import Record, pack_ints, unpack_ints
+from bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
 from bench.experiment.store import Store
 
 REAL = LabelledText(
@@ -233,14 +235,17 @@ def test_packed_integers_that_are_too_many_or_cut_off_are_refused():
 @pytest.fixture
 def store(tmp_path, board_records):
     """A run folder with three finished sets, each trained once."""
+    (smoke,) = settings_for(["task=agnews", "protocol=smoke", "method=random", "budget=dpc10"])
+    protocol = smoke.protocol.model_dump(mode="json")  # only published protocols are packed
     store, records = Store(tmp_path / "runs"), []
     for index, made in enumerate((ROWS, TEXTS, SOFT_TEXTS)):
         distil = board_records.distil("mine", index).model_copy(update={"id": f"d{index}", "distil_id": f"d{index}"})
-        train = board_records.train("mine", index, "minilm", 0, 0.5)
-        records.append(train.model_copy(update={"id": f"t{index}", "distil_id": f"d{index}"}))
         with store.writing("distil", distil.id) as scratch:
-            records.append(distil.model_copy(update={"artefacts": made.save(scratch, {})}))
-            store.put(records[-1], scratch)
+            distil = distil.model_copy(update={"artefacts": made.save(scratch, {})})
+            store.put(distil, scratch)
+        train = board_records.train("mine", index, "minilm", 0, 0.5)
+        known = {"id": f"t{index}", "distil_id": distil.id, "protocol": protocol, "set_sha256": set_sha256(distil)}
+        records += [train.model_copy(update=known), distil]
     return store, records
 
 
@@ -251,7 +256,7 @@ def pack(store: tuple[Store, list[Record]], folder: Path) -> Path:
 
 def test_a_pack_gives_back_every_record_and_set(store, tmp_path):
     path = pack(store, tmp_path / "packs")
-    assert path == tmp_path / "packs" / "tiny-v1" / "news" / "mine.json"
+    assert path == tmp_path / "packs" / "smoke" / "news" / "mine.json"
     accepted = Accepted(tmp_path / "packs")
     assert {r.id: r for r in accepted.records()} == {r.id: r for r in store[1]}
     for index, made in enumerate((ROWS, TEXTS, SOFT_TEXTS)):
@@ -280,6 +285,25 @@ def cut_predictions(raw: dict[str, Any]) -> None:
     train["predictions"] = base64.b64encode(base64.b64decode(train["predictions"])[:-5]).decode()
 
 
+def stretch_steps(raw: dict[str, Any]) -> None:
+    next(shared for shared in raw["shared"] if "steps" in shared)["steps"] = 99_999
+
+
+def inflate(raw: dict[str, Any]) -> None:
+    next(record for record in raw["records"] if record.get("train"))["train"]["accuracy_frac"] = 99.0
+
+
+def test_a_set_made_anew_and_text_copied_from_the_train_split_stay_out_of_packs(store, tmp_path):
+    runs, records = store
+    stale = [r.model_copy(update={"set_sha256": "0" * 64}) if r.id == "t0" else r for r in records]
+    copied = [
+        r.model_copy(update={"distil": r.distil.model_copy(update={"n_train_exact": 1})}) if r.id == "d1" else r
+        for r in stale
+    ]
+    write_packs(runs, tmp_path / "packs", copied)
+    assert {r.id for r in Accepted(tmp_path / "packs").records()} == {"t2", "d2"}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -288,7 +312,9 @@ def cut_predictions(raw: dict[str, Any]) -> None:
         pytest.param(lambda raw: raw["shared"].clear(), "is no pack", id="nothing shared"),
         pytest.param(lambda raw: raw["records"][0].update(status="great"), "field 'status'", id="bad field"),
         pytest.param(lambda raw: raw["records"][0].update(schema_version=9), "schema version is 9", id="schema"),
-        pytest.param(cut_predictions, "cut off", id="truncated predictions"),
+        pytest.param(cut_predictions, "cannot be read|cut off", id="truncated predictions"),
+        pytest.param(stretch_steps, "not the published one", id="forged protocol"),
+        pytest.param(inflate, "less than or equal to 1", id="accuracy above 1"),
     ],
 )
 def test_a_damaged_pack_is_refused_with_the_reason(store, tmp_path, damage, message):

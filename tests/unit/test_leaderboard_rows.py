@@ -215,3 +215,45 @@ def test_protocol_with_one_set_per_method_is_a_first_look_and_ranks_nothing(boar
     ]
     assert (row["complete"], row["ranked"]) == (True, False)
     assert "a first look, not a result" in row["unranked_reason"]
+
+
+def test_builds_of_a_learner_are_never_mixed(board_records):
+    old = board_records.runs("m", {"minilm": [[0.5], [0.5], [0.5]]})
+    new = board_records.runs("m", {"minilm": [[0.7]]}, created="2026-02-01T00:00:00+00:00")
+    rebuilt = [
+        r.model_copy(update={"id": f"{r.id}x", "train": r.train.model_copy(update={"engine_numerics": 2})})
+        if r.train
+        else r
+        for r in new
+    ]
+    (row,) = [r for r in build_rows([*old, *rebuilt]) if r["learner"] == "minilm"]
+    assert (row["accuracy_frac"], row["n_sets"], row["complete"]) == (0.7, 1, False)
+
+
+def test_runs_on_a_set_that_was_made_anew_are_left_out(board_records):
+    records = [
+        r.model_copy(update={"set_sha256": "0" * 64}) if r.stage == "train" else r
+        for r in board_records.runs("m", {"minilm": [[0.5], [0.5], [0.5]]})
+    ]
+    assert not [r for r in build_rows(records) if r["learner"] == "minilm" and r["accuracy_frac"] is not None]
+
+
+def test_new_text_that_repeats_the_test_split_is_not_ranked(board_records):
+    records = board_records.runs("m", {"minilm": [[0.5], [0.6], [0.7]]})
+    leaky = [
+        r.model_copy(update={"distil": r.distil.model_copy(update={"output": "text", "n_test_exact": 2})})
+        if r.distil
+        else r
+        for r in records
+    ]
+    (row,) = [r for r in build_rows(leaky) if r["learner"] == "minilm"]
+    assert (row["ranked"], row["unranked_reason"]) == (False, "its texts repeat test texts")
+
+
+def test_fixed_method_with_a_learner_without_randomness_has_no_interval(board_records):
+    (row,) = [
+        r
+        for r in build_rows(board_records.runs("m", {"minilm": [[0.5, 0.5, 0.5]]}, deterministic=True))
+        if r["learner"] == "minilm"
+    ]
+    assert (row["accuracy_frac"], row["ci_low"]) == (0.5, None)

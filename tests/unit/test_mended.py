@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.budget import Budget
 from bench.config import settings_for
 from bench.data.loading import load_task
 from bench.data.text import LabelledText
-from bench.distilled import Budget
 from bench.errors import DataError, RecordError, UsageError
 from bench.experiment.plan import Planner
 from bench.experiment.record import unpack_ints

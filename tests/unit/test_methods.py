@@ -9,10 +9,11 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
+from bench.budget import Budget, count_tokens
 from bench.context import Context
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
-from bench.distilled import Budget, DistilledSet, count_tokens
+from bench.distilled import DistilledSet
 from bench.method import Skip
 from bench.registry import METHODS, TASKS
 

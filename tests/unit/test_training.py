@@ -216,7 +216,7 @@ def word_learner(name: str) -> Any:
 @pytest.mark.parametrize("fields", [1, 2])
 def test_a_word_learner_without_pretrained_vectors_fits_a_separable_set(name, fields):
     assert accuracy(predictions(word_learner(name), fields=fields)) == 1.0
-    assert word_learner(name).identity()["weights"] == "random word table"
+    assert word_learner(name).identity()["vectors"] == "random word table"
 
 
 @pytest.mark.parametrize("name", ["textcnn", "bilstm"])

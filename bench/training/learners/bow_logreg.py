@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.api import LabelledText, Learner, LearnerConfig, Recipe, TrainingSet
-from bench.distilled import WORD_PATTERN
+from bench.budget import WORD_PATTERN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class BowLogReg(Learner):
     uses_lr = False
 
     class Config(LearnerConfig):
-        """Chosen once on the development tasks."""
+        """Customary values; not tuned."""
 
         inverse_regularisation: float = 10.0
         """scikit-learn's C."""

@@ -36,11 +36,10 @@ class TransformerLearner(TorchLearner):
         return available(self.config.model)
 
     def identity(self) -> dict[str, Any]:
-        """Adds the hash of the weights; the path of a folder is not part of the identity."""
-        from bench.models.resolve import resolve, weights_sha256
+        """Names the model by the content of its files: where they lie is not part of the identity."""
+        from bench.models.resolve import model_sha256, resolve
 
-        folder = resolve(self.config.model)
-        return {**super().identity(), "model": folder.name, "weights": weights_sha256(folder)}
+        return {**super().identity(), "model": model_sha256(resolve(self.config.model))}
 
     def encoder(self, max_length: int, device: str) -> Encoder:
         """Returns mean-pooled features of the same weights."""
