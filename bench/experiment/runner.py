@@ -121,9 +121,11 @@ class Runner:
         for job in trains:
             if self._stop():
                 return
-            if job in pending and made is None:
+            known = self._known(job)
+            wanted = job in pending or known is None or _is_of_another_set(known, record)
+            if wanted and made is None:
                 made = self._load(distil, record)
-            self._ensure(job, job in pending, lambda _, job=job, made=made: self._train(job, made), wait)
+            self._ensure(job, wanted, lambda _, job=job, made=made: self._train(job, made), wait)
 
     def _distil(self, job: DistilJob, scratch: Path) -> Record:
         return run_distil(job, scratch, self._store.cache, self._device, self._reporter.tick)
