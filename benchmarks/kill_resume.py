@@ -86,7 +86,11 @@ def main() -> int:
         whole_s = time.monotonic() - began
         reference = stable(finished(Path(folder) / "reference"))
         for number in range(args.points):
-            points.append(check(Path(folder) / f"point{number}", rng.uniform(0, whole_s), reference))
+            trial = check(Path(folder) / f"point{number}", rng.uniform(0, whole_s), reference)
+            while not trial["killed"] and not trial["problems"]:  # it had ended before the kill: draw an earlier moment
+                kill_after_s = rng.uniform(0, trial["kill_after_s"])
+                trial = check(Path(folder) / f"point{number}-{kill_after_s:.6f}", kill_after_s, reference)
+            points.append(trial)
             if not args.json:
                 print(f"[{number + 1}/{args.points}] {points[-1]}", flush=True)
     bad = [point for point in points if point["problems"]]

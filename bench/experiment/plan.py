@@ -177,7 +177,9 @@ class Planner:
             plan.skipped.append((what, skip.reason))
             return []
         if card.full_data and protocol.full is None:
-            plan.skipped.append((what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run"))
+            plan.skipped.append(
+                (what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run")
+            )
             return []
         check_size(data, budget)
         learners = self._usable_learners(one, what, plan)
