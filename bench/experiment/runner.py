@@ -65,6 +65,8 @@ class Runner:
         self._store, self._runtime, self._reporter, self._accepted = store, runtime, reporter, accepted
         self._device = choose_device(runtime.device)
         self._ran: set[str] = set()
+        self._found: set[str] = set()
+        """Stages that were to run and that another run finished first; a second pass must not count them again."""
         self._outcome = Outcome()
 
     def run(self, plan: Plan) -> Outcome:
@@ -145,10 +147,11 @@ class Runner:
     def _ensure(self, job: Job, pending: bool, work: Callable[[Path], Record], wait: bool) -> Record:
         """Returns the stage's record, running it when it is still missing."""
         stage = "distil" if isinstance(job, DistilJob) else "train"
-        if not pending or job.id in self._ran:
+        handled = job.id in self._ran or job.id in self._found
+        if not pending or handled:
             record = self._known(job)
             assert record is not None
-            if job.id not in self._ran:
+            if not handled:
                 self._note_reuse(job, record)
             return record
         with self._store.lock(stage, job.id, wait):
@@ -157,6 +160,7 @@ class Runner:
                 self._reporter.stage(job.title)
                 self._reporter.done("found finished")
                 self._outcome.n_reused += 1
+                self._found.add(job.id)
                 self._note_reuse(job, record)
                 return record
             self._reporter.stage(job.title)
