@@ -126,6 +126,13 @@ class CostMeter:
         return _Reading(time.perf_counter(), cpu, _energy_j(self._device))
 
 
+def share(cost: PhaseCost, parts: int) -> PhaseCost:
+    """Returns one of `parts` equal shares of a cost; memory peaks belong to all of them."""
+    amounts = ("wall_s", "cpu_s", "gpu_s", "flops", "energy_j")
+    values = {name: getattr(cost, name) for name in amounts}
+    return cost.model_copy(update={name: None if value is None else value / parts for name, value in values.items()})
+
+
 def _largest(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else max(a, b)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -117,7 +118,7 @@ class Runtime(_Settings):
 
     root: Path
     board: Path | None
-    device: Literal["auto", "cpu", "cuda"]
+    device: str
     shard: str
     retry: bool
     force: bool
@@ -129,6 +130,13 @@ class Runtime(_Settings):
     def _root_is_named(cls, value: Path) -> Path:
         if not value.name:
             raise ValueError("expected a folder, such as runs")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", value):
+            raise ValueError("expected 'auto', 'cpu', 'cuda' or 'cuda:<number>'")
         return value
 
     @field_validator("shard")

@@ -22,6 +22,7 @@ FLAGS = {
     "-m": "run every combination of comma-separated values",
     "--dry-run": "show the plan only",
     "--cfg": "print the composed configuration",
+    "--no-board": "run the stages, build no leaderboard",
     "--json": "print one JSON object",
     "--help": "show this page",
 }
@@ -35,6 +36,7 @@ class Arguments:
     multirun: bool
     dry_run: bool
     show_config: bool
+    no_board: bool
     json: bool
     help: bool
 
@@ -54,6 +56,7 @@ def parse(words: list[str]) -> Arguments:
         multirun=bool(flags & {"-m", "--multirun"}),
         dry_run="--dry-run" in flags,
         show_config="--cfg" in flags,
+        no_board="--no-board" in flags,
         json="--json" in flags,
         help=bool(flags & {"--help", "-h"}),
     )
@@ -72,6 +75,7 @@ def run_command(words: list[str]) -> int:
         return 0
     if args.dry_run:
         return plan_command([word for word in words if word != "--dry-run"])
+    from bench.experiment.devices import joined_by, other_devices
     from bench.experiment.runner import Runner
     from bench.experiment.store import Store
     from bench.progress import reporter
@@ -80,7 +84,11 @@ def run_command(words: list[str]) -> int:
     say = _quiet if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
-    outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
+    with joined_by(other_devices(runtime.device), words, runtime.root):
+        outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
+    if args.no_board:
+        _print_failures(plan, outcome, runtime.root)
+        return _exit_code(plan, outcome)
     board = runtime.board or default_board(runtime.root)
     rows = _build_board(runtime.root, board)
     if args.json:
@@ -176,16 +184,7 @@ def _print_tables(runs: list[RunSettings], plan: Plan, rows: list[Any]) -> None:
 
 def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> None:
     print(f"{outcome.n_run} stages run, {outcome.n_reused} reused, {len(outcome.failures)} failed.")  # noqa: T201
-    for record in outcome.failures:
-        assert record.error is not None
-        where = root / record.stage / record.id / "record.json"
-        name = f"{record.cell.task} · {record.method_facts.label} · {record.cell.budget} · {record.learner or 'distil'}"
-        _say(
-            f"FAILED {name}: {record.error.type}: {record.error.message.splitlines()[0] if record.error.message else ''}"
-        )
-        _say(f"       traceback: {where}; run it again with runtime.retry=true")
-    for what, error in plan.failed:
-        _say(f"FAILED {what}: {error}")
+    _print_failures(plan, outcome, root)
     if outcome.n_blocked:
         _say(f"{outcome.n_blocked} training stages were not run, because their distilled set failed.")
     for text in sorted(outcome.damaged):
@@ -198,6 +197,19 @@ def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> Non
     if outcome.stopped:
         _say("stopped: runtime.max_failures was reached.")
     print(f"Leaderboard: {board / 'LEADERBOARD.md'}, page: {board / 'site' / 'index.html'}")  # noqa: T201
+
+
+def _print_failures(plan: Plan, outcome: Outcome, root: Path) -> None:
+    for record in outcome.failures:
+        assert record.error is not None
+        where = root / record.stage / record.id / "record.json"
+        name = f"{record.cell.task} · {record.method_facts.label} · {record.cell.budget} · {record.learner or 'distil'}"
+        _say(
+            f"FAILED {name}: {record.error.type}: {record.error.message.splitlines()[0] if record.error.message else ''}"
+        )
+        _say(f"       traceback: {where}; run it again with runtime.retry=true")
+    for what, error in plan.failed:
+        _say(f"FAILED {what}: {error}")
 
 
 def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict[str, Any]:

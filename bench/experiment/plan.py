@@ -227,6 +227,11 @@ class Planner:
         return usable
 
 
+def family(distil: DistilJob) -> str:
+    """Names what the sets of one method on one task and budget have in common."""
+    return content_id(distil.cell.model_dump(mode="json", exclude={"set_index"}))
+
+
 def check_size(data: TaskData, budget: Budget) -> None:
     """Checks that every class has at least as many train rows as the budget asks for.
 

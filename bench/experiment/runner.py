@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.distilled import DistilledSet, check_files
-from bench.errors import RecordError, UsageError
-from bench.experiment.plan import DistilJob, Plan, TrainJob
+from bench.errors import RecordError
+from bench.experiment.devices import choose_device
+from bench.experiment.expect import Job, expected_s, expected_seconds
+from bench.experiment.plan import DistilJob, Plan, TrainJob, family
 from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import failed, run_distil, run_train
+from bench.experiment.stages import failed, run_distil, run_train, run_train_stack
 from bench.experiment.store import Busy, Store
 from bench.progress import Reporter
 from bench.registry import source_sha256
-from bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from bench.experiment.packs import Accepted
     from bench.settings import Runtime
 
-Job = DistilJob | TrainJob
-CPU_FLOPS_PER_S, GPU_FLOPS_PER_S = 4e11, 2e13
-DISTIL_PRIOR_S = {"seconds": 2.0, "minutes": 180.0, "hours": 3_600.0}
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -67,13 +69,16 @@ class Runner:
         self._ran: set[str] = set()
         self._found: set[str] = set()
         """Stages that were to run and that another run finished first; a second pass must not count them again."""
+        self._stacks = self._device.startswith("cuda")
+        """Whether the sets and seeds of one method are trained together."""
+        self._stacked: set[str] = set()
         self._outcome = Outcome()
 
     def run(self, plan: Plan) -> Outcome:
         """Runs everything that is missing. A failing stage is recorded and stops no other cell."""
         pending = [self._pending(distil, trains) for distil, trains in plan.cells]
-        expected = [self._expected_s(job) for jobs in pending for job in jobs]
-        self._expect_encoding(pending, expected)
+        has_features = (self._store.cache / "features").is_dir()
+        expected = expected_seconds([job for jobs in pending for job in jobs], self._device, has_features)
         self._outcome.n_reused = plan.n_stages - len(expected)
         self._reporter.start(expected)
         try:
@@ -97,7 +102,7 @@ class Runner:
                         "stage": "distil" if isinstance(job, DistilJob) else "train",
                         "title": job.title,
                         "state": "to run" if job in pending else settled,
-                        "expected_s": round(self._expected_s(job), 1),
+                        "expected_s": round(expected_s(job, self._device), 1),
                     }
                 )
         return listed
@@ -109,10 +114,60 @@ class Runner:
             if self._stop():
                 break
             try:
+                if self._stacks and family(distil) not in self._stacked:
+                    self._stacked.add(family(distil))
+                    self._stack([cell for cell in cells if family(cell[0][0]) == family(distil)])
                 self._cell(distil, trains, pending, wait)
             except Busy:
                 held.append(((distil, trains), pending))
         return held
+
+    def _stack(self, cells: list) -> None:
+        """Trains what several sets of one method still lack, one learner after the other, all sets and seeds at once.
+
+        Whatever cannot be stacked, or is held by another run, is left to the cells themselves.
+        """
+        ready: list[tuple[TrainJob, DistilledSet, Record]] = []
+        for (distil, trains), pending in cells:
+            if self._stop():
+                return
+            with suppress(Busy):
+                record = self._ensure(
+                    distil, distil in pending, lambda scratch, d=distil: self._distil(d, scratch), False
+                )
+                wanted = [job for job in trains if job in pending] if record.status == "ok" else []
+                made = self._load(distil, record) if wanted else None
+                ready += [(job, made, record) for job in wanted if made is not None]
+        for name in dict.fromkeys(job.learner_name for job, _, _ in ready):
+            with ExitStack() as locks:
+                own = []
+                for job, made, record in ready:
+                    with suppress(Busy):
+                        if job.learner_name == name:
+                            locks.enter_context(self._store.lock("train", job.id, wait=False))
+                            known = self._stored(job)
+                            if known is None or not self._is_settled(job, known):
+                                own.append((job, made, record))
+                if len(own) > 1:
+                    self._train_stack(own)
+
+    def _train_stack(self, own: list[tuple[TrainJob, DistilledSet, Record]]) -> None:
+        jobs = [job for job, _, _ in own]
+        self._reporter.stage(f"{jobs[0].title} · stack of {len(jobs)}")
+        made, hashes = [one for _, one, _ in own], [set_sha256(record) for _, _, record in own]
+        try:
+            records = run_train_stack(jobs, made, hashes, self._device, self._reporter.tick)
+        except (Exception, SystemExit) as error:  # the members are tried alone, and fail or not by themselves
+            _LOG.warning("the stack failed (%s: %s); its models are trained one by one", type(error).__name__, error)
+            return
+        for place, (job, record) in enumerate(zip(jobs, records or [], strict=False)):
+            with self._store.writing("train", job.id) as scratch:
+                self._store.put(record, scratch)
+            self._ran.add(job.id)
+            self._outcome.n_run += 1
+            if place:
+                self._reporter.stage(job.title)
+            self._reporter.done(_phrase(record))
 
     def _cell(self, distil: DistilJob, trains: list[TrainJob], pending: list[Job], wait: bool) -> None:
         record = self._ensure(distil, distil in pending, lambda scratch: self._distil(distil, scratch), wait)
@@ -228,54 +283,10 @@ class Runner:
         self._outcome.stopped = limit is not None and self._outcome.n_failed_now >= limit
         return self._outcome.stopped
 
-    def _expect_encoding(self, pending: list[list[Job]], expected: list[float]) -> None:
-        """Adds the encoding of the train split to the first stage that will need it."""
-        jobs = [job for group in pending for job in group]
-        known: set[str] = set()
-        for place, job in enumerate(jobs):
-            if not isinstance(job, DistilJob) or "encoder" not in job.method.card.reads:
-                continue
-            if job.cell.data_fingerprint not in known and not (self._store.cache / "features").is_dir():
-                source = resolve_learner(str(job.cell.source["name"]))
-                tokens = len(job.data.train) * int(job.cell.source["max_length"]) * 0.6
-                expected[place] += tokens * source.mflop_per_token * 1e6 / self._rate()
-            known.add(job.cell.data_fingerprint)
-
-    def _rate(self) -> float:
-        return CPU_FLOPS_PER_S if self._device == "cpu" else GPU_FLOPS_PER_S
-
-    def _expected_s(self, job: Job) -> float:
-        """Guesses a stage's seconds; only the proportions matter, for the ETA."""
-        if isinstance(job, DistilJob):
-            return DISTIL_PRIOR_S[job.facts.cost_class]
-        protocol = job.protocol
-        steps = protocol.full.steps if job.distil.facts.full_data and protocol.full else protocol.steps
-        rows = min(protocol.batch_size, (job.distil.budget.per_class or 32) * job.distil.data.train.n_classes)
-        texts = 3 * (steps or 0) * rows + len(job.distil.data.test_draw(protocol.test_rows))
-        return 0.5 + texts * protocol.max_length * 0.6 * job.learner.mflop_per_token * 1e6 / self._rate()
-
 
 def _is_of_another_set(record: Record, made: Record | None) -> bool:
     """Tells whether a train record belongs to a set that has been made anew since, with another content."""
     return made is not None and record.status == "ok" and record.set_sha256 != set_sha256(made)
-
-
-def choose_device(wanted: str) -> str:
-    """Returns `cpu` or `cuda`.
-
-    Raises:
-        UsageError: A GPU was asked for and there is none.
-    """
-    has_driver = any(Path(path).exists() for path in ("/dev/nvidiactl", "/dev/dxg"))
-    if wanted == "cpu" or (wanted == "auto" and not has_driver):
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        raise UsageError("runtime.device=cuda, but torch finds no GPU; use runtime.device=cpu.")
-    return "cpu"
 
 
 def _phrase(record: Record) -> str:

@@ -16,7 +16,8 @@ import numpy as np
 from bench.canonical import seed_from
 from bench.config import is_custom
 from bench.context import Context
-from bench.cost import CostMeter
+from bench.cost import CostMeter, share
+from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.experiment.plan import DistilJob, TrainJob
@@ -27,7 +28,7 @@ from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder
 from bench.registry import source_sha256
 from bench.training.learner import TrainContext, TrainingSet
-from bench.training.recipe import ENGINE_NUMERICS
+from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
 Tick = Callable[[float], None]
@@ -96,38 +97,84 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
 def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, tick: Tick) -> Record:
     """Trains one learner with one seed and reads the test rows once; the learner sees the test texts without labels."""
     cost = CostMeter(device)
-    data, cell = job.distil.data, job.distil.cell
-    train, test = TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows)
-    recipe = job.recipe or recipe_in_epochs(job.protocol, job.learner_name, job.learner, len(made))
-    seed = seed_from("learner", cell.set_index, job.seed_index)
-    notes: list[str] = []
+    train, test, recipe = _inputs(job, made)
+    context = TrainContext(_seed(job), device, cost, tick)
     only = train.only_class
     if only is not None:
-        notes.append("one class: the constant predictor, no training")
-        predictions = np.full(len(test), only)
+        context.notes.append("one class: the constant predictor, no training")
+        scores_NC = np.tile(np.eye(job.distil.data.train.n_classes)[only], (len(test), 1))
     else:
         with contextlib.redirect_stdout(sys.stderr):
-            context = TrainContext(seed, device, cost, tick, notes)
             scores_NC = job.learner.fit_predict(train, test.without_labels(), recipe, context)
-        predictions = _predictions(scores_NC, len(test), data.train.n_classes, job.learner_name)
-    metrics = score(predictions, test.labels_N, data.train.n_classes)
+    trained = only is None and job.learner.uses_lr
+    return _train_record(job, scores_NC, recipe, context, set_sha256, trained=trained)
+
+
+def run_train_stack(
+    jobs: list[TrainJob], made: list[DistilledSet], set_sha256s: list[str], device: str, tick: Tick
+) -> list[Record] | None:
+    """Trains several sets and seeds of one learner at once.
+
+    Every record bears an equal share of the cost.
+
+    Returns:
+        A record for each job, or None where they must be trained one by one.
+    """
+    cost = CostMeter(device)
+    inputs = [_inputs(job, one) for job, one in zip(jobs, made, strict=True)]
+    _, test, recipe = inputs[0]
+    trains = [train for train, _, _ in inputs]
+    same = all(other == recipe for _, _, other in inputs)
+    if not same or any(train.only_class is not None for train in trains):
+        return None
+    contexts = [TrainContext(_seed(job), device, cost, tick) for job in jobs]
+    with contextlib.redirect_stdout(sys.stderr):
+        scores = jobs[0].learner.fit_predict_stack(trains, test.without_labels(), recipe, contexts)
+    if scores is None:
+        return None
+    shares = tuple(share(phase, len(jobs)) for phase in cost.phases)
+    records = []
+    for job, scores_NC, context, sha256 in zip(jobs, scores, contexts, set_sha256s, strict=True):
+        context.notes.append(f"trained in a stack of {len(jobs)}; costs are an equal share of it")
+        record = _train_record(job, scores_NC, recipe, context, sha256, trained=True)
+        records.append(record.model_copy(update={"cost": shares}))
+    return records
+
+
+def _inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
+    data = job.distil.data
+    recipe = job.recipe or recipe_in_epochs(job.protocol, job.learner_name, job.learner, len(made))
+    return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
+
+
+def _seed(job: TrainJob) -> int:
+    return seed_from("learner", job.distil.cell.set_index, job.seed_index)
+
+
+def _train_record(
+    job: TrainJob, scores_NC: Any, recipe: Recipe, context: TrainContext, set_sha256: str, *, trained: bool
+) -> Record:
+    data = job.distil.data
+    test = data.test_draw(job.protocol.test_rows)
+    predictions = _predictions(scores_NC, len(test), data.train.n_classes, job.learner_name)
     result = TrainResult(
         learner=job.learner_name,
         learner_spec=job.learner.identity(),
         engine_numerics=ENGINE_NUMERICS,
         is_source=job.learner_name == job.protocol.source,
         seed_index=job.seed_index,
-        seed=seed,
-        steps=recipe.steps if only is None and job.learner.uses_lr else 0,
+        seed=context.seed,
+        steps=recipe.steps if trained else 0,
         lr=recipe.lr,
         n_test=len(test),
         test_fingerprint=test.fingerprint,
         majority_frac=float(np.bincount(test.labels_N).max() / len(test)),
         predictions=tuple(int(p) for p in predictions),
-        notes=tuple(notes),
-        **metrics,
+        notes=tuple(context.notes),
+        **score(predictions, test.labels_N, data.train.n_classes),
     )
-    return _record(job.distil, job.id, "train", device, cost, train=result, set_sha256=set_sha256, **_protocol(job))
+    parts = {"train": result, "set_sha256": set_sha256, **_protocol(job)}
+    return _record(job.distil, job.id, "train", context.device, context.cost, **parts)
 
 
 def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:

@@ -114,12 +114,13 @@ class TransformerEncoder:
         """Returns (N, D) float32 features with L2 norm 1."""
         import torch
 
-        from bench.training.engine import run_batches
+        from bench.training.engine import predict
         from bench.training.modules import MeanPooled, load_backbone, tokenizer_for
+        from bench.training.prepared import Prepared
 
-        pooled = MeanPooled(load_backbone(self._name)).to(self._device)
+        pooled = Prepared(MeanPooled(load_backbone(self._name)), self._device)
         encoded = tokenizer_for(self._name)(text.fields, self._max_length)
-        features_ND = run_batches(pooled, encoded, self._device, cost, tick)
+        features_ND = predict(pooled, encoded, cost, tick)
         return torch.nn.functional.normalize(features_ND, dim=1).numpy()
 
 

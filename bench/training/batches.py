@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,11 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def lengths_N(self) -> NDArray[np.int64]:  # noqa: N802 - a shape suffix
+        """Tokens of every text."""
+        return np.array([len(row) for row in self.ids], dtype=np.int64)
 
     def collate(self, positions: NDArray[np.int64], device: str) -> dict[str, torch.Tensor]:
         """Pads rows on the right to the longest of the batch.
@@ -66,14 +72,3 @@ def training_batches(n_rows: int, batch_size: int, steps: int, rng: np.random.Ge
             stream = np.concatenate([stream, rng.permutation(n_rows)])
         batch, stream = stream[:size], stream[size:]
         yield batch
-
-
-def length_sorted_batches(encoded: Encoded, max_tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Yields positions in batches of similar length with at most `max_tokens` padded tokens each, longest first."""
-    lengths = np.array([len(row) for row in encoded.ids])
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, max_tokens // max(1, int(lengths[order[start]])))
-        yield order[start : start + size]
-        start += size

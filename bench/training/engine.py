@@ -5,103 +5,145 @@ Weights and optimiser state stay float32; matrix products run in the device's co
 
 from __future__ import annotations
 
-import copy
+import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from bench.canonical import seed_from
 from bench.cost import CostMeter
-from bench.training.batches import Encoded, length_sorted_batches, training_batches
-from bench.training.precision import compute_dtype
+from bench.training import flops
+from bench.training.batches import Encoded, training_batches
+from bench.training.optimiser import MasterAdamW
+from bench.training.prepared import Prepared
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bench.data.text import LabelledText
     from bench.training.learner import TrainContext, TrainingSet
     from bench.training.recipe import Recipe
     from bench.training.torch_learner import Tokenize
 
-MAX_TOKENS = 4_096
-FLOPS_METHOD = "analytic: matrix products on padded tokens, backward = 2 x forward"
-FLOPS_GAPS = ("embedding look-ups, normalisation, activations, softmax, optimiser",)
+_LOG = logging.getLogger(__name__)
+
+TRAIN_TOKENS = {"cpu": 8_192, "cuda": 131_072}
+"""Largest micro-batch; the batch of the recipe is never cut, only computed in parts."""
+PREDICT_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 
 _TEST_CACHE: dict[tuple[str, int, str], Encoded] = {}
 _TEST_CACHE_SIZE = 4
 
 
-def train(module: nn.Module, encoded: Encoded, data: TrainingSet, recipe: Recipe, ctx: TrainContext) -> None:
+def train(ready: Prepared, encoded: Encoded, data: TrainingSet, recipe: Recipe, ctx: TrainContext) -> None:
     """Runs the recipe's optimiser steps in place. The last step's weights are the result.
 
     Args:
-        module: Maps a batch to (B, C) logits; dropout draws from torch's global generator, which the caller seeds.
+        ready: The module. On a GPU its dropout draws from torch's global generator, which the caller seeds.
         encoded: The training texts, tokenised.
         data: Targets and weights of the same texts.
         recipe: Hyper-parameters.
-        ctx: Seed (of the batch order), device, cost meter.
+        ctx: Seed of batch order and dropout, cost meter.
     """
-    targets_MC = torch.from_numpy(data.targets_MC).to(ctx.device)
-    weights_M = torch.from_numpy(data.weights_M).to(ctx.device)
-    optimiser = _adamw(module, recipe)
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    loop = _Loop(ready, encoded, data, ctx)
+    ready.draw_dropout_from(seed_from(ctx.seed, "dropout"))
+    narrow = ready.narrow_table(encoded)
+    optimiser = MasterAdamW(ready.module.parameters(), recipe)
     rng = np.random.default_rng(seed_from(ctx.seed, "batches"))
-    module.train()
+    ready.module.train()
     for step, rows in enumerate(training_batches(len(encoded), recipe.batch_size, recipe.steps, rng)):
-        batch = encoded.collate(rows, ctx.device)
-        index = torch.from_numpy(rows).to(ctx.device)
-        with _autocast(module, ctx.device):
-            logits_BC = module(**batch)
-        log_p_BC = torch.log_softmax(logits_BC.float(), dim=1)
-        loss = -((targets_MC[index] * log_p_BC).sum(dim=1) * weights_M[index]).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.lr_at(step)
-        optimiser.step()
-        ctx.cost.add_flops(3 * forward_flops(module, *batch["input_ids"].shape), FLOPS_METHOD, FLOPS_GAPS)
+        loop.gradients(rows)
+        optimiser.step(step)
         ctx.tick((step + 1) / recipe.steps)
+    if narrow is not None:
+        narrow.widen(recipe.decay_factor())
 
 
-def _adamw(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.lr_at(0), fused=True)
+class _Loop:
+    """Computes a batch's gradients in micro-batches, smaller ones after running out of memory."""
+
+    def __init__(self, ready: Prepared, encoded: Encoded, data: TrainingSet, ctx: TrainContext) -> None:
+        self._ready, self._encoded, self._ctx = ready, encoded, ctx
+        self._targets_MC = torch.from_numpy(data.targets_MC).to(ready.device)
+        self._weights_M = torch.from_numpy(data.weights_M).to(ready.device)
+        self._max_tokens = TRAIN_TOKENS[ready.device.split(":", maxsplit=1)[0]]
+
+    def gradients(self, rows: NDArray[np.int64]) -> None:
+        """Leaves the gradient of the batch's mean loss in the parameters."""
+        while True:
+            try:
+                for chunk in self._ready.chunks(self._encoded.lengths_N[rows], self._max_tokens):
+                    self._backward(rows[chunk], len(rows))
+                return
+            except torch.OutOfMemoryError:
+                self._shrink(int(self._encoded.lengths_N[rows].min()))
+
+    def _backward(self, rows: NDArray[np.int64], batch_size: int) -> None:
+        index = torch.from_numpy(rows).to(self._ready.device)
+        with self._ready.autocast():
+            logits_BC = self._ready.module(**self._ready.inputs(self._encoded, rows))
+        log_p_BC = torch.log_softmax(logits_BC.float(), dim=1)
+        loss = -((self._targets_MC[index] * log_p_BC).sum(dim=1) * self._weights_M[index]).sum() / batch_size
+        loss.backward()
+        count = 3 * self._ready.flops.forward(self._ready.widths(self._encoded.lengths_N[rows]))
+        self._ctx.cost.add_flops(count, flops.METHOD, flops.GAPS)
+
+    def _shrink(self, shortest: int) -> None:
+        """Halves the micro-batch; the batch of the recipe stays as it is.
+
+        Raises:
+            OutOfMemoryError: A single text does not fit.
+        """
+        if self._max_tokens <= shortest:  # every text is alone already
+            raise torch.OutOfMemoryError("one text at a time does not fit into the device's memory.")
+        self._max_tokens //= 2
+        for parameter in self._ready.module.parameters():
+            parameter.grad = None
+        torch.cuda.empty_cache()
+        note = f"out of memory: micro-batches of at most {self._max_tokens} tokens"
+        _LOG.warning(note)
+        self._ctx.notes.append(note)
 
 
 @torch.inference_mode()
-def run_batches(
-    module: nn.Module, encoded: Encoded, device: str, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+def predict(
+    ready: Prepared, encoded: Encoded, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
 ) -> torch.Tensor:
     """Runs a module in evaluation mode over N texts in length-sorted batches.
 
-    A copy of the module in the device's compute type does the work, which saves the casts that autocast makes in every layer.
-
     Returns:
         The outputs in the order of the texts, float32, on the CPU.
+
+    Raises:
+        ValueError: There are no texts.
     """
-    if not getattr(module, "float32_only", False):
-        module = copy.deepcopy(module).to(compute_dtype(device))
-    module.eval()
+    if not len(encoded):
+        raise ValueError("predict got no texts; expected at least one.")
+    module = ready.module.eval()
+    max_tokens = PREDICT_TOKENS[ready.device.split(":", maxsplit=1)[0]]
+    waiting = ready.chunks(encoded.lengths_N, max_tokens)[::-1]
     outputs: torch.Tensor | None = None
     done = 0
-    for rows in length_sorted_batches(encoded, MAX_TOKENS):
-        batch = encoded.collate(rows, device)
-        result = module(**batch).float().cpu()
+    while waiting:
+        rows = waiting.pop()
+        try:
+            with ready.autocast():
+                result = module(**ready.inputs(encoded, rows)).float().cpu()
+        except torch.OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+            torch.cuda.empty_cache()
+            waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+            continue
         if outputs is None:
             outputs = torch.empty(len(encoded), *result.shape[1:])
         outputs[torch.from_numpy(rows)] = result
-        cost.add_flops(forward_flops(module, *batch["input_ids"].shape), FLOPS_METHOD, FLOPS_GAPS)
+        cost.add_flops(ready.flops.forward(ready.widths(encoded.lengths_N[rows])), flops.METHOD, flops.GAPS)
         done += len(rows)
         tick(done / len(encoded))
-    if outputs is None:
-        raise ValueError("run_batches got no texts; expected at least one.")
+    assert outputs is not None
     return outputs
 
 
@@ -116,26 +158,3 @@ def encode_test(tokenize: Tokenize, test: LabelledText, max_length: int) -> Enco
             _TEST_CACHE.pop(next(iter(_TEST_CACHE)))
         _TEST_CACHE[key] = tokenize(test.fields, max_length)
     return _TEST_CACHE[key]
-
-
-def forward_flops(module: nn.Module, n_texts: int, length: int) -> float:
-    """Counts the operations of a forward pass over a padded (B, L) batch: matrix products and attention."""
-    tokens = n_texts * length
-    total = 0.0
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv1d):
-            total += 2.0 * part.weight.numel() * tokens
-        elif isinstance(part, nn.LSTM) or type(part).__name__ == "Conv1D":
-            total += 2.0 * sum(w.numel() for w in part.parameters() if w.ndim == 2) * tokens
-    config = getattr(module, "config", None)
-    layers, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
-    if layers and width:
-        total += 4.0 * layers * width * length * tokens
-    return total
-
-
-def _autocast(module: nn.Module, device: str) -> AbstractContextManager[object]:
-    dtype = compute_dtype(device)
-    if dtype is torch.float32 or getattr(module, "float32_only", False):
-        return nullcontext()
-    return torch.autocast(device.split(":", maxsplit=1)[0], dtype=dtype)

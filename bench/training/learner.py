@@ -125,6 +125,26 @@ class Learner(ABC):
             (N, C) scores; the largest is the prediction.
         """
 
+    def fit_predict_stack(
+        self,
+        trains: list[TrainingSet],  # noqa: ARG002 - a learner that stacks uses all of these
+        test: LabelledText,  # noqa: ARG002
+        recipe: Recipe,  # noqa: ARG002
+        contexts: list[TrainContext],  # noqa: ARG002
+    ) -> list[NDArray[np.float32]] | None:
+        """Trains S models at once, for devices where one launch can serve all of them.
+
+        Args:
+            trains: S sets.
+            test: N test texts; their labels must not be used.
+            recipe: Hyper-parameters.
+            contexts: Seeds and notes; all share one device and one cost meter.
+
+        Returns:
+            (N, C) scores of every member, or None where these models must be trained one by one.
+        """
+        return None
+
     @classmethod
     def check_class(cls, plugin: type[Learner]) -> str | None:
         """Returns what is wrong with a learner class, or None."""

@@ -19,6 +19,7 @@ from bench.budget import WORD_PATTERN
 from bench.errors import PrerequisiteError
 from bench.models.resolve import resolve, weights_sha256
 from bench.training.batches import Encoded
+from bench.training.packing import Packed
 
 WORD_TABLE_SIZE = 20_000
 WORD_TABLE_WIDTH = 128
@@ -32,9 +33,16 @@ class MeanPooled(nn.Module):
         self.backbone = backbone
         self.config: Any = backbone.config
 
-    def forward(self, attention_mask: torch.Tensor, **batch: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor | Packed, attention_mask: torch.Tensor | None = None, **batch: torch.Tensor
+    ) -> torch.Tensor:
         """Returns (B, D) features."""
-        hidden_BLD = self.backbone(attention_mask=attention_mask, **batch).last_hidden_state
+        if isinstance(input_ids, Packed):
+            return self.backbone.mean(input_ids)  # type: ignore[operator, no-any-return]
+        assert attention_mask is not None
+        hidden_BLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **batch).last_hidden_state
+        if attention_mask.ndim == 4:  # additive, over pairs of tokens: the last token sees all real ones
+            attention_mask = (attention_mask[:, 0, -1] == 0).to(hidden_BLD.dtype)
         mask_BL1 = attention_mask.unsqueeze(-1).to(hidden_BLD.dtype)
         return (hidden_BLD * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1)
 
@@ -49,9 +57,17 @@ class MeanPooledClassifier(MeanPooled):
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, attention_mask: torch.Tensor, **batch: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, input_ids: torch.Tensor | Packed, attention_mask: torch.Tensor | None = None, **batch: torch.Tensor
+    ) -> torch.Tensor:
         """Returns (B, C) logits."""
-        return self.head(self.dropout(super().forward(attention_mask, **batch)))
+        return _logits(self.head, self.dropout(super().forward(input_ids, attention_mask, **batch)))
+
+
+def _logits(head: nn.Linear, features_BD: torch.Tensor) -> torch.Tensor:
+    """Applies a head in float32 whatever computes the features: bfloat16 scores tie."""
+    with torch.autocast(features_BD.device.type, enabled=False):
+        return head(features_BD.float())
 
 
 class NativeClassifier(nn.Module):
@@ -78,6 +94,10 @@ class TextCNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(filters * len(widths), n_classes)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the word table, as transformers models do."""
+        return self.table
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
         """Returns (B, C) logits."""
         words_BDL = (self.table(input_ids) * attention_mask.unsqueeze(-1)).transpose(1, 2)
@@ -91,7 +111,7 @@ class TextCNN(nn.Module):
             starts_L = torch.arange(features_BFL.shape[2], device=lengths_B1.device)
             inside_BL = starts_L < (lengths_B1 - width + 1).clamp(min=1)
             pooled.append((features_BFL * inside_BL.unsqueeze(1)).amax(dim=2))
-        return self.head(self.dropout(torch.cat(pooled, dim=1)))
+        return _logits(self.head, self.dropout(torch.cat(pooled, dim=1)))
 
 
 class BiLSTM(nn.Module):
@@ -106,6 +126,10 @@ class BiLSTM(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * width, n_classes)
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the word table, as transformers models do."""
+        return self.table
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
         """Returns (B, C) logits; padding reaches neither direction."""
         words_BLD = self.dropout(self.table(input_ids))
@@ -114,7 +138,7 @@ class BiLSTM(nn.Module):
         hidden_BLD = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
         real_BL1 = attention_mask[:, : hidden_BLD.shape[1]].unsqueeze(-1).bool()
         pooled_BD = hidden_BLD.masked_fill(~real_BL1, -torch.inf).amax(dim=1)
-        return self.head(self.dropout(torch.nan_to_num(pooled_BD, neginf=0.0)))
+        return _logits(self.head, self.dropout(torch.nan_to_num(pooled_BD, neginf=0.0)))
 
 
 class Tokenizer:

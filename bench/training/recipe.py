@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-ENGINE_NUMERICS = 1
+ENGINE_NUMERICS = 2
 """Part of every train id; raised whenever the engine's numbers change."""
 
 
@@ -39,3 +39,7 @@ class Recipe:
             return self.lr * (step + 1) / (warmup + 1)
         progress = (step - warmup) / max(1.0, self.steps - warmup)
         return self.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def decay_factor(self) -> float:
+        """Returns what a whole run leaves of a weight that never has a gradient: the product of 1 - rate x weight decay."""
+        return math.prod(1.0 - self.lr_at(step) * self.weight_decay for step in range(self.steps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from bench.training.recipe import Recipe
 
     Tokenize = Callable[[dict[str, list[str]], int], Encoded]
+
+_LOG = logging.getLogger(__name__)
 
 
 class TorchLearner(Learner):
@@ -40,16 +43,77 @@ class TorchLearner(Learner):
         import torch
 
         from bench.training import engine
+        from bench.training.prepared import Prepared
 
         tokenize = self.tokenizer(train)
         with torch.random.fork_rng():
             torch.manual_seed(ctx.seed)
             with ctx.cost.phase("build"):
-                module = self.module(train.targets_MC.shape[1], ctx.notes).to(ctx.device)
+                ready = Prepared(self.module(train.targets_MC.shape[1], ctx.notes), ctx.device)
                 encoded = tokenize(train.text.fields, recipe.max_length)
             with ctx.cost.phase("train"):
-                engine.train(module, encoded, train, recipe, ctx)
+                engine.train(ready, encoded, train, recipe, ctx)
         with ctx.cost.phase("tokenize"):
             encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
         with ctx.cost.phase("predict"):
-            return engine.run_batches(module, encoded_test, ctx.device, ctx.cost, ctx.tick).numpy()
+            return engine.predict(ready, encoded_test, ctx.cost, ctx.tick).numpy()
+
+    def fit_predict_stack(
+        self, trains: list[TrainingSet], test: LabelledText, recipe: Recipe, contexts: list[TrainContext]
+    ) -> list[NDArray[np.float32]] | None:
+        """Trains S modules as one and returns their (N, C) logits; halves the stack while it does not fit into memory."""
+        import torch
+
+        from bench.training.stacked import NotStackable
+
+        if len(trains) < 2:
+            return None
+        try:
+            return self._stacked(trains, test, recipe, contexts)
+        except NotStackable as reason:
+            _LOG.warning("%s trains its %d models one by one: %s", self.name, len(trains), reason)
+            return None
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+        half = len(trains) // 2
+        _LOG.warning("%s: a stack of %d models does not fit into memory, trying %d", self.name, len(trains), half)
+        made = []
+        for part in (slice(0, half), slice(half, None)):
+            for context in contexts[part]:
+                context.notes.append(f"out of memory: stack of at most {len(trains) - half}")
+            own = self.fit_predict_stack(trains[part], test, recipe, contexts[part])
+            made += own or [
+                self.fit_predict(trains[i], test, recipe, contexts[i]) for i in range(*part.indices(len(trains)))
+            ]
+        return made
+
+    def _stacked(
+        self, trains: list[TrainingSet], test: LabelledText, recipe: Recipe, contexts: list[TrainContext]
+    ) -> list[NDArray[np.float32]]:
+        import torch
+
+        from bench.training import engine
+        from bench.training.prepared import Prepared
+        from bench.training.stacked import NotStackable, train_stack
+
+        cost, device = contexts[0].cost, contexts[0].device
+        tokenizers, members, encoded = [], [], []
+        with torch.random.fork_rng():
+            for train, context in zip(trains, contexts, strict=True):
+                with cost.phase("build"):
+                    torch.manual_seed(context.seed)
+                    tokenizers.append(self.tokenizer(train))
+                    if getattr(tokenizers[-1], "identity", None) is None:
+                        raise NotStackable("every set has a vocabulary of its own")
+                    module = self.module(train.targets_MC.shape[1], context.notes)
+                    members.append(Prepared(module, device, packed=False))
+                    encoded.append(tokenizers[-1](train.text.fields, recipe.max_length))
+            with cost.phase("train"):
+                train_stack(members, encoded, trains, recipe, contexts)
+        made = []
+        for tokenize, member in zip(tokenizers, members, strict=True):
+            with cost.phase("tokenize"):
+                encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
+            with cost.phase("predict"):
+                made.append(engine.predict(member, encoded_test, cost).numpy())
+        return made

@@ -214,7 +214,7 @@ def test_an_option_that_the_method_does_not_have_is_refused(override):
         ("seeds=-1", "seeds", "-1", "greater than 0"),
         ("sets=1.5", "sets", "1.5", "integer"),
         ("data.kind=web", "data.kind", "'web'", "'auto', 'local', 'hub' or 'standin'"),
-        ("runtime.device=tpu", "runtime.device", "'tpu'", "'auto', 'cpu' or 'cuda'"),
+        ("runtime.device=tpu", "runtime.device", "'tpu'", "'auto', 'cpu', 'cuda' or 'cuda:<number>'"),
         ("runtime.max_failures=0", "runtime.max_failures", "0", "greater than 0"),
         ("learners=minilm", "learners", "'minilm'", "learners=[A,B]"),
         ("budget.per_class=-3", "budget.per_class", "-3", "greater than 0"),

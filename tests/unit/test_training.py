@@ -1,9 +1,10 @@
-"""The recipe, the batches, the engine against a plain loop, and every kind of learner on toy texts."""
+"""The recipe, the batches, the optimiser, and every kind of learner on toy texts."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import nn
 from transformers import (
     BertConfig,
     BertModel,
@@ -25,18 +27,19 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from bench.canonical import seed_from
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.registry import LEARNERS
-from bench.training import engine
-from bench.training.batches import Encoded, length_sorted_batches, training_batches
+from bench.training.batches import Encoded, training_batches
 from bench.training.learner import TrainContext, TrainingSet
 from bench.training.modules import BiLSTM, MeanPooled, TextCNN, load_backbone, load_classifier
+from bench.training.optimiser import MasterAdamW, TableRows
+from bench.training.prepared import Prepared
 from bench.training.recipe import Recipe
 from bench.training.resolve import resolve_learner
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = Recipe(max_length=24, steps=60, batch_size=8, lr=5e-3, weight_decay=0.01, clip_norm=1.0, warmup_frac=0.1)
 WORDS = ["good", "great", "bad", "awful", "film", "the", "a", "very", "##s"]
 
@@ -88,14 +91,18 @@ def test_training_batches_have_one_size_and_hold_every_row_once_an_epoch(n_rows,
         assert sorted(stream[start : start + n_rows]) == list(range(n_rows))
 
 
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(1, 100))
-@settings(max_examples=50, deadline=None)
-def test_length_sorted_batches_cover_every_text_once_within_the_token_bound(lengths, max_tokens):
-    texts = encoded(*([1] * n for n in lengths))
-    batches = list(length_sorted_batches(texts, max_tokens))
-    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
-    assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= max_tokens for b in batches)
-    assert [lengths[i] for b in batches for i in b] == sorted(lengths, reverse=True)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(1, 100), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_chunks_cover_every_text_once_longest_first_within_the_token_bound(lengths, max_tokens, packs):
+    ready = Prepared(nn.Linear(1, 1), "cpu")
+    ready.packs = packs
+    chunks = ready.chunks(np.array(lengths), max_tokens)
+    assert sorted(np.concatenate(chunks)) == list(range(len(lengths)))
+    assert [lengths[i] for chunk in chunks for i in chunk] == sorted(lengths, reverse=True)
+    sizes = [[lengths[i] for i in chunk] for chunk in chunks]
+    assert all(sum(ready.widths(np.array(size))) <= max_tokens for size in sizes if len(size) > 1)
+    fuller = [[*size, after[0]] for size, after in pairwise(sizes)]  # every chunk holds as many texts as fit
+    assert all(sum(ready.widths(np.array(size))) > max_tokens for size in fuller)
 
 
 def test_collating_pads_on_the_right_and_masks_the_padding():
@@ -120,84 +127,72 @@ def test_a_training_set_has_one_hot_targets_unless_labels_are_soft_and_weights_o
     assert (hard(real).only_class, hard(real.take([1, 3])).only_class) == (None, 1)
 
 
-def plain_loop(module: torch.nn.Module, texts: Encoded, data: TrainingSet, recipe: Recipe, seed: int) -> None:
-    """AdamW written out (Loshchilov and Hutter, 2019, algorithm 2)."""
-    rng = np.random.default_rng(seed_from(seed, "batches"))
-    size, stream = min(recipe.batch_size, len(texts)), []
-    weights = list(module.parameters())
-    first, second = [torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights]
+@pytest.mark.parametrize("members", [None, 3])
+def test_optimiser_steps_are_torchs_adamw_after_clipping_every_model_apart(members):
+    recipe, shapes = Recipe(8, 40, 8, 1e-2, 0.3, 1.0, 0.25), [(4, 3), (5,), (2, 3, 2), (1,)]
+    torch.manual_seed(0)
+    models = [[nn.Parameter(torch.randn(shape)) for shape in shapes] for _ in range(members or 1)]
+    stacked = [nn.Parameter(torch.stack(ws) if members else ws[0].clone()) for ws in zip(*models, strict=True)]
+    ours, theirs = MasterAdamW(stacked, recipe, members), []
+    for weights in models:
+        matrices, vectors = [w for w in weights if w.ndim > 1], [w for w in weights if w.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": 0.3}, {"params": vectors, "weight_decay": 0.0}]
+        theirs.append(torch.optim.AdamW(groups, fused=False, foreach=False))
+    clipped = set()
     for step in range(recipe.steps):
-        while len(stream) < size:
-            stream += rng.permutation(len(texts)).tolist()
-        rows, stream = stream[:size], stream[size:]
-        logits = module(**texts.collate(np.array(rows), "cpu"))
-        losses = torch.nn.functional.cross_entropy(logits, torch.tensor(data.targets_MC[rows]), reduction="none")
-        gradients = torch.autograd.grad((losses * torch.tensor(data.weights_M[rows])).sum() / size, weights)
-        norm = torch.sqrt(sum((g**2).sum() for g in gradients))
-        rate = recipe.lr_at(step)
-        clipped = [g * min(1.0, recipe.clip_norm / float(norm)) for g in gradients]
-        with torch.no_grad():
-            for w, g, m, v in zip(weights, clipped, first, second, strict=True):
-                m.mul_(0.9).add_(0.1 * g)
-                v.mul_(0.999).add_(0.001 * g**2)
-                if w.ndim >= 2:
-                    w.mul_(1 - rate * recipe.weight_decay)
-                w.sub_(rate * (m / (1 - 0.9 ** (step + 1))) / (torch.sqrt(v / (1 - 0.999 ** (step + 1))) + 1e-8))
+        gradients = [
+            [torch.randn(shape) * 10 ** ((step + i) % 3 - 1.5) for shape in shapes] for i in range(len(models))
+        ]
+        for weight, parts in zip(stacked, zip(*gradients, strict=True), strict=True):
+            weight.grad = torch.stack(parts) if members else parts[0].clone()
+        ours.step(step)
+        assert all(weight.grad is None for weight in stacked)
+        for weights, parts, theirs_of_one in zip(models, gradients, theirs, strict=True):
+            for weight, part in zip(weights, parts, strict=True):
+                weight.grad = part
+            clipped.add(float(nn.utils.clip_grad_norm_(weights, 1.0)) > 1)
+            for group in theirs_of_one.param_groups:
+                group["lr"] = recipe.lr_at(step)
+            theirs_of_one.step()
+    assert clipped == {True, False}
+    for weight, expected in zip(stacked, zip(*models, strict=True), strict=True):
+        assert torch.allclose(weight, torch.stack(expected).view_as(weight), atol=1e-6)
 
 
-class Linear(torch.nn.Module):
-    """Mean of word vectors, a scale for each, and a linear head."""
-
-    float32_only = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table, self.scale, self.head = torch.nn.Embedding(20, 6), torch.nn.LayerNorm(6), torch.nn.Linear(6, 3)
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        words = self.table(input_ids) * attention_mask.unsqueeze(-1)
-        return self.head(self.scale(words.sum(1) / attention_mask.sum(1, keepdim=True)))
-
-
-def cnn() -> torch.nn.Module:
-    module = TextCNN(torch.randn(20, 6), 3, (2, 3), 5, dropout=0.0)
-    module.float32_only = True  # type: ignore[assignment]
-    return module
+def test_masters_of_bfloat16_weights_gather_steps_too_small_for_them():
+    recipe = Recipe(8, 400, 8, 5e-5, 0.0, 1.0, 0.1)
+    coarse, fine = (nn.Parameter(torch.ones(6, 4, dtype=dtype)) for dtype in (torch.bfloat16, torch.float32))
+    for weight in (coarse, fine):
+        optimiser = MasterAdamW([weight], recipe)
+        for step in range(recipe.steps):
+            weight.grad = torch.ones_like(weight)
+            optimiser.step(step)
+            assert step > 20 or weight is fine or bool((weight == 1).all())
+    assert float(fine.detach().max()) < 1 - 2 * 2**-8
+    assert coarse.dtype is torch.bfloat16
+    assert torch.equal(coarse, fine.bfloat16())
 
 
-@pytest.mark.parametrize("build", [Linear, cnn])
-@pytest.mark.parametrize("kind", ["hard", "soft and weighted"])
-@pytest.mark.parametrize(("batch_size", "clip_norm"), [(4, 1.0), (64, 0.05)])
-def test_the_engine_takes_the_same_steps_as_a_plain_loop(build, kind, batch_size, clip_norm):
-    rng = np.random.default_rng(0)
-    texts = encoded(*(rng.integers(1, 20, size=n).tolist() for n in rng.integers(2, 9, size=10)))
-    targets = np.eye(3)[rng.integers(0, 3, 10)] if kind == "hard" else rng.dirichlet(np.ones(3), 10)
-    weights = np.ones(10) if kind == "hard" else rng.uniform(0.2, 2, 10)
-    data = TrainingSet(toy(10), targets.astype(np.float32), (weights / weights.mean()).astype(np.float32))
-    recipe = Recipe(16, 20, batch_size, 1e-2, 0.1, clip_norm, 0.5)
-    made = []
-    for trainer in (engine.train, plain_loop):
-        torch.manual_seed(0)
-        module = build()
-        before = torch.cat([w.detach().flatten().clone() for w in module.parameters()])
-        where = context(seed=7)
-        with where.cost.phase("train"):
-            trainer(module, texts, data, recipe, where if trainer is engine.train else 7)  # type: ignore[operator]
-        made.append(torch.cat([w.detach().flatten() for w in module.parameters()]))
-    assert (made[0] - before).abs().max() > 0.05
-    assert (made[0] - made[1]).abs().max() < 1e-5
+def test_weights_without_a_gradient_are_left_as_they_are():
+    weights = [nn.Parameter(torch.ones(3, 3), requires_grad=i < 2) for i in range(3)]
+    optimiser = MasterAdamW(weights, Recipe(8, 5, 8, 0.1, 0.5, 1.0, 0.0))
+    for step in range(5):
+        weights[0].grad = torch.ones(3, 3)
+        optimiser.step(step)
+    assert [bool((weight == 1).all()) for weight in weights] == [False, True, True]
 
 
-def test_many_texts_come_back_in_their_own_order_and_the_module_stays_as_it_was(monkeypatch):
-    monkeypatch.setattr(engine, "MAX_TOKENS", 12)
-    module = Linear().train()
-    texts = encoded([1, 2, 3], [4], [5, 6, 7, 8, 9, 10, 11], [12, 13])
-    meter = CostMeter()
-    with meter.phase("predict"):
-        together = engine.run_batches(module, texts, "cpu", meter)
-        alone = [engine.run_batches(module, encoded(row.tolist()), "cpu", meter)[0] for row in texts.ids]
-    assert torch.allclose(together, torch.stack(alone), atol=1e-6)
-    assert meter.phases[0].flops > 0
+@pytest.mark.parametrize("kind", ["own", "same weight", "same table", "frozen"])
+def test_a_table_that_is_tied_or_frozen_is_left_alone(kind):
+    module: Any = TextCNN(torch.randn(20, 6), 3, (2,), 5, dropout=0.0)
+    if kind == "same weight":
+        module.words = nn.Linear(6, 20)
+        module.words.weight = module.table.weight
+    elif kind == "same table":
+        module.other = module.table
+    module.table.requires_grad_(kind != "frozen")
+    assert (Prepared(module, "cpu").narrow_table(encoded([5, 6])) is None) is (kind != "own")
+    assert isinstance(module.table, TableRows if kind == "own" else nn.Embedding)
 
 
 def predictions(learner: Any, seed: int = 0, train: TrainingSet | None = None, fields: int = 1) -> np.ndarray:
@@ -283,31 +278,21 @@ def test_a_model_folder_trains_and_predicts(folders, name, fields):
     assert accuracy(predictions(learner, fields=fields)) == 1.0
 
 
-@pytest.mark.parametrize("name", ["bilstm", "mean pooled", "bert", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["textcnn", "bilstm", "mean pooled", "bert", "gpt2", "llama"])
 def test_padding_does_not_reach_a_text(folders, name):
     torch.manual_seed(0)
-    if name == "bilstm":
-        module: torch.nn.Module = BiLSTM(torch.randn(12, 6), 3, 5, dropout=0.5)
+    module: nn.Module
+    if name == "textcnn":
+        module = TextCNN(torch.randn(12, 6), 3, (3, 4, 5), 20, dropout=0.5)
+    elif name == "bilstm":
+        module = BiLSTM(torch.randn(12, 6), 3, 5, dropout=0.5)
     elif name == "mean pooled":
         module = MeanPooled(load_backbone(str(folders["bert"])))
     else:
         module = load_classifier(str(folders[name]), 3)
-    texts = encoded([5, 6, 7], [8, 9, 10, 11, 5, 6, 7, 8, 9], [9])
+    texts = encoded([5, 6, 7], [8, 9, 10, 11, 5, 6, 7, 8, 9], [9], [6, 7], [11, 5, 6, 7])
     with torch.inference_mode():
-        rows = [module.eval()(**texts.collate(np.array(r), "cpu")) for r in ([0, 1, 2], [0], [1], [2])]
+        rows = [module.eval()(**texts.collate(np.array(r), "cpu")) for r in (range(5), [0], [1], [2], [3], [4])]
     together, *alone = [getattr(row, "logits", row) for row in rows]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
     assert not torch.allclose(together[0], together[2], atol=1e-4)
-
-
-@pytest.mark.parametrize("length", [1, 2, 4, 6])
-def test_textcnn_ignores_padding(length):
-    from bench.training.modules import TextCNN
-
-    torch.manual_seed(0)
-    model = TextCNN(torch.randn(50, 16), n_classes=4, widths=(3, 4, 5), filters=20, dropout=0.0).eval()
-    alone_BL = torch.randint(1, 50, (1, length))
-    padded_BL = torch.zeros(1, 29, dtype=torch.long)
-    padded_BL[:, :length] = alone_BL
-    mask_BL = (padded_BL > 0).long()
-    torch.testing.assert_close(model(alone_BL, torch.ones_like(alone_BL)), model(padded_BL, mask_BL))

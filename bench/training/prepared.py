@@ -1,0 +1,141 @@
+"""Gets a module ready for a device: packed layers on a CPU where the model has them, the compute type, cheap dropout, row tables."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.training.dropout import MaskSource, use_cheap_dropout
+from bench.training.flops import FlopCounter
+from bench.training.memory import keep_freed_memory
+from bench.training.optimiser import TableRows
+from bench.training.packed_model import PackedBackbone, can_pack
+from bench.training.packing import pack
+from bench.training.precision import compute_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.training.batches import Encoded
+
+
+class Prepared:
+    """A module on its device, and how batches are made for it.
+
+    Args:
+        module: Maps a batch to (B, C) logits or (B, D) features; it is moved and rebuilt in place.
+        device: `cpu`, `cuda` or `cuda:<number>`.
+        dtype: Compute type; the device's own by default.
+        packed: Whether a CPU may pack.
+    """
+
+    def __init__(
+        self, module: nn.Module, device: str, dtype: torch.dtype | None = None, *, packed: bool = True
+    ) -> None:
+        self.module, self.device = module, device
+        self.dtype = torch.float32 if getattr(module, "float32_only", False) else dtype or compute_dtype(device)
+        self.packs = False
+        if device == "cpu":
+            keep_freed_memory()
+            self.packs = packed and _pack(module, self.dtype)
+        module.to(device)
+        self.flops = FlopCounter.of(module)
+
+    def inputs(self, encoded: Encoded, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Makes the keyword arguments of one forward pass."""
+        if self.packs:
+            return {"input_ids": pack(encoded, rows)}
+        return encoded.collate(rows, self.device)
+
+    def widths(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns how many tokens every text of one batch takes: its own, or the longest's where the batch is padded."""
+        return lengths if self.packs else np.full_like(lengths, lengths.max(initial=1))
+
+    def chunks(self, lengths: NDArray[np.int64], max_tokens: int) -> list[NDArray[np.int64]]:
+        """Cuts texts into batches of at most `max_tokens` tokens, longest first; a single text may have more.
+
+        Returns:
+            Positions in `lengths`.
+        """
+        order = np.argsort(-lengths, kind="stable")
+        if not self.packs:
+            ends, start = [], 0
+            while start < len(order):
+                start += max(1, max_tokens // max(1, int(lengths[order[start]])))
+                ends.append(start)
+            return np.split(order, ends[:-1])
+        chunks: list[list[int]] = [[]]
+        room = max_tokens
+        for place in order:
+            if chunks[-1] and lengths[place] > room:
+                chunks.append([])
+                room = max_tokens
+            chunks[-1].append(int(place))
+            room -= int(lengths[place])
+        return [np.array(chunk) for chunk in chunks]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Lets matrix products of modules that are not packed run in the compute type."""
+        if self.packs or self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.split(":", maxsplit=1)[0], dtype=self.dtype)
+
+    def draw_dropout_from(self, seed: int) -> None:
+        """Makes all dropout come from one seeded stream; on a GPU torch's own dropout is cheap and stays."""
+        if self.device != "cpu":
+            return
+        source = MaskSource(seed)
+        use_cheap_dropout(self.module, source)
+        for part in self.module.modules():
+            if isinstance(part, PackedBackbone):
+                part.source = source
+
+    def narrow_table(self, encoded: Encoded) -> NarrowTable | None:
+        """Leaves only the rows that `encoded` uses in the token table, or returns None where there is no table of its own."""
+        found = _token_table(self.module)
+        if found is None:
+            return None
+        ids = np.unique(np.concatenate([*encoded.ids, np.array([encoded.pad_id])]))
+        return NarrowTable(*found, torch.from_numpy(ids).to(self.device))
+
+
+class NarrowTable:
+    """A token table replaced by the rows in use, until `widen`."""
+
+    def __init__(self, parent: nn.Module, name: str, table: nn.Embedding, used: torch.Tensor) -> None:
+        self._parent, self._name = parent, name
+        self._rows = TableRows(table, used)
+        setattr(parent, name, self._rows)
+
+    def widen(self, decay_factor: float) -> None:
+        """Puts the whole table back, its unused rows decayed by the product of all steps' weight decay."""
+        setattr(self._parent, self._name, self._rows.restored(decay_factor))
+
+
+def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
+    """Replaces a backbone that packs, inside a pooled module or a transformers classifier."""
+    holder: Any = getattr(module, "model", module)
+    name = "backbone" if holder is module else getattr(holder, "base_model_prefix", "")
+    backbone = getattr(holder, name, None) if name else None
+    if isinstance(backbone, PackedBackbone):
+        return True
+    if not isinstance(backbone, nn.Module) or not can_pack(backbone):
+        return False
+    setattr(holder, name, PackedBackbone(backbone, dtype))
+    return True
+
+
+def _token_table(module: nn.Module) -> tuple[nn.Module, str, nn.Embedding] | None:
+    owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
+    table = None if owner is None else owner.get_input_embeddings()
+    if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
+        return None
+    holders = [
+        (parent, name) for parent in module.modules() for name, child in parent.named_children() if child is table
+    ]
+    names = [name for name, weight in module.named_parameters(remove_duplicate=False) if weight is table.weight]
+    return (*holders[0], table) if len(holders) == len(names) == 1 else None

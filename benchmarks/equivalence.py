@@ -1,0 +1,95 @@
+"""Tests that the engine's number format does not change accuracies: two one-sided tests on paired runs.
+
+    python benchmarks/equivalence.py [--seeds 20] [--margin 0.5] [--json]
+
+Every seed draws its own random set of AG News (10 texts a class) and trains MiniLM on it twice by lite-v1's recipe: as the engine does
+(packed, the device's compute type, 16-bit dropout masks) and in float32 with the same masks. Both are tested on the same rows. The
+accuracies count as equivalent when the 90 % interval of the mean difference lies within the margin (Schuirmann, 1987).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import stats
+
+from bench.cost import CostMeter
+from bench.data.loading import load_task
+from bench.distilled import DistilledSet
+from bench.registry import TASKS
+from bench.training import engine
+from bench.training.learner import TrainContext, TrainingSet
+from bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
+from bench.training.precision import compute_dtype
+from bench.training.prepared import Prepared
+from bench.training.recipe import Recipe
+
+MODEL, LENGTH, STEPS, LR, TEST_ROWS = "all-MiniLM-L6-v2", 64, 100, 1e-4, 2_000
+
+
+def accuracy(train: Any, test: Any, encoded_test: Any, seed: int, dtype: torch.dtype) -> float:
+    """Trains once and returns the test accuracy in percent."""
+    torch.manual_seed(seed)
+    ready = Prepared(MeanPooledClassifier(load_backbone(MODEL), train.n_classes, 0.1), "cpu", dtype)
+    context = TrainContext(seed, "cpu", CostMeter())
+    data = TrainingSet.of(DistilledSet.from_rows(train, list(range(len(train)))), train)
+    encoded = tokenizer_for(MODEL)(train.fields, LENGTH)
+    with context.cost.phase("run"):
+        engine.train(ready, encoded, data, Recipe(LENGTH, STEPS, 64, LR, 0.01, 1.0, 0.5), context)
+        logits_NC = engine.predict(ready, encoded_test, context.cost)
+    return 100 * float((logits_NC.numpy().argmax(1) == test.labels_N).mean())
+
+
+def two_one_sided(differences: list[float], margin: float) -> dict[str, float]:
+    """Returns the larger p value of the two tests, and the 90 % interval of the mean difference."""
+    low: Any = stats.ttest_1samp(differences, -margin, alternative="greater")
+    high: Any = stats.ttest_1samp(differences, margin, alternative="less")
+    half = stats.t.ppf(0.95, len(differences) - 1) * stdev(differences) / len(differences) ** 0.5
+    mean = fmean(differences)
+    return {
+        "p": float(max(low.pvalue, high.pvalue)),
+        "mean": mean,
+        "low": mean - float(half),
+        "high": mean + float(half),
+    }
+
+
+def main() -> None:
+    """Runs the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--margin", type=float, default=0.5, help="in percentage points")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    folder = os.environ.get("TDBENCH_DATA")
+    data = load_task(TASKS.get("agnews")(), "auto", Path(folder) if folder else None)
+    test = data.test_draw(TEST_ROWS)
+    encoded_test = tokenizer_for(MODEL)(test.fields, LENGTH)
+    pairs = []
+    for seed in range(given.seeds):
+        rng = np.random.default_rng(seed)
+        rows = [rng.choice(np.flatnonzero(data.train.labels_N == c), 10, replace=False) for c in range(test.n_classes)]
+        train = data.train.take(np.concatenate(rows))
+        pairs.append([accuracy(train, test, encoded_test, seed, d) for d in (compute_dtype("cpu"), torch.float32)])
+        if not given.json:
+            print(f"seed {seed}: engine {pairs[-1][0]:.2f}, float32 {pairs[-1][1]:.2f}", flush=True)
+    made = two_one_sided([a - b for a, b in pairs], given.margin)
+    equivalent = abs(made["mean"]) < given.margin and made["p"] < 0.05
+    format_name = str(compute_dtype("cpu")).removeprefix("torch.")
+    print(
+        json.dumps(
+            {"equivalent": equivalent, "margin": given.margin, "engine_format": format_name, "data": data.data_kind}
+            | {**made, "n": len(pairs), "accuracies": pairs}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
