@@ -11,6 +11,8 @@ from pathlib import Path
 
 from bench.experiment.record import PhaseCost
 
+AMOUNTS = ("wall_s", "cpu_s", "gpu_s", "flops", "energy_j")
+"""What adds up over phases; the rest are peaks and remarks."""
 _GB = 1e9
 _RAPL = Path("/sys/class/powercap")
 
@@ -126,10 +128,27 @@ class CostMeter:
         return _Reading(time.perf_counter(), cpu, _energy_j(self._device))
 
 
+def merged(phases: list[PhaseCost]) -> list[PhaseCost]:
+    """Adds up phases of one name; an amount that one of them does not know is unknown, and peaks are the largest."""
+    made: dict[str, PhaseCost] = {}
+    for phase in phases:
+        if phase.phase not in made:
+            made[phase.phase] = phase
+            continue
+        known = made[phase.phase]
+        update: dict[str, float | None] = {
+            name: None if None in (a := getattr(known, name), b := getattr(phase, name)) else a + b for name in AMOUNTS
+        }
+        update |= {
+            name: _largest(getattr(known, name), getattr(phase, name)) for name in ("peak_rss_gb", "peak_gpu_gb")
+        }
+        made[phase.phase] = known.model_copy(update=update)
+    return list(made.values())
+
+
 def share(cost: PhaseCost, parts: int) -> PhaseCost:
     """Returns one of `parts` equal shares of a cost; memory peaks belong to all of them."""
-    amounts = ("wall_s", "cpu_s", "gpu_s", "flops", "energy_j")
-    values = {name: getattr(cost, name) for name in amounts}
+    values = {name: getattr(cost, name) for name in AMOUNTS}
     return cost.model_copy(update={name: None if value is None else value / parts for name, value in values.items()})
 
 
@@ -183,10 +202,12 @@ def _energy_j(device: str) -> float | None:
 
 def _nvml_energy_j() -> float | None:
     import pynvml
+    import torch
 
     try:
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByIndex(0)) / 1e3
+        uuid = torch.cuda.get_device_properties(torch.cuda.current_device()).uuid
+        return pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")) / 1e3
     except pynvml.NVMLError:
         return None
 

@@ -4,11 +4,11 @@
     python benchmarks/engine.py --scaling                            # the engine alone: set sizes, learners, test rows
 
 The job: MiniLM with a mean-pooling head, AG News, 10 random texts a class, 200 steps of the whole set, 7,600 test rows, length 128.
-Contenders: `default`, Trainer with its default arguments in float32; `best`, Trainer with bf16, fused AdamW, large evaluation batches and
-a length-sorted test set; `engine`. Every run is a process of its own; contenders alternate. The first round is the whole job and gives the
-accuracies; later ones are a fifth of it (all with --short), and times are medians over the rounds, per step and per test row. Tokenising
-and loading are timed apart, as all contenders do the same. The matmul rate is measured by every engine process after its job: the linear
-layers of MiniLM on 4,096 tokens, forward, in the engine's number format.
+Contenders: `default`, Trainer with its default arguments in float32; `best`, Trainer with bf16 (in evaluation throughout), fused AdamW,
+large evaluation batches and a length-sorted test set; `engine`. Every run is a process of its own; contenders alternate. The first round
+is the whole job and gives the accuracies; later ones are a fifth of it (all with --short), and times are medians over the rounds, scaled
+to the whole job. Tokenising and loading are timed apart, as all contenders do the same. The matmul rate is measured by every engine
+process after its job: the linear layers of MiniLM on 4,096 tokens, forward, in the engine's number format.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,8 +31,8 @@ STEPS, TEST_ROWS, LENGTH, PER_CLASS = 200, 7_600, 128, 10
 MODEL, LR = "all-MiniLM-L6-v2", 1e-4
 
 
-def load(per_class: int = PER_CLASS, test_rows: int = TEST_ROWS) -> tuple[Any, Any]:
-    """Returns the distilled texts and the test rows; the stand-in corpus where the real one is missing."""
+def load(per_class: int = PER_CLASS, test_rows: int = TEST_ROWS) -> tuple[str, Any, Any]:
+    """Returns the kind of data, the distilled texts and the test rows; the stand-in corpus where the real one is missing."""
     import numpy as np
 
     from bench.data.loading import load_task
@@ -41,7 +43,19 @@ def load(per_class: int = PER_CLASS, test_rows: int = TEST_ROWS) -> tuple[Any, A
     rng = np.random.default_rng(0)
     labels = data.train.labels_N
     rows = [rng.choice(np.flatnonzero(labels == c), per_class, replace=False) for c in range(data.train.n_classes)]
-    return data.train.take(np.concatenate(rows)), data.test.take(np.arange(len(data.test))[:test_rows])
+    test = data.test.take(np.arange(len(data.test))[:test_rows])
+    return data.data_kind, data.train.take(np.concatenate(rows)), test
+
+
+def processor() -> str:
+    """Returns the processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def run_engine(train: Any, test: Any, steps: int) -> dict[str, Any]:
@@ -81,20 +95,25 @@ def run_engine(train: Any, test: Any, steps: int) -> dict[str, Any]:
 
 
 def matmul_rate(dtype: Any) -> float:
-    """Measures the linear layers of MiniLM on 4,096 tokens: operations a second, best of five."""
+    """Measures the linear layers of MiniLM on 4,096 tokens: operations a second, the better of torch's and oneDNN's layout, best of ten."""
     import torch
 
-    x = {width: torch.randn(4_096, width).to(dtype) for width in (384, 1_536)}
+    from bench.training.packed_layer import linear
+
+    shapes = ((384, 1_152), (384, 384), (384, 1_536), (1_536, 384))
     layers = [
-        torch.randn(out, width).to(dtype) for width, out in ((384, 1_152), (384, 384), (384, 1_536), (1_536, 384))
+        (torch.randn(4_096, width).to(dtype), torch.randn(out, width).to(dtype), torch.zeros(out, dtype=dtype))
+        for width, out in shapes
     ]
     seconds = []
-    for _ in range(6):
-        start = time.perf_counter()
-        for weight in layers:
-            torch.mm(x[weight.shape[1]], weight.t())
-        seconds.append(time.perf_counter() - start)
-    return 2 * 4_096 * sum(weight.numel() for weight in layers) / min(seconds[1:])
+    with torch.inference_mode():  # makes `linear` use oneDNN's layout
+        for product in (linear, lambda x, weight, _: x @ weight.t()):
+            for _ in range(12):
+                start = time.perf_counter()
+                for layer in layers:
+                    product(*layer)
+                seconds.append(time.perf_counter() - start)
+    return 2 * 4_096 * sum(width * out for width, out in shapes) / min(seconds)
 
 
 def run_trainer(train: Any, test: Any, steps: int, best: bool) -> dict[str, Any]:
@@ -132,7 +151,12 @@ def run_trainer(train: Any, test: Any, steps: int, best: bool) -> dict[str, Any]
     torch.manual_seed(0)
     model = Classifier()
     clock.lap("load_s")
-    faster: dict[str, Any] = {"bf16": True, "optim": "adamw_torch_fused", "per_device_eval_batch_size": 64}
+    faster: dict[str, Any] = {
+        "bf16": True,
+        "bf16_full_eval": True,
+        "optim": "adamw_torch_fused",
+        "per_device_eval_batch_size": 64,
+    }
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
         max_steps=steps,
@@ -173,18 +197,20 @@ class Clock:
 
 def work(contender: str, steps: int, test_rows: int) -> dict[str, Any]:
     """Runs one contender in this process."""
-    train, test = load(test_rows=test_rows)
+    import torch
+
+    kind, train, test = load(test_rows=test_rows)
     best = contender == "best"
     made = run_engine(train, test, steps) if contender == "engine" else run_trainer(train, test, steps, best)
-    status = Path("/proc/self/status")
-    peaks = [int(line.split()[1]) / 1e6 for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return {**made, "contender": contender, "steps": steps, "test_rows": len(test), "peak_rss_gb": peaks[0]}
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1_024 / 1e9
+    where = {"data": kind, "torch": torch.__version__, "threads": torch.get_num_threads(), "machine": processor()}
+    return {**made, **where, "contender": contender, "steps": steps, "test_rows": len(test), "peak_rss_gb": peak_gb}
 
 
-def start(contender: str, short: bool) -> dict[str, Any]:
-    """Runs one contender in a process of its own; only the engine's has the settings that importing `bench` makes."""
+def start(contender: str, short: bool, same_environment: bool) -> dict[str, Any]:
+    """Runs one contender in a process of its own; only the engine's has the settings that importing `bench` makes, unless told so."""
     environment = dict(os.environ)
-    if contender != "engine":
+    if contender != "engine" and not same_environment:
         # What torch does by itself: the values stand in for "not set", which importing `bench` would overwrite.
         environment |= {"GOMP_SPINCOUNT": "300000", "THP_MEM_ALLOC_ENABLE": "0"}
     sizes = (STEPS // 5, TEST_ROWS // 5) if short else (STEPS, TEST_ROWS)
@@ -218,6 +244,7 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "test_matmul_share": median(run["test_flops_per_s"] / run["matmul_flops_per_s"] for run in engine),
         "train_matmul_share": median(run["train_flops_per_s"] / run["matmul_flops_per_s"] for run in engine),
         "matmul_tflops": median(run["matmul_flops_per_s"] for run in engine) / 1e12,
+        **{name: runs[0][name] for name in ("data", "torch", "threads", "machine")},
         "accuracy": {run["contender"]: run["accuracy"] for run in runs if run["steps"] == STEPS},
         "seconds": table,
         "rounds": runs,
@@ -236,7 +263,7 @@ def scaling() -> list[dict[str, Any]]:
     cases += [(name, size, 2_000) for name in ("textcnn", "bilstm", "bow-logreg") for size in (1, 10, 50)]
     rows = []
     for name, size, test_rows in cases:
-        train, test = load(size, test_rows)
+        _, train, test = load(size, test_rows)
         context = TrainContext(0, "cpu", CostMeter())
         data = TrainingSet.of(DistilledSet.from_rows(train, list(range(len(train)))), train)
         resolve_learner(name).fit_predict(data, test, Recipe(64, 100, 64, LR, 0.01, 1.0, 0.5), context)
@@ -250,6 +277,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument(
+        "--same-environment", action="store_true", help="give the Trainer the engine's OpenMP and page settings"
+    )
     parser.add_argument("--scaling", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -265,7 +295,7 @@ def main() -> None:
     runs = []
     for index in range(given.rounds):
         for contender in CONTENDERS:
-            runs.append(start(contender, short=given.short or index > 0))
+            runs.append(start(contender, given.short or index > 0, given.same_environment))
             if not given.json:
                 print({k: round(v, 3) if isinstance(v, float) else v for k, v in runs[-1].items()}, flush=True)
     print(json.dumps(summarise(runs), indent=None if given.json else 1))

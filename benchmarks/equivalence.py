@@ -2,7 +2,7 @@
 
     python benchmarks/equivalence.py [--seeds 20] [--margin 0.5] [--json]
 
-Every seed draws its own random set of AG News (10 texts a class) and trains MiniLM on it twice by lite-v1's recipe: as the engine does
+Every seed draws its own random set of AG News (5 texts a class) and trains MiniLM on it twice by quick-v1's recipe: as the engine does
 (packed, the device's compute type, 16-bit dropout masks) and in float32 with the same masks. Both are tested on the same rows. The
 accuracies count as equivalent when the 90 % interval of the mean difference lies within the margin (Schuirmann, 1987).
 """
@@ -31,7 +31,7 @@ from bench.training.precision import compute_dtype
 from bench.training.prepared import Prepared
 from bench.training.recipe import Recipe
 
-MODEL, LENGTH, STEPS, LR, TEST_ROWS = "all-MiniLM-L6-v2", 64, 100, 1e-4, 2_000
+MODEL, LENGTH, STEPS, LR, TEST_ROWS, PER_CLASS = "all-MiniLM-L6-v2", 64, 60, 1e-4, 1_000, 5
 
 
 def accuracy(train: Any, test: Any, encoded_test: Any, seed: int, dtype: torch.dtype) -> float:
@@ -72,16 +72,23 @@ def main() -> None:
     data = load_task(TASKS.get("agnews")(), "auto", Path(folder) if folder else None)
     test = data.test_draw(TEST_ROWS)
     encoded_test = tokenizer_for(MODEL)(test.fields, LENGTH)
+    if compute_dtype("cpu") is torch.float32:
+        raise SystemExit(
+            "this processor has no bfloat16: the engine computes in float32 here, and there is nothing to compare."
+        )
     pairs = []
     for seed in range(given.seeds):
         rng = np.random.default_rng(seed)
-        rows = [rng.choice(np.flatnonzero(data.train.labels_N == c), 10, replace=False) for c in range(test.n_classes)]
+        rows = [
+            rng.choice(np.flatnonzero(data.train.labels_N == c), PER_CLASS, replace=False)
+            for c in range(test.n_classes)
+        ]
         train = data.train.take(np.concatenate(rows))
         pairs.append([accuracy(train, test, encoded_test, seed, d) for d in (compute_dtype("cpu"), torch.float32)])
         if not given.json:
             print(f"seed {seed}: engine {pairs[-1][0]:.2f}, float32 {pairs[-1][1]:.2f}", flush=True)
     made = two_one_sided([a - b for a, b in pairs], given.margin)
-    equivalent = abs(made["mean"]) < given.margin and made["p"] < 0.05
+    equivalent = made["p"] < 0.05
     format_name = str(compute_dtype("cpu")).removeprefix("torch.")
     print(
         json.dumps(

@@ -84,7 +84,9 @@ def run_command(words: list[str]) -> int:
     say = _quiet if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
-    with joined_by(other_devices(runtime.device), words, runtime.root):
+    # Processes that run finished stages again would repeat each other's work.
+    others = [] if runtime.force or runtime.retry else other_devices(runtime.device)
+    with joined_by(others, words, runtime.root):
         outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
     if args.no_board:
         _print_failures(plan, outcome, runtime.root)

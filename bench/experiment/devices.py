@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import UsageError
+
+_LOG = logging.getLogger(__name__)
 
 
 def choose_device(wanted: str) -> str:
@@ -33,8 +37,8 @@ def choose_device(wanted: str) -> str:
 
 
 def other_devices(wanted: str) -> list[str]:
-    """Returns the GPUs that join the first one; none where a single device was named or there is only one."""
-    if wanted not in ("auto", "cuda") or choose_device(wanted) == "cpu":
+    """Returns the GPUs that join the first one: all others for `cuda`, none for anything else."""
+    if wanted != "cuda" or choose_device(wanted) == "cpu":
         return []
     import torch
 
@@ -45,22 +49,31 @@ def other_devices(wanted: str) -> list[str]:
 def joined_by(devices: list[str], words: list[str], root: Path) -> Iterator[None]:
     """Lets one process a device work on the same command and run folder meanwhile; locks share the stages out.
 
+    A process that fails is reported and costs only time: what it leaves undone is done by the others.
+
     Args:
         devices: What the processes use, one each.
         words: The words of `tdbench run`.
-        root: Run folder; each process writes `logs/<device>.log` there.
+        root: Run folder; each process writes `logs/<number>-<device>.log` there.
     """
-    processes = []
-    for device in devices:
-        log = root / "logs" / f"{device.replace(':', '-')}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "bench", "run", *words, "--no-board", f"runtime.device={device}"]
-        with log.open("w") as stream:
-            processes.append(subprocess.Popen(command, stdout=stream, stderr=stream))  # noqa: S603 - our own command
+    processes: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
+    threads = str(max(1, (os.cpu_count() or 1) // (len(devices) + 1)))
     try:
+        for number, device in enumerate(devices):
+            log = root / "logs" / f"{number}-{device.replace(':', '-')}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", "bench", "run", *words, "--no-board", f"runtime.device={device}"]
+            with log.open("w") as stream:
+                environment = {"OMP_NUM_THREADS": threads, **os.environ}
+                process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)  # noqa: S603 - our own
+            _LOG.warning("%s works along; its output is in %s", device, log)
+            processes.append((device, log, process))
         yield
-        for process in processes:
-            process.wait()
+        for device, log, process in processes:
+            if process.wait() not in (0, 1):  # 1: some stage failed, which its record says
+                _LOG.warning("the process on %s ended with code %d; see %s", device, process.returncode, log)
     finally:
-        for process in processes:
-            process.terminate()
+        for _, _, process in processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()

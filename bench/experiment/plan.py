@@ -21,6 +21,7 @@ from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
 from bench.method import Method
+from bench.models.encoder import FEATURES_VERSION
 from bench.registry import METHODS, TASKS
 from bench.settings import Protocol, RunSettings
 from bench.training.learner import Learner
@@ -203,7 +204,8 @@ class Planner:
         if "encoder" not in method.card.reads:
             return {}
         name = one.protocol.source
-        return {"name": name, "max_length": one.protocol.max_length, **self._learners[name].identity()}
+        how = {"name": name, "max_length": one.protocol.max_length, "features": FEATURES_VERSION}
+        return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, what: str, plan: Plan) -> list[tuple[str, Learner]]:
         names = list(dict.fromkeys(one.protocol.learners if one.learners is None else one.learners))

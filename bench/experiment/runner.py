@@ -137,13 +137,15 @@ class Runner:
                 )
                 wanted = [job for job in trains if job in pending] if record.status == "ok" else []
                 made = self._load(distil, record) if wanted else None
-                ready += [(job, made, record) for job in wanted if made is not None]
-        for name in dict.fromkeys(job.learner_name for job, _, _ in ready):
+                if made is not None and len(set(made.labels_M.tolist())) > 1:
+                    ready += [(job, made, record) for job in wanted]
+        kinds = [(job.learner_name, job.protocol.sha256) for job, _, _ in ready]
+        for kind in dict.fromkeys(kinds):
             with ExitStack() as locks:
                 own = []
-                for job, made, record in ready:
+                for (job, made, record), other in zip(ready, kinds, strict=True):
                     with suppress(Busy):
-                        if job.learner_name == name:
+                        if other == kind:
                             locks.enter_context(self._store.lock("train", job.id, wait=False))
                             known = self._stored(job)
                             if known is None or not self._is_settled(job, known):
@@ -153,21 +155,19 @@ class Runner:
 
     def _train_stack(self, own: list[tuple[TrainJob, DistilledSet, Record]]) -> None:
         jobs = [job for job, _, _ in own]
-        self._reporter.stage(f"{jobs[0].title} · stack of {len(jobs)}")
         made, hashes = [one for _, one, _ in own], [set_sha256(record) for _, _, record in own]
         try:
-            records = run_train_stack(jobs, made, hashes, self._device, self._reporter.tick)
+            records = run_train_stack(jobs, made, hashes, self._device, lambda _: None)
         except (Exception, SystemExit) as error:  # the members are tried alone, and fail or not by themselves
             _LOG.warning("the stack failed (%s: %s); its models are trained one by one", type(error).__name__, error)
             return
-        for place, (job, record) in enumerate(zip(jobs, records or [], strict=False)):
+        for job, record in zip(jobs, records or [], strict=False):
             with self._store.writing("train", job.id) as scratch:
                 self._store.put(record, scratch)
             self._ran.add(job.id)
             self._outcome.n_run += 1
-            if place:
-                self._reporter.stage(job.title)
-            self._reporter.done(_phrase(record))
+            self._reporter.stage(job.title)
+            self._reporter.done(f"{_phrase(record)}, in a stack,")
 
     def _cell(self, distil: DistilJob, trains: list[TrainJob], pending: list[Job], wait: bool) -> None:
         record = self._ensure(distil, distil in pending, lambda scratch: self._distil(distil, scratch), wait)

@@ -16,7 +16,7 @@ import numpy as np
 from bench.canonical import seed_from
 from bench.config import is_custom
 from bench.context import Context
-from bench.cost import CostMeter, share
+from bench.cost import CostMeter, merged, share
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
@@ -132,11 +132,11 @@ def run_train_stack(
         scores = jobs[0].learner.fit_predict_stack(trains, test.without_labels(), recipe, contexts)
     if scores is None:
         return None
-    shares = tuple(share(phase, len(jobs)) for phase in cost.phases)
+    shares = tuple(share(phase, len(jobs)) for phase in merged(cost.phases))
     records = []
     for job, scores_NC, context, sha256 in zip(jobs, scores, contexts, set_sha256s, strict=True):
-        context.notes.append(f"trained in a stack of {len(jobs)}; costs are an equal share of it")
-        record = _train_record(job, scores_NC, recipe, context, sha256, trained=True)
+        context.notes.append(f"costs are an equal share of those of {len(jobs)} models")
+        record = _train_record(job, scores_NC, recipe, context, sha256, trained=job.learner.uses_lr)
         records.append(record.model_copy(update={"cost": shares}))
     return records
 

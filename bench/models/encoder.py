@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TFIDF_DIMENSIONS = 128
 TFIDF_VERSION = 1
+FEATURES_VERSION = 2
+"""Raised whenever the same weights and texts give other features; part of the ids of sets that were made with them."""
 
 
 class Encoder(Protocol):
@@ -105,7 +107,7 @@ class TransformerEncoder:
             "model": model_sha256(resolve(name)),
             "max_length": max_length,
             "dtype": str(compute_dtype(device)),
-            "version": 1,
+            "version": FEATURES_VERSION,
         }
 
     def embed(

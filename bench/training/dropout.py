@@ -34,7 +34,8 @@ class MaskSource:
         words = self._bits.random_raw(-(-n_elements // 4))
         bits = torch.from_numpy(words.view(np.int16)[:n_elements]).view(shape)
         kept = torch.empty(shape, dtype=torch.int16)
-        return torch.ge(bits, dropped - _LEVELS // 2, out=kept), _LEVELS / (_LEVELS - dropped)
+        scale = _LEVELS / (_LEVELS - dropped) if dropped < _LEVELS else 0.0
+        return torch.ge(bits, dropped - _LEVELS // 2, out=kept), scale
 
 
 def keep(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,8 @@ TRAIN_TOKENS = {"cpu": 8_192, "cuda": 131_072}
 """Largest micro-batch; the batch of the recipe is never cut, only computed in parts."""
 PREDICT_TOKENS = {"cpu": 4_096, "cuda": 65_536}
 
+_OUT_OF_MEMORY = "out of memory:"
+
 _TEST_CACHE: dict[tuple[str, int, str], Encoded] = {}
 _TEST_CACHE_SIZE = 4
 
@@ -53,12 +55,14 @@ def train(ready: Prepared, encoded: Encoded, data: TrainingSet, recipe: Recipe, 
     optimiser = MasterAdamW(ready.module.parameters(), recipe)
     rng = np.random.default_rng(seed_from(ctx.seed, "batches"))
     ready.module.train()
-    for step, rows in enumerate(training_batches(len(encoded), recipe.batch_size, recipe.steps, rng)):
-        loop.gradients(rows)
-        optimiser.step(step)
-        ctx.tick((step + 1) / recipe.steps)
-    if narrow is not None:
-        narrow.widen(recipe.decay_factor())
+    try:
+        for step, rows in enumerate(training_batches(len(encoded), recipe.batch_size, recipe.steps, rng)):
+            loop.gradients(rows)
+            optimiser.step(step)
+            ctx.tick((step + 1) / recipe.steps)
+    finally:
+        if narrow is not None:
+            narrow.widen(recipe.decay_factor())
 
 
 class _Loop:
@@ -78,7 +82,7 @@ class _Loop:
                     self._backward(rows[chunk], len(rows))
                 return
             except torch.OutOfMemoryError:
-                self._shrink(int(self._encoded.lengths_N[rows].min()))
+                self._shrink(self._encoded.lengths_N[rows])
 
     def _backward(self, rows: NDArray[np.int64], batch_size: int) -> None:
         index = torch.from_numpy(rows).to(self._ready.device)
@@ -90,21 +94,23 @@ class _Loop:
         count = 3 * self._ready.flops.forward(self._ready.widths(self._encoded.lengths_N[rows]))
         self._ctx.cost.add_flops(count, flops.METHOD, flops.GAPS)
 
-    def _shrink(self, shortest: int) -> None:
+    def _shrink(self, lengths: NDArray[np.int64]) -> None:
         """Halves the micro-batch; the batch of the recipe stays as it is.
 
         Raises:
             OutOfMemoryError: A single text does not fit.
         """
-        if self._max_tokens <= shortest:  # every text is alone already
+        tokens = min(self._max_tokens, int(self._ready.widths(lengths).sum()))
+        if tokens <= lengths.min():  # every text is alone already
             raise torch.OutOfMemoryError("one text at a time does not fit into the device's memory.")
-        self._max_tokens //= 2
+        self._max_tokens = tokens // 2
         for parameter in self._ready.module.parameters():
             parameter.grad = None
         torch.cuda.empty_cache()
-        note = f"out of memory: micro-batches of at most {self._max_tokens} tokens"
-        _LOG.warning(note)
-        self._ctx.notes.append(note)
+        notes = self._ctx.notes
+        notes[:] = [note for note in notes if not note.startswith(_OUT_OF_MEMORY)]
+        notes.append(f"{_OUT_OF_MEMORY} micro-batches of at most {self._max_tokens} tokens")
+        _LOG.warning(notes[-1])
 
 
 @torch.inference_mode()

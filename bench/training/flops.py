@@ -8,7 +8,10 @@ import numpy as np
 from torch import nn
 
 METHOD = "analytic: matrix products and attention on the tokens processed, backward = 2 x forward"
-GAPS = ("embedding look-ups, normalisation, activations, softmax, dropout, optimiser",)
+GAPS = (
+    "embedding look-ups, normalisation, activations, softmax, dropout, optimiser",
+    "a matrix that a forward pass uses several times counts once",
+)
 
 
 @dataclass(frozen=True)

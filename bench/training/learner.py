@@ -63,7 +63,7 @@ class TrainContext:
 
     Args:
         seed: Seed of initialisation, batch order and dropout.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda` or `cuda:<number>`.
         cost: Cost meter.
         tick: Receives the finished fraction.
         notes: The learner may append remarks that belong on the row.

@@ -6,7 +6,8 @@ import ctypes
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_NEVER = 2**30
+_THRESHOLDS = (2**30, 2**25)
+"""Blocks up to this many bytes are kept: 1 GiB, or 32 MiB where an older glibc refuses more."""
 
 
 @cache
@@ -23,4 +24,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(_TRIM_THRESHOLD, _NEVER)) & bool(mallopt(_MMAP_THRESHOLD, _NEVER))
+    accepted = any(mallopt(_MMAP_THRESHOLD, size) for size in _THRESHOLDS)
+    return accepted and bool(mallopt(_TRIM_THRESHOLD, _THRESHOLDS[0]))

@@ -25,6 +25,15 @@ WORD_TABLE_SIZE = 20_000
 WORD_TABLE_WIDTH = 128
 
 
+class Float32Linear(nn.Linear):
+    """A classification head in float32 whatever computes the features: bfloat16 scores tie."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Returns float32 scores."""
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
 class MeanPooled(nn.Module):
     """A transformer's last layer averaged over the real tokens: (B, L) -> (B, D)."""
 
@@ -53,7 +62,7 @@ class MeanPooledClassifier(MeanPooled):
     def __init__(self, backbone: nn.Module, n_classes: int, dropout: float) -> None:
         super().__init__(backbone)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(self.config.hidden_size, n_classes)
+        self.head = Float32Linear(self.config.hidden_size, n_classes)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 
@@ -61,13 +70,7 @@ class MeanPooledClassifier(MeanPooled):
         self, input_ids: torch.Tensor | Packed, attention_mask: torch.Tensor | None = None, **batch: torch.Tensor
     ) -> torch.Tensor:
         """Returns (B, C) logits."""
-        return _logits(self.head, self.dropout(super().forward(input_ids, attention_mask, **batch)))
-
-
-def _logits(head: nn.Linear, features_BD: torch.Tensor) -> torch.Tensor:
-    """Applies a head in float32 whatever computes the features: bfloat16 scores tie."""
-    with torch.autocast(features_BD.device.type, enabled=False):
-        return head(features_BD.float())
+        return self.head(self.dropout(super().forward(input_ids, attention_mask, **batch)))
 
 
 class NativeClassifier(nn.Module):
@@ -77,6 +80,11 @@ class NativeClassifier(nn.Module):
         super().__init__()
         self.model = model
         self.config: Any = model.config
+        heads = [
+            part for part in model.modules() if type(part) is nn.Linear and part.out_features == self.config.num_labels
+        ]
+        if heads:
+            heads[-1].__class__ = Float32Linear
 
     def forward(self, **batch: torch.Tensor) -> torch.Tensor:
         """Returns (B, C) logits."""
@@ -92,7 +100,7 @@ class TextCNN(nn.Module):
         self.widths = widths
         self.convolutions = nn.ModuleList(nn.Conv1d(table_VD.shape[1], filters, w) for w in widths)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(filters * len(widths), n_classes)
+        self.head = Float32Linear(filters * len(widths), n_classes)
 
     def get_input_embeddings(self) -> nn.Module:
         """Returns the word table, as transformers models do."""
@@ -111,7 +119,7 @@ class TextCNN(nn.Module):
             starts_L = torch.arange(features_BFL.shape[2], device=lengths_B1.device)
             inside_BL = starts_L < (lengths_B1 - width + 1).clamp(min=1)
             pooled.append((features_BFL * inside_BL.unsqueeze(1)).amax(dim=2))
-        return _logits(self.head, self.dropout(torch.cat(pooled, dim=1)))
+        return self.head(self.dropout(torch.cat(pooled, dim=1)))
 
 
 class BiLSTM(nn.Module):
@@ -124,7 +132,7 @@ class BiLSTM(nn.Module):
         self.table = nn.Embedding.from_pretrained(table_VD.clone(), freeze=False)
         self.lstm = nn.LSTM(table_VD.shape[1], width, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * width, n_classes)
+        self.head = Float32Linear(2 * width, n_classes)
 
     def get_input_embeddings(self) -> nn.Module:
         """Returns the word table, as transformers models do."""
@@ -138,7 +146,7 @@ class BiLSTM(nn.Module):
         hidden_BLD = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
         real_BL1 = attention_mask[:, : hidden_BLD.shape[1]].unsqueeze(-1).bool()
         pooled_BD = hidden_BLD.masked_fill(~real_BL1, -torch.inf).amax(dim=1)
-        return _logits(self.head, self.dropout(torch.nan_to_num(pooled_BD, neginf=0.0)))
+        return self.head(self.dropout(torch.nan_to_num(pooled_BD, neginf=0.0)))
 
 
 class Tokenizer:

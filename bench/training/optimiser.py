@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from bench.errors import PluginError
+
 if TYPE_CHECKING:
     from bench.training.recipe import Recipe
 
@@ -18,7 +20,7 @@ class MasterAdamW:
     """AdamW with decoupled weight decay on matrices, on float32 masters of parameters of any type; clips the gradient's norm.
 
     The masters of all matrices, and of all vectors, lie in one flat tensor each, so that a step is a few passes over memory. Parameters
-    that get no gradient in the first step are never touched (as in torch's own optimisers).
+    that get no gradient in the first step are never touched; one that gets its first gradient later is refused.
 
     Args:
         parameters: Updated in place.
@@ -30,6 +32,7 @@ class MasterAdamW:
         self._parameters = [p for p in parameters if p.requires_grad]
         self._recipe, self._members = recipe, members
         self._flats: list[_Flat] = []
+        self._untouched: list[nn.Parameter] = []
         self._inner: torch.optim.AdamW | None = None
 
     def step(self, step: int) -> None:
@@ -55,6 +58,12 @@ class MasterAdamW:
     def apply(self) -> None:
         """Clips and applies the gradients at the current rate: launches alone, which a CUDA graph can capture."""
         assert self._inner is not None
+        late = [p for p in self._untouched if p.grad is not None]
+        if late:
+            raise PluginError(
+                f"{len(late)} parameters got no gradient in the first step and one later; the engine trains modules whose every step "
+                "reaches the same parameters: remove LayerDrop and conditional branches."
+            )
         norms_SF = torch.cat([flat.take_gradients() for flat in self._flats], dim=1)
         norm_S1 = torch.linalg.vector_norm(norms_SF, dim=1, keepdim=True)
         scale_S1 = (self._recipe.clip_norm / (norm_S1 + 1e-6)).clamp(max=1.0)  # as torch's clip_grad_norm_
@@ -67,6 +76,9 @@ class MasterAdamW:
     def _build(self) -> torch.optim.AdamW:
         stacked = self._members is not None
         ready = [p for p in self._parameters if p.grad is not None]
+        self._untouched = [p for p in self._parameters if p.grad is None]
+        if not ready:
+            raise PluginError("no parameter got a gradient; the module's logits must depend on trainable parameters.")
         matrices = [p for p in ready if p.ndim - stacked >= 2]
         vectors = [p for p in ready if p.ndim - stacked < 2]
         groups = []
@@ -99,7 +111,7 @@ class _Flat:
 
     def take_gradients(self) -> torch.Tensor:
         """Moves the parameters' gradients into `gradient` and returns its (S, 1) norms."""
-        _COPY(self._grads, [p.grad for p in self._parameters])
+        _COPY(self._grads, [torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters])
         for parameter in self._parameters:
             parameter.grad = None
         return torch.linalg.vector_norm(self.gradient, dim=1, keepdim=True)

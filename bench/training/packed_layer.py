@@ -54,7 +54,8 @@ class _Block:
     scale: float
 
 
-def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Returns x W' + b by the fastest product that torch has on a CPU."""
     if x.dtype is torch.bfloat16 and torch.backends.mkldnn.is_available():
         if torch.is_inference_mode_enabled():
             # In oneDNN's own layout the product is a tenth faster; with a gradient to come this does not pay.
@@ -143,18 +144,18 @@ class PackedLayer(torch.autograd.Function):
         """Weights: qkv, out, norm, up, down, norm; each as matrix (or gain) and bias."""
         qkv_w, qkv_b, out_w, out_b, gain1, bias1, up_w, up_b, down_w, down_b, gain2, bias2 = weights
         width = [x.shape[1]]
-        qkv = _linear(x, qkv_w, qkv_b)
+        qkv = linear(x, qkv_w, qkv_b)
         mixed = torch.empty_like(x)
         blocks = []
         for group in packed.groups:
             out, block = _attend(qkv, group, shape.heads, source, shape.p_attention)
             _join(out.unsqueeze(0), group, shape.heads, mixed)
             blocks.append(block)
-        sum1, dropped1 = _add(x, _linear(mixed, out_w, out_b), source, shape.p_output)
+        sum1, dropped1 = _add(x, linear(mixed, out_w, out_b), source, shape.p_output)
         middle, mean1, rstd1 = torch.native_layer_norm(sum1, width, gain1, bias1, shape.eps)
-        raised = _linear(middle, up_w, up_b)
+        raised = linear(middle, up_w, up_b)
         active = torch.nn.functional.gelu(raised, approximate=shape.gelu)
-        sum2, dropped2 = _add(middle, _linear(active, down_w, down_b), source, shape.p_feed)
+        sum2, dropped2 = _add(middle, linear(active, down_w, down_b), source, shape.p_feed)
         last, mean2, rstd2 = torch.native_layer_norm(sum2, width, gain2, bias2, shape.eps)
         if x.requires_grad or any(w.requires_grad for w in weights):
             ctx.save_for_backward(*weights)

@@ -71,7 +71,9 @@ def can_pack(backbone: nn.Module) -> bool:
     """Tells whether a transformers model has the layers that `PackedBackbone` computes."""
     config = getattr(backbone, "config", None)
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
-    return type(backbone).__name__ in _READERS and activation in _GELU and not getattr(config, "is_decoder", False)
+    known = type(backbone).__name__ in _READERS and activation in _GELU and not getattr(config, "is_decoder", False)
+    # One tensor holds the matrices of query, key and value, so a frozen one among them could not stay frozen.
+    return known and all(parameter.requires_grad for parameter in backbone.parameters())
 
 
 class _Layer(nn.Module):

@@ -117,10 +117,16 @@ class NarrowTable:
 
 
 def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
-    """Replaces a backbone that packs, inside a pooled module or a transformers classifier."""
-    holder: Any = getattr(module, "model", module)
-    name = "backbone" if holder is module else getattr(holder, "base_model_prefix", "")
-    backbone = getattr(holder, name, None) if name else None
+    """Replaces a backbone that packs, inside the two modules whose forward passes know packed batches."""
+    from bench.training.modules import MeanPooled, NativeClassifier
+
+    if isinstance(module, MeanPooled):
+        holder, name = module, "backbone"
+    elif isinstance(module, NativeClassifier):
+        holder, name = module.model, str(module.model.base_model_prefix)
+    else:
+        return False
+    backbone = getattr(holder, name, None)
     if isinstance(backbone, PackedBackbone):
         return True
     if not isinstance(backbone, nn.Module) or not can_pack(backbone):
@@ -132,7 +138,10 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
 def _token_table(module: nn.Module) -> tuple[nn.Module, str, nn.Embedding] | None:
     owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
     table = None if owner is None else owner.get_input_embeddings()
-    if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
+    # Subclasses look words up in ways of their own (Gemma scales them), and so do these options.
+    if type(table) is not nn.Embedding or table.max_norm is not None or table.scale_grad_by_freq or table.sparse:
+        return None
+    if not table.weight.requires_grad:
         return None
     holders = [
         (parent, name) for parent in module.modules() for name, child in parent.named_children() if child is table

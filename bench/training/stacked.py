@@ -91,12 +91,13 @@ class _Stack:
         self._members, self._recipe, self._contexts = members, recipe, contexts
         self._device = members[0].device
         self._whole = members[0].module
-        self._inputs = {name: part.to(self._device) for name, part in _pad(encoded, _is_attentive(self._whole)).items()}
+        self._causal = _causal(self._whole)
+        self._inputs = {name: part.to(self._device) for name, part in _pad(encoded).items()}
         self._targets_SMC = torch.from_numpy(np.stack([one.targets_MC for one in data])).to(self._device)
         self._weights_SM = torch.from_numpy(np.stack([one.weights_M for one in data])).to(self._device)
         for member in members:
             member.module.eval()
-        self._check(encoded[0])
+        self._check(encoded)
         for member in members:
             member.module.train()
         self._parameters, self._buffers = stack_module_state([member.module for member in members])
@@ -106,16 +107,16 @@ class _Stack:
     def run(self) -> None:
         """Trains, and writes every member's weights back into its module."""
         step = self._graphed() if self._device.startswith("cuda") else self._eager
-        lengths = np.full(self._batches.shape[1] * self._batches.shape[2], self._inputs["input_ids"].shape[-1])
-        count = 3 * len(self._members) * self._members[0].flops.forward(lengths[: self._batches.shape[2]])
+        lengths = np.full(self._batches.shape[2], self._inputs["input_ids"].shape[-1])
+        count = 3 * len(self._members) * self._members[0].flops.forward(lengths)
         for index in range(self._recipe.steps):
             step(index)
             self._contexts[0].cost.add_flops(count, flops.METHOD, flops.GAPS)
             self._contexts[0].tick((index + 1) / self._recipe.steps)
         with torch.no_grad():
             for place, member in enumerate(self._members):
-                own = dict(member.module.named_parameters())
-                for name, stacked in self._parameters.items():
+                own = {**dict(member.module.named_parameters()), **dict(member.module.named_buffers())}
+                for name, stacked in {**self._parameters, **self._buffers}.items():
                     own[name].copy_(stacked[place])
 
     def _eager(self, step: int) -> None:
@@ -136,6 +137,8 @@ class _Stack:
                     graph = self._capture(rows_SB)
                 except RuntimeError as error:
                     broken = True
+                    for parameter in self._parameters.values():
+                        parameter.grad = None  # memory of the failed graph, never computed
                     _LOG.warning("no CUDA graph (%s); every launch is made anew", str(error).splitlines()[0])
             if graph is None:
                 self._eager(index)
@@ -156,7 +159,7 @@ class _Stack:
 
     def _backward(self, rows_SB: torch.Tensor) -> None:
         places_S1 = torch.arange(len(rows_SB), device=rows_SB.device).unsqueeze(1)
-        batch = {name: part[places_S1, rows_SB] for name, part in self._inputs.items()}
+        batch = self._take(places_S1, rows_SB)
         with self._members[0].autocast():
             logits_SBC = vmap(self._call, randomness="different")(self._parameters, self._buffers, batch)
         log_p_SBC = torch.log_softmax(logits_SBC.float(), dim=-1)
@@ -177,48 +180,61 @@ class _Stack:
         ]
         return torch.from_numpy(np.stack(orders, axis=1)).to(self._device)
 
+    def _take(self, members: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Returns rows of members' inputs; transformers get their attention mask over pairs of tokens, (..., 1, L, L), 0 or -inf."""
+        batch = {name: part[members, rows] for name, part in self._inputs.items()}
+        if self._causal is None:
+            return batch
+        width = batch["attention_mask"].shape[-1]
+        seen = (
+            batch["attention_mask"]
+            .bool()[..., None, None, :]
+            .expand(*batch["attention_mask"].shape[:-1], 1, width, width)
+        )
+        if self._causal:
+            seen = seen & torch.ones(width, width, dtype=torch.bool, device=seen.device).tril()
+        nothing = torch.zeros(seen.shape, device=seen.device)
+        return {**batch, "attention_mask": nothing.masked_fill_(~seen, -torch.inf)}
+
     @torch.no_grad()
-    def _check(self, texts: Encoded) -> None:
-        """Compares the first member's logits in a stack of two with those it gives alone, on a few padded texts."""
-        rows = np.argsort(texts.lengths_N)[[0, -1]]
-        alone_BC = self._whole(**texts.collate(rows, self._device))
-        parameters, buffers = stack_module_state([member.module for member in self._members[:2]])
-        index_SB = torch.from_numpy(np.stack([rows, rows])).to(self._device)
-        batch = {
-            name: part[torch.tensor([[0], [0]], device=index_SB.device), index_SB]
-            for name, part in self._inputs.items()
-        }
+    def _check(self, encoded: list[Encoded]) -> None:
+        """Compares the first two members' logits in a stack with those they give alone, on a few texts of each."""
+        pair = self._members[:2]
+        rows = [np.argsort(texts.lengths_N)[[0, -1]] for texts in encoded[:2]]
+        alone = [
+            member.module(**texts.collate(own, self._device))
+            for member, texts, own in zip(pair, encoded, rows, strict=False)
+        ]
+        parameters, buffers = stack_module_state([member.module for member in pair])
+        members_S1 = torch.arange(len(pair), device=self._device).unsqueeze(1)
+        batch = self._take(members_S1, torch.from_numpy(np.stack(rows)).to(self._device))
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="There is a performance drop")
                 stacked_SBC = vmap(self._call, randomness="different")(parameters, buffers, batch)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, TypeError) as error:
             raise NotStackable(str(error).splitlines()[0][:200]) from None
-        difference = float((stacked_SBC[0] - alone_BC).abs().max())
+        difference = max(float((s - a).abs().max()) for s, a in zip(stacked_SBC, alone, strict=True))
         if not difference < CHECK_TOLERANCE:
             raise NotStackable(f"its logits in a stack differ by {difference:.2g} from those alone")
 
 
-def _pad(encoded: list[Encoded], attentive: bool | None) -> dict[str, torch.Tensor]:
-    """Pads all sets to one length: (S, M, L) tensors; the attention mask is (S, M, 1, L, L), 0 or -inf, for transformers."""
+def _pad(encoded: list[Encoded]) -> dict[str, torch.Tensor]:
+    """Pads all sets to one length: (S, M, L) tensors."""
     longest = max(int(texts.lengths_N.max()) for texts in encoded)
     width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
     parts = [texts.collate(np.arange(len(texts)), "cpu") for texts in encoded]
     fills = {"input_ids": encoded[0].pad_id, "attention_mask": 0, "token_type_ids": 0}
-    padded = {
+    return {
         name: torch.stack([nn.functional.pad(p[name], (0, width - p[name].shape[1]), value=fills[name]) for p in parts])
         for name in parts[0]
     }
-    if attentive is not None:
-        seen_SM1LL = padded["attention_mask"].bool()[:, :, None, None, :].expand(-1, -1, 1, width, width)
-        if attentive:
-            seen_SM1LL = seen_SM1LL & torch.ones(width, width, dtype=torch.bool).tril()
-        padded["attention_mask"] = torch.zeros(seen_SM1LL.shape).masked_fill_(~seen_SM1LL, -torch.inf)
-    return padded
 
 
-def _is_attentive(module: nn.Module) -> bool | None:
-    """Returns None for models without attention, else whether a token sees only the ones before it."""
+def _causal(module: nn.Module) -> bool | None:
+    """Tells whether a token attends only to those before it; None for models without attention."""
     config = getattr(module, "config", None)
     if not hasattr(config, "num_attention_heads"):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     Tokenize = Callable[[dict[str, list[str]], int], Encoded]
 
 _LOG = logging.getLogger(__name__)
+
+
+def fork_rng(device: str) -> AbstractContextManager[None]:
+    """Leaves torch's generators, the processor's and the device's own, as they were."""
+    import torch
+
+    return torch.random.fork_rng(devices=[] if device == "cpu" else [torch.cuda.current_device()])
 
 
 class TorchLearner(Learner):
@@ -46,7 +54,7 @@ class TorchLearner(Learner):
         from bench.training.prepared import Prepared
 
         tokenize = self.tokenizer(train)
-        with torch.random.fork_rng():
+        with fork_rng(ctx.device):
             torch.manual_seed(ctx.seed)
             with ctx.cost.phase("build"):
                 ready = Prepared(self.module(train.targets_MC.shape[1], ctx.notes), ctx.device)
@@ -68,19 +76,23 @@ class TorchLearner(Learner):
 
         if len(trains) < 2:
             return None
+        known = [list(context.notes) for context in contexts]
         try:
             return self._stacked(trains, test, recipe, contexts)
         except NotStackable as reason:
             _LOG.warning("%s trains its %d models one by one: %s", self.name, len(trains), reason)
-            return None
+            full = False
         except torch.OutOfMemoryError:
-            torch.cuda.empty_cache()
+            full = True
+        for context, notes in zip(contexts, known, strict=True):
+            context.notes[:] = [*notes, f"out of memory: no stack of {len(trains)}"] if full else notes
+        if not full:
+            return None
+        torch.cuda.empty_cache()
         half = len(trains) // 2
         _LOG.warning("%s: a stack of %d models does not fit into memory, trying %d", self.name, len(trains), half)
         made = []
         for part in (slice(0, half), slice(half, None)):
-            for context in contexts[part]:
-                context.notes.append(f"out of memory: stack of at most {len(trains) - half}")
             own = self.fit_predict_stack(trains[part], test, recipe, contexts[part])
             made += own or [
                 self.fit_predict(trains[i], test, recipe, contexts[i]) for i in range(*part.indices(len(trains)))
@@ -98,7 +110,7 @@ class TorchLearner(Learner):
 
         cost, device = contexts[0].cost, contexts[0].device
         tokenizers, members, encoded = [], [], []
-        with torch.random.fork_rng():
+        with fork_rng(device):
             for train, context in zip(trains, contexts, strict=True):
                 with cost.phase("build"):
                     torch.manual_seed(context.seed)
@@ -116,4 +128,6 @@ class TorchLearner(Learner):
                 encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
             with cost.phase("predict"):
                 made.append(engine.predict(member, encoded_test, cost).numpy())
+        for context in contexts:
+            context.notes.append(f"trained in a stack of {len(trains)}")
         return made

@@ -160,6 +160,45 @@ def test_a_model_whose_texts_reach_each_other_is_found_out():
         train_stack(members, [texts(0), texts(1)], [targets(0), targets(1)], RECIPE, where)
 
 
+def test_running_statistics_come_back_from_a_stack():
+    class Normed(TextCNN):
+        def __init__(self) -> None:
+            super().__init__(torch.randn(60, 16), 3, (2, 3), 5, 0.0)
+            self.norm = torch.nn.BatchNorm1d(3)
+
+        def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            scores_BC = super().forward(*args, **kwargs)
+            return scores_BC + self.norm(scores_BC)
+
+    where, sets, data = contexts(2), [texts(i) for i in range(2)], [targets(i) for i in range(2)]
+    alone, together = [], []
+    for members in (alone, together):
+        for seed in range(2):
+            torch.manual_seed(seed)
+            members.append(Prepared(Normed(), "cpu", torch.float32))
+    with where[0].cost.phase("train"):
+        for member, encoded, target, context in zip(alone, sets, data, where, strict=True):
+            engine.train(member, encoded, target, RECIPE, context)
+        train_stack(together, sets, data, RECIPE, where)
+        logits = [[engine.predict(m, texts(9), where[0].cost) for m in members] for members in (alone, together)]
+    for one, other in zip(*logits, strict=True):
+        assert (one - other).abs().max() < 1e-4
+
+
+def test_members_that_differ_in_more_than_parameters_are_found_out():
+    class Projected(TextCNN):
+        def __init__(self, seed: int) -> None:
+            super().__init__(torch.ones(60, 16), 3, (2, 3), 5, 0.0)
+            self.factor = float(seed + 1)
+
+        def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+            return super().forward(*args, **kwargs) * self.factor
+
+    members, where = [Prepared(Projected(seed), "cpu", torch.float32) for seed in range(2)], contexts(2)
+    with pytest.raises(NotStackable, match="differ"), where[0].cost.phase("train"):
+        train_stack(members, [texts(0), texts(1)], [targets(0), targets(1)], RECIPE, where)
+
+
 class Toy(TorchLearner):
     """A learner on made-up tokens."""
 
@@ -212,4 +251,6 @@ def test_a_stack_that_does_not_fit_is_halved_and_says_so(monkeypatch):
     assert made is not None
     assert [scores.shape for scores in made] == [(12, 3)] * 5
     assert sizes == [5, 2, 3, 2]
-    assert all("out of memory: stack of at most" in context.notes[0] for context in where)
+    assert [context.notes[-1] for context in where] == ["trained in a stack of 2"] * 2 + [
+        "out of memory: no stack of 3"
+    ] + ["trained in a stack of 2"] * 2
