@@ -31,7 +31,8 @@ class Float32Linear(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Returns float32 scores."""
         with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float())
+            bias = None if self.bias is None else self.bias.float()
+            return nn.functional.linear(input.float(), self.weight.float(), bias)
 
 
 class MeanPooled(nn.Module):
