@@ -39,7 +39,9 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
         The files written.
     """
     found = list(records)
-    distils = {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
+    # A set may have come from an accepted pack, when only its training was run here.
+    distils = {record.id: record for record in Accepted(folder).records() if record.stage == "distil"}
+    distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
         # A train record whose set is gone or was made anew cannot be checked by anyone; text copied from the train split is not
@@ -63,8 +65,9 @@ def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: 
     for train in trains:
         distil = distils[train.distil_id]
         known[train.id], known[distil.id] = train, distil
-        made = DistilledSet.load(store.folder("distil", distil.id), distil.artefacts)
-        sets[distil.id] = _set_to_json(made, distil)
+        place = store.folder("distil", distil.id)
+        if place.is_dir() or distil.id not in sets:
+            sets[distil.id] = _set_to_json(DistilledSet.load(place, distil.artefacts), distil)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(_dump(known, sets), encoding="utf-8")
