@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.method import Method, MethodCard, MethodConfig, Skip
-    from bench.training.learner import Learner, LearnerConfig, TrainingSet
+    from bench.training.batches import Encoded
+    from bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
+    from bench.training.modules import tokenizer_for
     from bench.training.recipe import Recipe
     from bench.training.torch_learner import TorchLearner
 
@@ -23,6 +25,7 @@ __all__ = [
     "Context",
     "DataError",
     "DistilledSet",
+    "Encoded",
     "Facts",
     "HubFiles",
     "LabelledText",
@@ -39,9 +42,11 @@ __all__ = [
     "Task",
     "TaskConfig",
     "TorchLearner",
+    "TrainContext",
     "TrainingSet",
     "UsageError",
     "count_tokens",
+    "tokenizer_for",
 ]
 
 _HOME = {
@@ -53,7 +58,9 @@ _HOME = {
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
-    "bench.training.learner": ("Learner", "LearnerConfig", "TrainingSet"),
+    "bench.training.batches": ("Encoded",),
+    "bench.training.learner": ("Learner", "LearnerConfig", "TrainContext", "TrainingSet"),
+    "bench.training.modules": ("tokenizer_for",),
     "bench.training.recipe": ("Recipe",),
     "bench.training.torch_learner": ("TorchLearner",),
 }

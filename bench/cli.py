@@ -46,6 +46,20 @@ def plan(context: typer.Context) -> None:
     raise typer.Exit(plan_command(list(context.args)))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def evaluate(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Distilled set: .jsonl, .csv or .parquet with text fields and label.")],
+    task: Annotated[str, typer.Option("--task", help="The task it is for.")],
+    name: Annotated[str | None, typer.Option("--name", help="Name in tables; default the file's.")] = None,
+    budget: Annotated[str | None, typer.Option("--budget", help="Budget it must fit; default its own size.")] = None,
+) -> None:
+    """Score a distilled set made anywhere: `tdbench evaluate mine.jsonl --task sst2 [learners=[minilm] ...]`."""
+    from bench.commands.evaluate import evaluate_command
+
+    raise typer.Exit(evaluate_command(file, task, name, budget, list(context.args)))
+
+
 @app.command()
 def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
     """Count finished and failed stages of a run folder, and show the failures."""
@@ -60,6 +74,76 @@ def list_(json_: JsonFlag = False) -> None:
     from bench.commands.inspect import list_command
 
     raise typer.Exit(list_command(json_))
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="method, task or learner.")],
+    name: Annotated[str, typer.Argument(help="Lower case, words joined by - or _.")],
+    package: Annotated[bool, typer.Option("--package", help="Write a package of its own instead.")] = False,
+    to: Annotated[Path, typer.Option("--to", help="Folder that receives the package.")] = Path(),
+) -> None:
+    """Start a plug-in that runs as it is, in the tree or as a package of its own."""
+    from bench.commands.new import new_command
+
+    raise typer.Exit(new_command(kind, name, package, to))
+
+
+@app.command()
+def check(
+    name: str,
+    kind: Annotated[str | None, typer.Option("--kind", help="method, task or learner.")] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Check that a plug-in keeps the contract of its kind; every failure says how to mend it."""
+    from bench.commands.check import check_command
+
+    raise typer.Exit(check_command(name, kind, json_))
+
+
+@app.command()
+def show(
+    name: str,
+    kind: Annotated[str | None, typer.Option("--kind", help="Where a name has several meanings.")] = None,
+    root: RootOption = Path("runs"),
+    json_: JsonFlag = False,
+) -> None:
+    """Show everything about a plug-in, preset, suite, protocol, or a stage by the beginning of its id."""
+    from bench.commands.show import show_command
+
+    raise typer.Exit(show_command(name, kind, root, json_))
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="Tasks and learners, such as agnews spam:enron bert-base.")],
+    json_: JsonFlag = False,
+) -> None:
+    """Get data and weights ahead of time, so that runs need no network."""
+    from bench.commands.fetch import fetch_command
+
+    raise typer.Exit(fetch_command(names, json_))
+
+
+@app.command()
+def doctor(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
+    """Look for what is missing on this machine, and say how to get it."""
+    from bench.commands.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(root, json_))
+
+
+@app.command()
+def reproduce(
+    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training.")],
+    root: RootOption = Path("runs"),
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Run one recorded training again, distilled set and all, and compare."""
+    from bench.commands.reproduce import reproduce_command
+
+    raise typer.Exit(reproduce_command(stage_id, root, device, json_))
 
 
 @app.command()

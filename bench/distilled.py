@@ -80,8 +80,15 @@ class DistilledSet:
             BudgetError: A class holds more than the budget allows.
         """
         _check_form(self, real)
-        texts = self.resolve(real).joined()
-        for label, name in enumerate(real.label_names):
+        self.check_size(budget, self.resolve(real).joined(), real.label_names)
+
+    def check_size(self, budget: Budget, texts: list[str], label_names: tuple[str, ...]) -> None:
+        """Counts the set's texts, as `LabelledText.joined` gives them, against a budget.
+
+        Raises:
+            BudgetError: A class holds more than the budget allows.
+        """
+        for label, name in enumerate(label_names):
             members = np.flatnonzero(self.labels_M == label)
             if budget.per_class is not None and len(members) > budget.per_class:
                 raise BudgetError(

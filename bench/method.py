@@ -45,6 +45,7 @@ class MethodCard:
         full_data: True for training on all real data, which has a recipe of its own.
         reference: True for references that are shown and never ranked.
         private: True when the method claims differential privacy.
+        external: True for sets read from a file, whose cost is unknown; they are shown and never ranked.
         tags: Facts for which someone would reasonably exclude a method.
         owner: Who answers questions.
     """
@@ -60,6 +61,7 @@ class MethodCard:
     full_data: bool = False
     reference: bool = False
     private: bool = False
+    external: bool = False
     tags: tuple[str, ...] = ()
     owner: str = "TDBench"
 

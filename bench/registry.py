@@ -51,7 +51,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, base: Callable[[], type[T]], package: str) -> None:
         self.kind = kind
         self._base = base
-        self._package = package
+        self.package = package
         self._entries: dict[str, Entry] | None = None
 
     def entries(self) -> dict[str, Entry]:
@@ -97,10 +97,10 @@ class Registry(Generic[T]):
         return entry.plugin
 
     def _discover(self) -> Iterator[Entry]:
-        package = importlib.import_module(self._package)
+        package = importlib.import_module(self.package)
         for info in pkgutil.iter_modules(package.__path__):
             if not info.name.startswith("_"):
-                name = f"{self._package}.{info.name}"
+                name = f"{self.package}.{info.name}"
                 yield from self._from_module(name, info.name, lambda name=name: importlib.import_module(name))
         for point in entry_points(group=f"tdbench.{self.kind}s"):
             origin = f"package {point.dist.name if point.dist else '?'} ({point.value})"
@@ -134,11 +134,15 @@ class Registry(Generic[T]):
         )
 
     def _checked(self, plugin: Any, origin: str) -> Entry:
-        if not _NAME.fullmatch(plugin.name):
-            reason = f"the name '{plugin.name}' is not lower-case words joined by '-' or '_'; rename it."
-            return Entry(plugin.name, origin, error=reason)
-        problem = self._base().check_class(plugin)  # type: ignore[attr-defined]
+        problem = plugin_name_problem(plugin.name) or self._base().check_class(plugin)  # type: ignore[attr-defined]
         return Entry(plugin.name, origin, error=problem) if problem else Entry(plugin.name, origin, plugin=plugin)
+
+
+def plugin_name_problem(name: str) -> str | None:
+    """Returns what is wrong with a plug-in's name, or None."""
+    return (
+        None if _NAME.fullmatch(name) else f"the name '{name}' is not lower-case words joined by '-' or '_'; rename it."
+    )
 
 
 def _attempt(load: Callable[[], Any]) -> tuple[Any, str | None]:

@@ -83,6 +83,8 @@ class Protocol(_Settings):
     """Learner that methods distil with."""
     learners: tuple[str, ...]
     max_length: PositiveInt
+    max_length_of: dict[str, PositiveInt] = {}
+    """Task -> maximum length where it differs."""
     steps: PositiveInt
     batch_size: PositiveInt
     weight_decay: float = Field(ge=0)
@@ -102,7 +104,14 @@ class Protocol(_Settings):
     @property
     def sha256(self) -> str:
         """Hash that locks the protocol's content."""
-        return sha256_text(canonical_json(self.model_dump(mode="json")))
+        content = self.model_dump(mode="json")
+        if not self.max_length_of:  # the hashes of protocols from before it existed stay as they are
+            del content["max_length_of"]
+        return sha256_text(canonical_json(content))
+
+    def length_for(self, task: str) -> int:
+        """Returns the maximum length in tokens for a task."""
+        return self.max_length_of.get(task, self.max_length)
 
 
 class Suite(_Settings):

@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import torch
+from jobs import agnews, random_texts
 from scipy import stats
 
 from bench.cost import CostMeter
-from bench.data.loading import load_task
 from bench.distilled import DistilledSet
-from bench.registry import TASKS
 from bench.training import engine
 from bench.training.learner import TrainContext, TrainingSet
 from bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
@@ -68,8 +64,7 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.5, help="in percentage points")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    folder = os.environ.get("TDBENCH_DATA")
-    data = load_task(TASKS.get("agnews")(), "auto", Path(folder) if folder else None)
+    data = agnews()
     test = data.test_draw(TEST_ROWS)
     encoded_test = tokenizer_for(MODEL)(test.fields, LENGTH)
     if compute_dtype("cpu") is torch.float32:
@@ -78,12 +73,7 @@ def main() -> None:
         )
     pairs = []
     for seed in range(given.seeds):
-        rng = np.random.default_rng(seed)
-        rows = [
-            rng.choice(np.flatnonzero(data.train.labels_N == c), PER_CLASS, replace=False)
-            for c in range(test.n_classes)
-        ]
-        train = data.train.take(np.concatenate(rows))
+        train = random_texts(data.train, PER_CLASS, seed)
         pairs.append([accuracy(train, test, encoded_test, seed, d) for d in (compute_dtype("cpu"), torch.float32)])
         if not given.json:
             print(f"seed {seed}: engine {pairs[-1][0]:.2f}, float32 {pairs[-1][1]:.2f}", flush=True)

@@ -12,20 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jobs import agnews, random_texts
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 from bench.cost import CostMeter
-from bench.data.loading import load_task
 from bench.distilled import DistilledSet
-from bench.registry import TASKS
 from bench.training import engine
 from bench.training.batches import Encoded
 from bench.training.learner import TrainContext, TrainingSet
@@ -52,15 +49,10 @@ def build(model: str, n_classes: int, seed: int, dropout: float = 0.1) -> torch.
 
 def sets(n_members: int) -> tuple[list[Encoded], list[TrainingSet]]:
     """Draws and tokenises a random set for every member."""
-    folder = os.environ.get("TDBENCH_DATA")
-    train = load_task(TASKS.get("agnews")(), "auto", Path(folder) if folder else None).train
+    train = agnews().train
     encoded, data = [], []
     for seed in range(n_members):
-        rng = np.random.default_rng(seed)
-        rows = [
-            rng.choice(np.flatnonzero(train.labels_N == c), PER_CLASS, replace=False) for c in range(train.n_classes)
-        ]
-        text = train.take(np.concatenate(rows))
+        text = random_texts(train, PER_CLASS, seed)
         encoded.append(tokenizer_for(MINILM)(text.fields, LENGTH))
         data.append(TrainingSet.of(DistilledSet.from_rows(text, np.arange(len(text))), text))
     return encoded, data

@@ -1,11 +1,11 @@
-"""Geometry of the chart above a table: accuracy with its interval, one row per method. The template draws it."""
+"""Geometry of the chart above a table: the score with its interval, one row per method. The template draws it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from leaderboard.columns import accuracy_text
+from leaderboard.columns import score_text
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import Line, LineKind, Table
 
@@ -79,32 +79,33 @@ def _scale(values: list[float]) -> _Scale:
 
 
 def build_chart(table: Table) -> Chart | None:
-    """Lays out one table's source-learner accuracies; null where nothing was measured.
+    """Lays out one table's source-learner scores; null where nothing was measured.
 
     Args:
         table: The table to draw.
     """
     found = [(line, line.rows[table.source]) for line in table.lines if table.source in line.rows]
-    measured = [(line, row, row["accuracy_frac"]) for line, row in found if row["accuracy_frac"] is not None]
+    measured = [(line, row, row["score_frac"]) for line, row in found if row["score_frac"] is not None]
     if not measured:
         return None
     bounds = [v for _, row, _ in measured for v in (row["ci_low"], row["ci_high"]) if v is not None]
-    scale = _scale([accuracy for _, _, accuracy in measured] + bounds)
+    scale = _scale([score for _, _, score in measured] + bounds)
     marks: list[Mark] = []
     references: list[Guide] = []
-    for line, row, accuracy in measured:
+    for line, row, score in measured:
         if row["budget"] == ALL_BUDGET and not row["superseded"]:
-            references.append(Guide(scale.x(accuracy), f"{line.name} {accuracy_text(row)}"))
+            references.append(Guide(scale.x(score), f"{line.name} {score_text(row)}"))
             continue
-        low = accuracy if row["ci_low"] is None else row["ci_low"]
-        high = accuracy if row["ci_high"] is None else row["ci_high"]
+        low = score if row["ci_low"] is None else row["ci_low"]
+        high = score if row["ci_high"] is None else row["ci_high"]
         y = TOP + (len(marks) + 0.5) * ROW_HEIGHT
         name = _shortened(_full_name(line))
-        text = f"{_full_name(line)}: {accuracy_text(row)}"
-        x, x_low, x_high = scale.x(accuracy), scale.x(low), scale.x(high)
+        text = f"{_full_name(line)}: {score_text(row)}"
+        x, x_low, x_high = scale.x(score), scale.x(low), scale.x(high)
         marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
     floor = TOP + len(marks) * ROW_HEIGHT
-    summary = f"Accuracy in percent with {table.source} on {table.title}. "
+    name = "Macro-F1" if table.metric == "macro_f1_frac" else "Accuracy"
+    summary = f"{name} in percent with {table.source} on {table.title}. "
     summary += "; ".join([mark.text for mark in marks] + [reference.text for reference in references]) + "."
     return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)
 

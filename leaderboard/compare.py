@@ -42,7 +42,8 @@ def compare(entries: list[Entry]) -> None:
             diff_reference_low=own.low,
             diff_reference_high=own.high,
         )
-        if own.p is not None and not entry.row["superseded"] and entry.row["learner"] != UNSEEN_MEAN:
+        counts = not entry.row["superseded"] and not entry.row["external"] and entry.row["learner"] != UNSEEN_MEAN
+        if own.p is not None and counts:
             families[entry.key.scope, entry.key.track, entry.key.budget].append((entry, own.p))
     for family in families.values():
         for (entry, _), p in zip(family, holm([p for _, p in family]), strict=True):
@@ -94,9 +95,9 @@ def _difference(entry: Entry, reference: Entry | None) -> Difference:
 def _gap(entry: Entry, index: _Index) -> None:
     """Computes the share of the way from random to full."""
     random, full = _reference(entry, "random", index), _reference(entry, "full", index)
-    accuracy = entry.row["accuracy_frac"]
-    bottom = random.row["accuracy_frac"] if random else None
-    top = full.row["accuracy_frac"] if full else None
-    if accuracy is None or bottom is None or top is None or top - bottom < MIN_GAP_FRAC - _ROUNDING:
+    score = entry.row["score_frac"]
+    bottom = random.row["score_frac"] if random else None
+    top = full.row["score_frac"] if full else None
+    if score is None or bottom is None or top is None or top - bottom < MIN_GAP_FRAC - _ROUNDING:
         return
-    entry.row["gap_closed_frac"] = (accuracy - bottom) / (top - bottom)
+    entry.row["gap_closed_frac"] = (score - bottom) / (top - bottom)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from leaderboard.keys import MethodKey, ProtocolFacts
 from leaderboard.schema import Row
+from leaderboard.stats import mean_interval
 
 Grid: TypeAlias = dict[int, dict[int, float]]
 """Set index -> seed index -> value of one trained model."""
+METRICS = ("accuracy_frac", "macro_f1_frac")
 
 
 def unit_values(grid: Grid, fixed: bool) -> list[float]:
@@ -40,10 +42,17 @@ class Entry:
     key: MethodKey
     protocol: ProtocolFacts
     fixed: bool
-    accuracy: Grid
-    macro_f1: Grid
+    grids: dict[str, Grid]
+    """Metric -> values."""
 
     @property
     def units(self) -> list[float]:
-        """Accuracy of every independent unit."""
-        return unit_values(self.accuracy, self.fixed)
+        """The headline of every independent unit."""
+        return unit_values(self.grids[self.row["metric"]], self.fixed)
+
+
+def score_fields(grids: dict[str, Grid], metric: str, fixed: bool) -> dict[str, Any]:
+    """Returns the fields of a row that hold scores: the mean of every metric, and the headline with its interval."""
+    interval = mean_interval(unit_values(grids[metric], fixed))
+    means = {name: mean_interval(unit_values(grid, fixed)).mean for name, grid in grids.items()}
+    return {**means, "metric": metric, "score_frac": interval.mean, "ci_low": interval.low, "ci_high": interval.high}

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.experiment.record import PhaseCost, Record
 from leaderboard.compare import compare
-from leaderboard.entries import Entry, Grid, unit_values
+from leaderboard.entries import METRICS, Entry, Grid, score_fields
+from leaderboard.keys import Scope
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
     ALL_BUDGET,
@@ -23,7 +24,6 @@ from leaderboard.schema import (
     StandingFields,
     budget_order,
 )
-from leaderboard.stats import mean_interval
 from leaderboard.unseen import unseen_entries
 
 COLLAPSE_MARGIN_FRAC = 0.02
@@ -43,7 +43,9 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
-    entries = [_entry(group) for group in collect(records)]
+    groups = collect(records)
+    metrics = _metrics(groups)
+    entries = [_entry(group, metrics[group.key.scope]) for group in groups]
     entries += unseen_entries(entries)
     compare(entries)
     return [entry.row for entry in sorted(entries, key=_order)]
@@ -64,36 +66,36 @@ def _order(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _entry(group: Group) -> Entry:
+def _metrics(groups: list[Group]) -> dict[Scope, str]:
+    """Returns the headline of every scope, as its newest run names it: rows of one table are never about different metrics."""
+    newest: dict[Scope, tuple[str, str]] = {}
+    for group in groups:
+        records = [record for seeds in group.runs.values() for record in seeds.values()]
+        named = [(record.created, record.train.metric) for record in records if record.train is not None]
+        newest[group.key.scope] = max([newest.get(group.key.scope, ("", METRICS[0])), *named])
+    return {scope: metric for scope, (_, metric) in newest.items()}
+
+
+def _entry(group: Group, metric: str) -> Entry:
     fixed = group.facts.deterministic or group.facts.full_data
-    accuracy: Grid = {}
-    macro_f1: Grid = {}
+    grids: dict[str, Grid] = {name: {} for name in METRICS}
     for set_index, seeds in group.runs.items():
         trained = {seed: record.train for seed, record in seeds.items() if record.train is not None}
-        accuracy[set_index] = {seed: train.accuracy_frac for seed, train in trained.items()}
-        macro_f1[set_index] = {seed: train.macro_f1_frac for seed, train in trained.items()}
+        for name, grid in grids.items():
+            grid[set_index] = {seed: getattr(train, name) for seed, train in trained.items()}
     return Entry(
-        row=_row(group, accuracy, macro_f1, fixed),
-        key=group.key,
-        protocol=group.protocol,
-        fixed=fixed,
-        accuracy=accuracy,
-        macro_f1=macro_f1,
+        row=_row(group, grids, metric, fixed), key=group.key, protocol=group.protocol, fixed=fixed, grids=grids
     )
 
 
-def _row(group: Group, accuracy: Grid, macro_f1: Grid, fixed: bool) -> Row:
+def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool) -> Row:
     """Writes everything that a group's own runs tell; comparisons are filled in later."""
     records = [record for seeds in group.runs.values() for record in seeds.values()]
-    interval = mean_interval(unit_values(accuracy, fixed))
-    return {
+    return {  # type: ignore[typeddict-item]
         **_identity(group),
         "n_sets": len(group.runs),
         "n_seeds": _fewest_seeds(group),
-        "accuracy_frac": interval.mean,
-        "macro_f1_frac": mean_interval(unit_values(macro_f1, fixed)).mean,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        **score_fields(grids, metric, fixed),
         **NO_COMPARISON,
         "distil_wall_s": _mean_cost(group.distils.values(), "wall_s"),
         "distil_cpu_s": _mean_cost(group.distils.values(), "cpu_s"),
@@ -101,7 +103,7 @@ def _row(group: Group, accuracy: Grid, macro_f1: Grid, fixed: bool) -> Row:
         **_privacy(group),
         **_standing(group),
         **_method(group),
-        **_derived(records),
+        **_derived(records, metric, _n_classes(group)),
         **_origin(group, records),
     }
 
@@ -156,18 +158,26 @@ def _method(group: Group) -> MethodFields:
         "cost_class": facts.cost_class,
         "reference": facts.reference,
         "full_data": facts.full_data,
+        "external": facts.external,
         "n_rows": _largest(_distil_facts(group, "n_rows")),
         "n_test_exact": _largest(_distil_facts(group, "n_test_exact")),
     }
 
 
-def _derived(records: list[Record]) -> DerivedFields:
+def _n_classes(group: Group) -> int | None:
+    return _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])
+
+
+def _derived(records: list[Record], metric: str, n_classes: int | None) -> DerivedFields:
     trained = [record.train for record in records if record.train is not None]
     majority = fmean(train.majority_frac for train in trained) if trained else None
+    if majority is not None and metric == "macro_f1_frac":
+        # The majority class has precision p and recall 1, all others have an F1 of zero.
+        majority = None if n_classes is None else 2 * majority / (1 + majority) / n_classes
     return {
         "gap_closed_frac": None,
         "majority_frac": majority,
-        "collapse_frac": _collapse([train.accuracy_frac for train in trained], majority),
+        "collapse_frac": _collapse([getattr(train, metric) for train in trained], majority),
     }
 
 
@@ -182,6 +192,8 @@ def _origin(group: Group, records: list[Record]) -> OriginFields:
         "data_fingerprint": key.vintage.data_fingerprint,
         "test_fingerprint": key.vintage.test_fingerprint,
         "protocol_learners": ", ".join(group.protocol.learners),
+        "contamination": _joined((r.train.contamination for r in records if r.train and r.train.contamination), "; "),
+        "distil_contamination": _joined(filter(None, _distil_facts(group, "contamination")), "; "),
         "notes": _joined((note for record in records if record.train for note in record.train.notes), "; "),
     }
 
@@ -210,13 +222,14 @@ def _unranked_reason(group: Group, hole: str) -> str:
     key = group.key
     checks = (
         (bool(group.stale), group.stale),
+        (_copies_test(group), "its texts repeat test texts"),
+        (group.facts.external, "external: made outside the suite, so its cost and how it was chosen are unknown"),
         (group.facts.full_data, "reference line: trained on all real data"),
         (key.budget == ALL_BUDGET, "reference line: ignores the budget"),
         (bool(key.scope.custom_id), "custom protocol settings"),
         (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}"),
         (group.orphan, "the record of its distilled set is missing"),
         (bool(hole), hole),
-        (_copies_test(group), "its texts repeat test texts"),
         (
             group.protocol.needs(group.facts) == (1, 1),
             f"{key.scope.protocol} makes one set: a first look, not a result",
@@ -232,11 +245,11 @@ def _copies_test(group: Group) -> bool:
     )
 
 
-def _collapse(accuracies: list[float], majority: float | None) -> float | None:
+def _collapse(scores: list[float], majority: float | None) -> float | None:
     if majority is None:
         return None
     limit = majority + COLLAPSE_MARGIN_FRAC + _ROUNDING
-    return sum(accuracy <= limit for accuracy in accuracies) / len(accuracies)
+    return sum(score <= limit for score in scores) / len(scores)
 
 
 def _mean_cost(records: Iterable[Record], unit: str) -> float | None:

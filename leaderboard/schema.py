@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TypedDict
 
-BOARD_SCHEMA_VERSION = 1
+BOARD_SCHEMA_VERSION = 2
 """Raised when a field of `Row` changes its meaning or goes away."""
 
 UNSEEN_MEAN = "unseen-mean"
@@ -32,7 +32,7 @@ class IdentityFields(TypedDict):
 
 
 class AccuracyFields(TypedDict):
-    """What the trained models reached. Accuracies are fractions."""
+    """What the trained models reached, as fractions."""
 
     n_sets: int
     n_seeds: int
@@ -44,7 +44,7 @@ class AccuracyFields(TypedDict):
 
 
 class ComparisonFields(TypedDict):
-    """Welch differences of accuracy to references on the same data, protocol, budget and learner."""
+    """Welch differences of the headline to references on the same data, protocol, budget and learner."""
 
     diff_random: float | None
     diff_random_low: float | None
@@ -57,7 +57,7 @@ class ComparisonFields(TypedDict):
     diff_reference_low: float | None
     diff_reference_high: float | None
     p_holm: float | None
-    """Of `diff_reference`, adjusted within one task, protocol, track and budget."""
+    """Of `diff_reference`, adjusted within one task, protocol, track and budget; sets from files are left out."""
 
 
 class CostFields(TypedDict):
@@ -106,18 +106,30 @@ class MethodFields(TypedDict):
     cost_class: str
     reference: bool
     full_data: bool
+    external: bool
+    """True for a set read from a file."""
     n_rows: int | None
     """Rows of the largest set."""
     n_test_exact: int | None
     """Distilled texts that equal a test text, in the worst set."""
 
 
+class HeadlineFields(TypedDict):
+    """Which score counts, and its mean."""
+
+    metric: str
+    """The task's headline, `accuracy_frac` or `macro_f1_frac`: rows are ranked by it; intervals and comparisons are about it."""
+    score_frac: float | None
+    """Mean of the headline."""
+
+
 class DerivedFields(TypedDict):
-    """What follows from accuracies of several rows or models."""
+    """What follows from scores of several rows or models."""
 
     gap_closed_frac: float | None
-    """(accuracy - random) / (full - random)."""
+    """(score - random) / (full - random)."""
     majority_frac: float | None
+    """Headline of always predicting the most frequent class of the test rows."""
     collapse_frac: float | None
     """Share of trained models that are at most two points better than majority."""
 
@@ -134,6 +146,10 @@ class OriginFields(TypedDict):
     test_fingerprint: str
     protocol_learners: str
     """The protocol's learners in its own order, joined by `, `."""
+    contamination: str
+    """Why the learner's pre-training may have seen the task; empty where nothing is known."""
+    distil_contamination: str
+    """The same of the encoder that the method read."""
     notes: str
     """Remarks of the harness on the trained models, joined by `; `."""
 
@@ -146,6 +162,7 @@ class Row(
     PrivacyFields,
     StandingFields,
     MethodFields,
+    HeadlineFields,
     DerivedFields,
     OriginFields,
 ):
@@ -174,6 +191,7 @@ FIELD_GROUPS = (
     PrivacyFields,
     StandingFields,
     MethodFields,
+    HeadlineFields,
     DerivedFields,
     OriginFields,
 )

@@ -31,7 +31,7 @@ class Line:
     """Learner (or `unseen-mean`) -> row."""
     kind: LineKind
     mark: str
-    """Remark behind the name, such as the protocol it was borrowed from."""
+    """Remark behind the name: the protocol it was borrowed from, or that the set is external."""
 
     @property
     def any_row(self) -> Row:
@@ -80,6 +80,8 @@ class Table:
     lines: tuple[Line, ...]
     data_note: str
     notes: tuple[str, ...]
+    metric: str
+    """The task's headline."""
 
     @property
     def title(self) -> str:
@@ -91,7 +93,11 @@ class Table:
         """Returns the table's columns for one output, with optional columns that nobody fills left out."""
         fields: list[Field] = []
         for column in COLUMNS:
-            if output in column.outputs and (column.tracks is None or self.track in column.tracks):
+            if (
+                output in column.outputs
+                and (column.tracks is None or self.track in column.tracks)
+                and column.metric in (None, self.metric)
+            ):
                 fields += self._bound(column)
         return [
             field
@@ -184,6 +190,7 @@ def _table(own: list[Row], shared: list[Row], budget: str, track: str) -> Table:
         lines=tuple(lines),
         data_note=_KIND_NOTES.get(first["data_kind"], "").format(task=task),
         notes=tuple(_notes([*own, *shared], first["custom"])),
+        metric=first["metric"],
     )
 
 
@@ -204,19 +211,21 @@ def _line(rows: dict[str, Row], protocol: str) -> Line:
         kind = "full"
     elif row["reference"] or row["budget"] == ALL_BUDGET:
         kind = "reference"
-    return Line(rows, kind, "" if row["protocol"] == protocol else row["protocol"])
+    marks = [row["protocol"]] if row["protocol"] != protocol else []
+    marks += ["external"] if row["external"] else []
+    return Line(rows, kind, ", ".join(marks))
 
 
 def _line_order(line: Line, source: str) -> tuple[object, ...]:
-    """Sorts by the source learner's accuracy; unranked methods follow, full comes last."""
+    """Sorts by the source learner's score; unranked methods follow, full comes last."""
     row = line.rows.get(source)
     stands = line.kind == "reference" and row is not None and row["budget"] == ALL_BUDGET and not row["superseded"]
-    accuracy = row["accuracy_frac"] if row is not None else None
+    score = row["score_frac"] if row is not None else None
     first = line.any_row
     return (
         line.kind == "full",
         not (stands or (row is not None and row["ranked"])),
-        -1.0 if accuracy is None else -accuracy - 2.0,
+        -1.0 if score is None else -score - 2.0,
         first["label"],
         first["options"],
         -first["method_version"],
@@ -228,6 +237,17 @@ def _line_order(line: Line, source: str) -> tuple[object, ...]:
 def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
     if custom:
         yield "Custom protocol settings: no row of this table is ranked."
+    if rows[0]["metric"] != "accuracy_frac":
+        yield "Scores are macro-F1, the mean over classes, because accuracy hides the rare class; accuracy has a column of its own."
+    for learner, why in sorted({(row["learner"], row["contamination"]) for row in rows if row["contamination"]}):
+        if learner != UNSEEN_MEAN:
+            yield f"{learner} is CONTAMINATED: {why}."
+    chosen: dict[str, set[str]] = {}
+    for row in rows:
+        if row["distil_contamination"]:
+            chosen.setdefault(row["distil_contamination"], set()).add(row["label"])
+    for why, labels in sorted(chosen.items()):
+        yield f"Made with CONTAMINATED features ({', '.join(sorted(labels))}): {why}."
     devices = {device for row in rows for device in row["device"].split(", ") if device}
     if devices == {"cpu"}:
         yield CPU_NOTE

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import fmean
 
-from leaderboard.entries import Entry, Grid, unit_values
+from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.keys import Scope, Vintage
 from leaderboard.schema import UNSEEN_MEAN, Row
-from leaderboard.stats import mean_interval
 
 GATE_BUDGET = "dpc50"
 """Budget at which random decides whether a learner can learn the task at all."""
@@ -38,8 +37,8 @@ class _Gate:
     def _passes(self, entry: Entry, learner: str) -> bool | None:
         for budget in (GATE_BUDGET, entry.key.budget):
             row = self._random.get((entry.key.scope, entry.key.vintage, budget, learner))
-            if row is not None and row["accuracy_frac"] is not None and row["majority_frac"] is not None:
-                return row["accuracy_frac"] - row["majority_frac"] >= GATE_MARGIN_FRAC - _ROUNDING
+            if row is not None and row["score_frac"] is not None and row["majority_frac"] is not None:
+                return row["score_frac"] - row["majority_frac"] >= GATE_MARGIN_FRAC - _ROUNDING
         return None
 
 
@@ -50,7 +49,7 @@ def unseen_entries(entries: list[Entry]) -> list[Entry]:
         entries: One entry per method and learner.
 
     Returns:
-        One entry for every method whose unseen learners can be told; without an accuracy where one of them is missing.
+        One entry for every method whose unseen learners can be told; without a score where one of them is missing.
     """
     gate = _Gate(entries)
     lines: dict[object, list[Entry]] = defaultdict(list)
@@ -65,25 +64,23 @@ def unseen_entries(entries: list[Entry]) -> list[Entry]:
 
 
 def _average(line: list[Entry], names: list[str]) -> Entry:
-    parts = [entry for entry in line if entry.row["learner"] in names and entry.accuracy]
+    parts = [entry for entry in line if entry.row["learner"] in names and any(entry.grids.values())]
     present = {entry.row["learner"] for entry in parts}
     missing = [name for name in names if name not in present]
     first = line[0]
-    accuracy: Grid = {} if missing else _mean_grid([part.accuracy for part in parts], first.fixed)
-    macro_f1: Grid = {} if missing else _mean_grid([part.macro_f1 for part in parts], first.fixed)
-    interval = mean_interval(unit_values(accuracy, first.fixed))
+    grids: dict[str, Grid] = {
+        name: {} if missing else _mean_grid([part.grids[name] for part in parts], first.fixed) for name in METRICS
+    }
+    n_sets = len(grids[METRICS[0]])
     complete = not missing and all(part.row["complete"] for part in parts)
     reason = _reason(first, parts, missing)
-    row: Row = {
+    row: Row = {  # type: ignore[typeddict-item]
         **first.row,
+        **score_fields(grids, first.row["metric"], first.fixed),
         "learner": UNSEEN_MEAN,
         "is_source": False,
-        "n_sets": len(accuracy),
-        "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if accuracy else 0,
-        "accuracy_frac": interval.mean,
-        "macro_f1_frac": mean_interval(unit_values(macro_f1, first.fixed)).mean,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        "n_sets": n_sets,
+        "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,
         "train_wall_s": None if missing else _mean([part.row["train_wall_s"] for part in parts]),
         "majority_frac": None if missing else _mean([part.row["majority_frac"] for part in parts]),
         "collapse_frac": None if missing else _mean([part.row["collapse_frac"] for part in parts]),
@@ -93,9 +90,10 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "complete": complete,
         "ranked": not reason,
         "unranked_reason": reason,
+        "contamination": "; ".join(sorted({part.row["contamination"] for part in parts} - {""})),
         "notes": "; ".join(sorted({part.row["notes"] for part in parts} - {""})),
     }
-    return Entry(row, first.key, first.protocol, first.fixed, accuracy, macro_f1)
+    return Entry(row, first.key, first.protocol, first.fixed, grids)
 
 
 def _reason(first: Entry, parts: list[Entry], missing: list[str]) -> str:

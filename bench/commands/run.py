@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from bench.experiment.packs import Accepted
     from bench.experiment.plan import Plan
     from bench.experiment.runner import Outcome
+    from bench.experiment.store import Store
+    from bench.method import Method
     from bench.settings import RunSettings
 
 FLAGS = {
@@ -32,6 +34,7 @@ FLAGS = {
 class Arguments:
     """Flags and overrides of a command."""
 
+    words: list[str]
     overrides: list[str]
     multirun: bool
     dry_run: bool
@@ -52,6 +55,7 @@ def parse(words: list[str]) -> Arguments:
     if unknown:
         raise UsageError(f"unknown flag {sorted(unknown)[0]}; known: {', '.join(FLAGS)}.")
     return Arguments(
+        words=words,
         overrides=[word for word in words if word not in flags],
         multirun=bool(flags & {"-m", "--multirun"}),
         dry_run="--dry-run" in flags,
@@ -75,19 +79,34 @@ def run_command(words: list[str]) -> int:
         return 0
     if args.dry_run:
         return plan_command([word for word in words if word != "--dry-run"])
+    return perform(settings_for(args.overrides, args.multirun), args)
+
+
+def perform(runs: list[RunSettings], args: Arguments, method: Method | None = None) -> int:
+    """Runs the stages, builds the leaderboard and prints its tables.
+
+    Args:
+        runs: What to run.
+        args: Flags, and the overrides that other processes of this command are started with.
+        method: Takes the place of the method that the runs name.
+
+    Returns:
+        The exit code.
+    """
     from bench.experiment.devices import joined_by, other_devices
     from bench.experiment.runner import Runner
     from bench.experiment.store import Store
     from bench.progress import reporter
 
-    runs, plan, accepted = _planned(args)
+    plan, accepted = _planned(runs, method)
     say = _quiet if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
-    # Processes that run finished stages again would repeat each other's work.
-    others = [] if runtime.force or runtime.retry else other_devices(runtime.device)
-    with joined_by(others, words, runtime.root):
+    # Processes that run finished stages again would repeat each other's work; they know nothing of a method from a file.
+    others = [] if runtime.force or runtime.retry or method else other_devices(runtime.device)
+    with joined_by(others, args.words, runtime.root):
         outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
+    _warn_of_leaks(plan, Store(runtime.root), say)
     if args.no_board:
         _print_failures(plan, outcome, runtime.root)
         return _exit_code(plan, outcome)
@@ -111,7 +130,8 @@ def plan_command(words: list[str]) -> int:
     from bench.experiment.store import Store
     from bench.progress import SilentReporter, duration
 
-    runs, plan, accepted = _planned(args)
+    runs = settings_for(args.overrides, args.multirun)
+    plan, accepted = _planned(runs)
     states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
     if args.json:
         print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing}))  # noqa: T201
@@ -126,19 +146,18 @@ def plan_command(words: list[str]) -> int:
     return 0
 
 
-def _planned(args: Arguments) -> tuple[list[RunSettings], Plan, Accepted | None]:
+def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:
     from bench.experiment.packs import Accepted
     from bench.experiment.plan import Planner
 
-    runs = settings_for(args.overrides, args.multirun)
     if any(run.runtime != runs[0].runtime for run in runs):
         raise UsageError("runtime.* cannot be swept: it says where the whole command runs.")
-    plan = Planner().plan(runs)
+    plan = Planner().plan(runs, method)
     if not plan.cells and not plan.skipped and plan.failed:
         raise plan.failed[0][1]
     if not plan.cells and plan.missing:
         raise PrerequisiteError(plan.missing[0][1])
-    return runs, plan, Accepted(RECORDS) if runs[0].runtime.accepted else None
+    return plan, Accepted(RECORDS) if runs[0].runtime.accepted else None
 
 
 def _say(text: str) -> None:
@@ -163,6 +182,18 @@ def _announce(plan: Plan, say: Any) -> None:
         say(f"left out: {what}: {why}")
     for what, why in dict.fromkeys(plan.missing):
         say(f"MISSING: {what}: {why}")
+
+
+def _warn_of_leaks(plan: Plan, store: Store, say: Any) -> None:
+    for job, _ in plan.cells:
+        record = store.get("distil", job.id)
+        made = None if record is None else record.distil
+        if made is not None and made.output == "text" and made.n_test_exact:
+            say(
+                f"WARNING: {job.title}: {made.n_test_exact} of its {made.n_rows} texts equal test texts; it is not ranked."
+            )
+        if made is not None and made.n_train_exact:
+            say(f"note: {job.title}: {made.n_train_exact} of its {made.n_rows} texts equal train texts.")
 
 
 def _build_board(root: Path, board: Path) -> list[Any]:

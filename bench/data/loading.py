@@ -11,8 +11,8 @@ import numpy as np
 
 from bench.canonical import content_id, seed_from
 from bench.data.sources import RawSplits, SourceKind, read_source
-from bench.data.task import Task
-from bench.data.text import LabelledText
+from bench.data.task import UNSPLIT, Task
+from bench.data.text import LabelledText, normalised
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 VALIDATION_FRAC = 0.1
 VALIDATION_MAX = 2_000
+TEST_FRAC = 0.2
+"""Share of the test split where the data have no official one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,7 @@ class TaskData:
         train: What methods see.
         validation: Hidden from methods: up to 10 % and 2,000 rows of the official train split.
         test: Read once by each trained model.
-        data_kind: `real`, `real-subset` or `standin`.
+        data_kind: `real`, `real-subset` (fewer rows than the official release) or `standin`.
         origin: Where the data came from, in words.
         tried: Why better sources did not have them.
         notes: What a table must say about the data.
@@ -74,22 +76,64 @@ def load_task(task: Task, kind: SourceKind, root: Path | None) -> TaskData:
     """
     raw = read_source(task, kind, root)
     splits = {split: _labelled(task, frame, split, raw) for split, frame in raw.frames.items()}
-    notes = () if raw.kind == "standin" else tuple(_count_notes(task, splits))
+    subset = [] if raw.kind == "standin" else _subset_notes(task, splits)
+    notes = list(subset)
+    if UNSPLIT in splits:
+        splits = _split(task, splits[UNSPLIT], notes)
+    elif task.balance:
+        splits = {split: _balanced(task, rows, notes) for split, rows in splits.items()}
     official = splits["train"]
     n_validation = min(int(len(official) * VALIDATION_FRAC), VALIDATION_MAX)
     held_out = stratified_draw(official.labels_N, n_validation, seed_from("validation", task.name, task.version))
-    is_train = np.ones(len(official), dtype=bool)
-    is_train[held_out] = False
     return TaskData(
         task=task,
-        train=official.take(np.flatnonzero(is_train)),
+        train=official.take(_others(held_out, len(official))),
         validation=official.take(held_out),
         test=splits["test"],
-        data_kind="standin" if raw.kind == "standin" else "real-subset" if notes else "real",
+        data_kind="standin" if raw.kind == "standin" else "real-subset" if subset else "real",
         origin=raw.origin,
         tried=raw.tried,
-        notes=notes,
+        notes=tuple(notes),
     )
+
+
+def _split(task: Task, rows: LabelledText, notes: list[str]) -> dict[str, LabelledText]:
+    """Removes repeats, so that no test text is in train, and splits at random within every class."""
+    kept = rows.take(_distinct(rows))
+    left_out = len(rows) - len(kept)
+    if task.balance:
+        kept = _balanced(task, kept, notes)
+    notes.append(
+        f"no official split: {left_out:,} of {len(rows):,} texts left out (repeats, empty, or found under two labels), "
+        f"the rest split {1 - TEST_FRAC:.0%} to {TEST_FRAC:.0%}"
+    )
+    drawn = stratified_draw(kept.labels_N, round(len(kept) * TEST_FRAC), seed_from("split", task.name, task.version))
+    return {"train": kept.take(_others(drawn, len(kept))), "test": kept.take(drawn)}
+
+
+def _balanced(task: Task, rows: LabelledText, notes: list[str]) -> LabelledText:
+    """Draws as many rows of every class as the smallest one has; their order stays."""
+    smallest = int(np.bincount(rows.labels_N, minlength=rows.n_classes).min())
+    rng = np.random.default_rng(seed_from("balance", task.name, task.version))
+    drawn = [rng.permutation(rows.positions_of_class(label))[:smallest] for label in range(rows.n_classes)]
+    notes.append(f"cut down to equal classes: {smallest * rows.n_classes:,} of {len(rows):,} texts")
+    return rows.take(np.sort(np.concatenate(drawn)))
+
+
+def _distinct(rows: LabelledText) -> list[int]:
+    """Returns the positions of the first of every text, compared without case and white space; texts of two labels are left out."""
+    first: dict[str, int] = {}
+    labels: dict[str, set[int]] = {}
+    for position, text in enumerate(map(normalised, rows.joined())):
+        first.setdefault(text, position)
+        labels.setdefault(text, set()).add(int(rows.labels_N[position]))
+    return [position for text, position in first.items() if text and len(labels[text]) == 1]
+
+
+def _others(positions: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    kept = np.ones(n_rows, dtype=bool)
+    kept[positions] = False
+    return np.flatnonzero(kept)
 
 
 def stratified_draw(labels_N: NDArray[np.int64], n_rows: int, seed: int) -> NDArray[np.int64]:
@@ -120,13 +164,15 @@ def _labelled(task: Task, raw: pd.DataFrame, split: str, source: RawSplits) -> L
             raise DataError(
                 f"{where}: a column is missing ({error.args[0]}); the file has: {', '.join(map(str, raw.columns))}."
             ) from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{where}: the columns have the wrong type ({error}); text columns must hold text."
             ) from None
+    if frame.index.dtype.kind not in "iu" or not frame.index.is_unique:
+        raise DataError(f"{where}: the index of the frame must be distinct integers, which become row ids; reset it.")
     fields = {name: _texts(frame, name, where) for name in task.text_fields}
     labels = _labels(frame, task.label_names, where)
-    return LabelledText(fields, labels, task.label_names, np.arange(len(labels), dtype=np.int64))
+    return LabelledText(fields, labels, task.label_names, frame.index.to_numpy(dtype=np.int64))
 
 
 def _texts(frame: pd.DataFrame, name: str, where: str) -> list[str]:
@@ -139,7 +185,11 @@ def _texts(frame: pd.DataFrame, name: str, where: str) -> list[str]:
 
 def _labels(frame: pd.DataFrame, names: tuple[str, ...], where: str) -> NDArray[np.int64]:
     raw = frame["label"].to_numpy()
-    valid = np.array([isinstance(value, int | np.integer) and 0 <= value < len(names) for value in raw], dtype=bool)
+    # One missing label makes pandas turn a whole column into floats.
+    valid = np.array(
+        [isinstance(value, int | float | np.integer | np.floating) and value in range(len(names)) for value in raw],
+        dtype=bool,
+    )
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
         shown = raw[row].item() if isinstance(raw[row], np.generic) else raw[row]
@@ -151,7 +201,7 @@ def _labels(frame: pd.DataFrame, names: tuple[str, ...], where: str) -> NDArray[
     return labels
 
 
-def _count_notes(task: Task, splits: dict[str, LabelledText]) -> list[str]:
+def _subset_notes(task: Task, splits: dict[str, LabelledText]) -> list[str]:
     notes = []
     for split, text in splits.items():
         official, rows = task.facts.official_rows.get(split), len(text)

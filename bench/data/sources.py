@@ -10,7 +10,7 @@ import urllib.request
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.task import Task
 from bench.errors import DataError, PrerequisiteError, UsageError
@@ -74,30 +74,48 @@ def read_source(task: Task, kind: SourceKind, root: Path | None) -> RawSplits:
 
 
 def _local(task: Task, root: Path | None) -> RawSplits:
+    names = {split: _paths(files) for split, files in task.local.items()}
+    obtain = f" How to get them: {task.facts.obtain}" if task.facts.obtain else ""
     if root is None:
+        needed = ", ".join(name for files in names.values() for name in files)
         raise PrerequisiteError(
-            f"no data folder for task '{task.name}': set {DATA_VARIABLE}=FOLDER with {', '.join(task.local.values())}, "
-            "or use data.kind=standin."
+            f"no data folder for task '{task.name}': set {DATA_VARIABLE}=FOLDER with {needed}, or use data.kind=standin.{obtain}"
         )
-    paths = {split: root / name for split, name in task.local.items()}
-    missing = [str(path) for path in paths.values() if not path.is_file()]
+    missing = [str(root / name) for files in names.values() for name in files if not (root / name).is_file()]
     if missing:
         raise PrerequisiteError(
-            f"task '{task.name}' needs {', '.join(missing)}, which do not exist; put them there, or use data.kind=standin."
+            f"task '{task.name}' needs {', '.join(missing)}, which do not exist; put them there, or use "
+            f"data.kind=standin.{obtain}"
         )
-    return RawSplits(
-        {split: _read_parquet(path) for split, path in paths.items()}, "local", f"local files under {root}"
-    )
+    frames = {split: _read([root / name for name in files]) for split, files in names.items()}
+    return RawSplits(frames, "local", f"local files under {root}")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _paths(files: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (files,) if isinstance(files, str) else files
+
+
+def _read(paths: list[Path]) -> pd.DataFrame:
     import pandas as pd
 
+    return pd.concat([_read_file(path) for path in paths], ignore_index=True)
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    as_stored: Any = False
+    kind = path.suffix.removeprefix(".")
     try:
+        if kind == "csv":
+            # Everything is text: pandas would otherwise read "NA" as nothing and "007" as a number.
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
+        if kind == "jsonl":
+            return pd.read_json(path, lines=True, dtype=as_stored)
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid and pandas' ParserError are ValueErrors
         reason = str(error).splitlines()[0][:200]
-        raise DataError(f"{path} is no readable parquet file ({reason}); replace it with an intact copy.") from None
+        raise DataError(f"{path} is no readable {kind} file ({reason}); replace it with an intact copy.") from None
 
 
 def _hub(task: Task) -> RawSplits:
@@ -108,15 +126,15 @@ def _hub(task: Task) -> RawSplits:
     if hub is None:
         raise PrerequisiteError(f"task '{task.name}' is on no Hub; use data.kind=local or data.kind=standin.")
 
-    def fetch(offline: bool) -> dict[str, Path]:
-        return {
-            split: Path(
-                hf_hub_download(
-                    hub.repo, name, repo_type="dataset", revision=hub.revision, local_files_only=offline, etag_timeout=3
-                )
+    def download(name: str, offline: bool) -> Path:
+        return Path(
+            hf_hub_download(
+                hub.repo, name, repo_type="dataset", revision=hub.revision, local_files_only=offline, etag_timeout=3
             )
-            for split, name in hub.files.items()
-        }
+        )
+
+    def fetch(offline: bool) -> dict[str, list[Path]]:
+        return {split: [download(name, offline) for name in _paths(files)] for split, files in hub.files.items()}
 
     try:
         paths = fetch(offline=True)
@@ -133,7 +151,7 @@ def _hub(task: Task) -> RawSplits:
                 f"task '{task.name}': {hub.repo}@{hub.revision[:8]} cannot be downloaded ({type(error).__name__}); "
                 "try again, or use data.kind=standin."
             ) from None
-    frames = {split: _read_parquet(path) for split, path in paths.items()}
+    frames = {split: _read(files) for split, files in paths.items()}
     return RawSplits(frames, "hub", f"Hub {hub.repo}@{hub.revision[:8]}")
 
 

@@ -20,19 +20,24 @@ class TaskConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Files = dict[str, str | tuple[str, ...]]
+UNSPLIT = "all"
+"""Split name of data without an official split: the harness removes repeats and cuts off a fifth as test split."""
+
+
 @dataclass(frozen=True)
 class HubFiles:
-    """Parquet files of a data set repository on the Hub.
+    """Files of a data set repository on the Hub.
 
     Args:
         repo: Repository id.
         revision: Commit that the files are pinned to (40 hex digits).
-        files: Split (`train`, `test`) -> path inside the repository.
+        files: Split (`train` and `test`, or `all`) -> path inside the repository, or several paths that follow each other.
     """
 
     repo: str
     revision: str
-    files: dict[str, str]
+    files: Files
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Facts:
         licence: Licence or terms of use, in words.
         citation: Paper that introduced the data.
         official_rows: Split -> number of rows of the official release. Fewer rows make the data a subset, more are an error.
-        contamination: Learner name -> why its pre-training may have seen this task.
+        contamination: Pretrained model, such as `all-MiniLM-L6-v2` (without the owner) -> why its training may have seen this task.
+        obtain: How to get the data where they cannot be downloaded freely: where to ask, which files to put where.
         development: True for tasks used to choose protocol settings; they appear on no leaderboard.
     """
 
@@ -53,26 +59,31 @@ class Facts:
     citation: str
     official_rows: dict[str, int]
     contamination: dict[str, str] = field(default_factory=dict)
+    obtain: str = ""
     development: bool = False
 
 
 class Task(ABC):
     """A labelled text data set with a train and a test split.
 
-    Subclasses set the class attributes and, where the files' columns differ from the task's fields, override `frame`.
+    Subclasses set the class attributes and, where the files' columns differ from the task's fields, override `frame`. A task
+    with variants sets `facts`, `local`, `hub` and `standin` in `__init__`, after its base class.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     kind: ClassVar[Literal["classification"]] = "classification"
     metric: ClassVar[Literal["accuracy_frac", "macro_f1_frac"]] = "accuracy_frac"
+    """The headline: what rows are ranked by and intervals and differences are about."""
+    balance: ClassVar[bool] = False
+    """Cuts every split down to equal classes, after repeats were removed."""
     text_fields: ClassVar[tuple[str, ...]]
     label_names: ClassVar[tuple[str, ...]]
-    facts: ClassVar[Facts]
-    local: ClassVar[dict[str, str]]
-    """Split -> parquet file, relative to the data folder."""
-    hub: ClassVar[HubFiles | None] = None
-    standin: ClassVar[StandinSchema | None] = None
+    facts: Facts
+    local: Files
+    """Split (`train` and `test`, or `all`) -> .parquet, .csv or .jsonl file relative to the data folder, or several."""
+    hub: HubFiles | None = None
+    standin: StandinSchema | None = None
 
     Config: ClassVar[type[TaskConfig]] = TaskConfig
     """The task's options; replace it by a nested class that subclasses TaskConfig."""
@@ -84,7 +95,7 @@ class Task(ABC):
         """Turns a file's columns into the task's text fields and `label`.
 
         Args:
-            raw: The file as read; a missing column may be left to raise KeyError.
+            raw: The file as read (all columns of a CSV file as text); a missing column may be left to raise KeyError.
 
         Returns:
             A frame with one string column for each of `text_fields`, and `label` as class ids.
@@ -97,6 +108,8 @@ class Task(ABC):
         for attribute in ("text_fields", "label_names", "facts", "local"):
             if not hasattr(plugin, attribute):
                 return f"the class attribute '{attribute}' is missing."
+        if set(plugin.local) not in ({"train", "test"}, {UNSPLIT}):
+            return f"local names the splits {sorted(plugin.local)}; expected 'train' and 'test', or 'all' alone."
         if len(plugin.text_fields) not in {1, 2}:
             return f"text_fields has {len(plugin.text_fields)} names; expected one or two."
         if not 2 <= len(plugin.label_names) <= 256:

@@ -50,9 +50,10 @@ class LabelledText:
         return self.take(np.arange(len(self)))
 
     def without_labels(self) -> LabelledText:
-        """Returns a copy whose labels are all -1, for code that must not see them."""
+        """Returns a copy whose labels are all -1 and whose row ids say nothing, for code that must not look labels up."""
         copy = self.copy()
         copy.labels_N[:] = -1
+        copy.row_ids_N[:] = np.arange(len(copy))
         return copy
 
     def positions_of_class(self, label: int) -> NDArray[np.int64]:

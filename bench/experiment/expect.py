@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.experiment.plan import DistilJob, TrainJob
+from bench.experiment.jobs import DistilJob, TrainJob
 from bench.training.resolve import resolve_learner
 
 Job = DistilJob | TrainJob
@@ -35,7 +35,7 @@ def expected_s(job: Job, device: str) -> float:
     steps = protocol.full.steps if job.distil.facts.full_data and protocol.full else protocol.steps
     rows = min(protocol.batch_size, (job.distil.budget.per_class or 32) * job.distil.data.train.n_classes)
     texts = 3 * (steps or 0) * rows + len(job.distil.data.test_draw(protocol.test_rows))
-    tokens = texts * protocol.max_length * TOKENS_OF_MAX
+    tokens = texts * protocol.length_for(job.distil.cell.task) * TOKENS_OF_MAX
     return 0.5 + tokens * job.learner.mflop_per_token * 1e6 / _rate(device)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.canonical import canonical_json
 from bench.config import is_custom
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
@@ -40,7 +41,8 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     """
     found = list(records)
     # A set may have come from an accepted pack, when only its training was run here.
-    distils = {record.id: record for record in Accepted(folder).records() if record.stage == "distil"}
+    accepted = Accepted(folder)
+    distils = {record.id: record for record in accepted.records() if record.stage == "distil"}
     distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
@@ -55,23 +57,47 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
             groups[folder / record.protocol["name"] / task / f"{cell.method}.json"].append(record)
     for path, trains in groups.items():
-        _merge(path, trains, distils, store)
+        _merge(path, trains, distils, store, accepted)
     return sorted(groups)
 
 
-def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: Store) -> None:
+def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: Store, accepted: Accepted) -> None:
     old = _read(path) if path.is_file() else ({}, {})
     known, sets = dict(old[0]), dict(old[1])
     for train in trains:
         distil = distils[train.distil_id]
         known[train.id], known[distil.id] = train, distil
         place = store.folder("distil", distil.id)
-        if place.is_dir() or distil.id not in sets:
+        if place.is_dir():
             sets[distil.id] = _set_to_json(DistilledSet.load(place, distil.artefacts), distil)
+        else:
+            sets[distil.id] = accepted.packed_set(distil.id)
+    _drop_superseded(known)
+    sets = {distil_id: packed for distil_id, packed in sets.items() if distil_id in known}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(_dump(known, sets), encoding="utf-8")
     partial.replace(path)
+
+
+def _drop_superseded(known: dict[str, Record]) -> None:
+    """Removes trainings by an older engine where a newer one has done the same, and then sets that nothing was trained on."""
+
+    def done(record: Record) -> str:
+        cell = record.cell.model_dump(mode="json", exclude={"source"})
+        return canonical_json([cell, record.learner, record.seed_index, (record.protocol or {}).get("name")])
+
+    newest: dict[str, int] = {}
+    for record in known.values():
+        if record.train is not None:
+            newest[done(record)] = max(newest.get(done(record), 0), record.train.engine_numerics)
+    for record in list(known.values()):
+        if record.train is not None and record.train.engine_numerics < newest[done(record)]:
+            del known[record.id]
+    used = {record.distil_id for record in known.values() if record.stage == "train"}
+    for record in list(known.values()):
+        if record.stage == "distil" and record.id not in used:
+            del known[record.id]
 
 
 def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
@@ -83,10 +109,15 @@ def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
     else:
         packed["fields"] = made.fields
     if made.soft_labels_MC is not None:
-        packed["soft_labels"] = np.round(made.soft_labels_MC.astype(float), 6).tolist()
+        packed["soft_labels"] = [[_exactly(share) for share in row] for row in made.soft_labels_MC]
     if made.weights_M is not None:
-        packed["weights"] = np.round(made.weights_M.astype(float), 6).tolist()
+        packed["weights"] = [_exactly(weight) for weight in made.weights_M]
     return packed
+
+
+def _exactly(value: Any) -> float:
+    """Returns the shortest number that is the same float32."""
+    return float(f"{float(value):.9g}")
 
 
 def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
@@ -169,6 +200,16 @@ class Accepted:
         """Returns the record of a stage id, or None."""
         return self._records.get(stage_id)
 
+    def packed_set(self, distil_id: str) -> dict[str, Any]:
+        """Returns a set as the pack holds it.
+
+        Raises:
+            RecordError: No pack holds it.
+        """
+        if distil_id not in self._sets:
+            raise RecordError(f"the accepted records hold no distilled set {distil_id}.")
+        return self._sets[distil_id]
+
     def distilled(self, distil_id: str, real: LabelledText) -> DistilledSet:
         """Returns the distilled set of an id.
 
@@ -179,9 +220,7 @@ class Accepted:
         Raises:
             RecordError: The pack does not hold it.
         """
-        raw = self._sets.get(distil_id)
-        if raw is None:
-            raise RecordError(f"the accepted records hold no distilled set {distil_id}.")
+        raw = self.packed_set(distil_id)
         if raw.get("all_rows"):
             return DistilledSet.from_rows(real, np.arange(len(real)))
         soft, weights = raw.get("soft_labels"), raw.get("weights")

@@ -8,86 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bench.budget import Budget
-from bench.canonical import canonical_json, content_id
-from bench.config import is_custom
+from bench.canonical import canonical_json
 from bench.data.loading import TaskData, load_task
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
 from bench.registry import METHODS, TASKS
-from bench.settings import Protocol, RunSettings
+from bench.settings import RunSettings
 from bench.training.learner import Learner
-from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
 ALL = Budget("all")
 """Budget of methods that ignore the budget."""
-
-
-@dataclass(frozen=True, eq=False)
-class DistilJob:
-    """One distilled set to be made."""
-
-    cell: Cell
-    facts: MethodFacts
-    method: Method
-    budget: Budget
-    data: TaskData
-
-    @cached_property
-    def id(self) -> str:
-        """Hash of the cell; the data enter by their fingerprint."""
-        return content_id({"stage": "distil", **self.cell.model_dump(mode="json", exclude={"task_options", "options"})})
-
-    @property
-    def title(self) -> str:
-        """Short description for progress lines."""
-        cell = self.cell
-        return f"{cell.task} · {self.facts.label} · {cell.budget} · set {cell.set_index}"
-
-
-@dataclass(frozen=True, eq=False)
-class TrainJob:
-    """One target model to be trained and tested."""
-
-    distil: DistilJob
-    learner_name: str
-    learner: Learner
-    seed_index: int
-    protocol: Protocol
-    recipe: Recipe | None
-    """None until the size of the set is known, for recipes in epochs."""
-
-    @cached_property
-    def id(self) -> str:
-        """Hash of the distilled set, learner, seed, protocol and test rows."""
-        return content_id(
-            {
-                "stage": "train",
-                "distil": self.distil.id,
-                "learner": self.learner.identity(),
-                "seed_index": self.seed_index,
-                "protocol": self.protocol.name,
-                # A published protocol is named by its name; any other by its content.
-                "custom": self.protocol.sha256 if is_custom(self.protocol) else None,
-                "test": self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
-                "engine_numerics": ENGINE_NUMERICS,
-            }
-        )
-
-    @property
-    def title(self) -> str:
-        """Short description for progress lines."""
-        seed = f" · seed {self.seed_index}" if self.seed_index else ""
-        return f"{self.distil.title} · {self.learner_name}{seed}"
 
 
 @dataclass
@@ -121,8 +61,12 @@ class Planner:
         self._data: dict[str, TaskData | TDBenchError] = {}
         self._learners: dict[str, Learner] = {}
 
-    def plan(self, runs: Iterable[RunSettings]) -> Plan:
+    def plan(self, runs: Iterable[RunSettings], method: Method | None = None) -> Plan:
         """Plans all runs and cuts out the shard that the runtime names.
+
+        Args:
+            runs: What to run.
+            method: Takes the place of the method that the runs name.
 
         Raises:
             UsageError: A learner or option does not exist.
@@ -137,7 +81,7 @@ class Planner:
             if data not in plan.data:
                 plan.data.append(data)
             try:
-                cells = self._cells(one, data, plan)
+                cells = self._cells(one, method or _method(one), data, plan)
             except DataError as error:
                 plan.failed.append((f"{one.task_name} · {one.budget.name}", error))
                 continue
@@ -167,9 +111,9 @@ class Planner:
                 self._data[key] = error
         return self._data[key]
 
-    def _cells(self, one: RunSettings, data: TaskData, plan: Plan) -> list[tuple[DistilJob, list[TrainJob]]]:
-        plugin = METHODS.get(one.method_name)
-        method = plugin(plugin.Config(**one.method_options))
+    def _cells(
+        self, one: RunSettings, method: Method, data: TaskData, plan: Plan
+    ) -> list[tuple[DistilJob, list[TrainJob]]]:
         card, protocol = method.card, one.protocol
         what = f"{one.task_name} · {one.method_label} · {one.budget.name}"
         budget = Budget(one.budget.name, **one.budget.model_dump()) if card.uses_budget else ALL
@@ -182,8 +126,9 @@ class Planner:
                 (what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run")
             )
             return []
-        check_size(data, budget)
-        learners = self._usable_learners(one, what, plan)
+        if not card.external:
+            check_size(data, budget)
+        learners = self._usable_learners(one, method, what, plan)
         n_sets, n_seeds = _replication(one, method)
         facts = _facts(one, method)
         source = self._source(one, method) if learners else {}
@@ -192,7 +137,14 @@ class Planner:
             cell = _cell(one, data, method, budget).model_copy(update={"set_index": index, "source": source})
             distil = DistilJob(cell, facts, method, budget, data)
             trains = [
-                TrainJob(distil, name, learner, seed, protocol, recipe_for(one.protocol, name, learner, card.full_data))
+                TrainJob(
+                    distil,
+                    name,
+                    learner,
+                    seed,
+                    protocol,
+                    recipe_for(protocol, one.task_name, name, learner, card.full_data),
+                )
                 for name, learner in learners
                 for seed in range(n_seeds)
             ]
@@ -204,14 +156,14 @@ class Planner:
         if "encoder" not in method.card.reads:
             return {}
         name = one.protocol.source
-        how = {"name": name, "max_length": one.protocol.max_length, "features": FEATURES_VERSION}
+        how = {"name": name, "max_length": one.protocol.length_for(one.task_name), "features": FEATURES_VERSION}
         return {**how, **self._learners[name].identity()}
 
-    def _usable_learners(self, one: RunSettings, what: str, plan: Plan) -> list[tuple[str, Learner]]:
+    def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
         names = list(dict.fromkeys(one.protocol.learners if one.learners is None else one.learners))
         if not names:
             raise UsageError("learners=[] names no learner; name at least one, or leave it out.")
-        reads_encoder = "encoder" in METHODS.get(one.method_name).card.reads
+        reads_encoder = "encoder" in method.card.reads
         for name in [*names, one.protocol.source]:
             if name not in self._learners:
                 self._learners[name] = resolve_learner(name)
@@ -229,9 +181,9 @@ class Planner:
         return usable
 
 
-def family(distil: DistilJob) -> str:
-    """Names what the sets of one method on one task and budget have in common."""
-    return content_id(distil.cell.model_dump(mode="json", exclude={"set_index"}))
+def _method(one: RunSettings) -> Method:
+    plugin = METHODS.get(one.method_name)
+    return plugin(plugin.Config(**one.method_options))
 
 
 def check_size(data: TaskData, budget: Budget) -> None:
@@ -268,6 +220,7 @@ def _facts(one: RunSettings, method: Method) -> MethodFacts:
         reference=card.reference,
         private=card.private,
         full_data=card.full_data,
+        external=card.external,
     )
 
 
@@ -287,10 +240,10 @@ def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget) -> C
         task_options=_changed(one.task_options, _defaults(type(data.task).Config)),
         data_kind=data.data_kind,
         data_fingerprint=data.fingerprint,
-        method=one.method_name,
+        method=method.name,
         method_version=method.version,
-        config=one.method_options,
-        options=_changed(one.method_options, _defaults(type(method).Config)),
+        config=(options := method.config.model_dump(mode="json")),
+        options=_changed(options, _defaults(type(method).Config)),
         budget=budget.name,
         per_class=budget.per_class,
         tokens_per_class=budget.tokens_per_class,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.canonical import sha256_text
 from bench.errors import RecordError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
@@ -85,6 +85,8 @@ class MethodFacts(_Frozen):
     private: bool = False
     full_data: bool = False
     """True for training on all real data: never ranked, drawn as a line."""
+    external: bool = False
+    """True for a set read from a file: never ranked."""
 
 
 class DistilResult(_Frozen):
@@ -100,6 +102,8 @@ class DistilResult(_Frozen):
     """Distilled texts that equal a test text after case and white-space folding."""
     n_train_exact: int = 0
     """The same for train texts; counted for new text only."""
+    contamination: str = ""
+    """Why the training of the encoder that the method read may have seen the task; empty where nothing is known."""
     epsilon: float | Literal["inf"] | None = None
 
 
@@ -120,6 +124,10 @@ class TrainResult(_Frozen):
     macro_f1_frac: float = Field(ge=0, le=1)
     majority_frac: float = Field(ge=0, le=1)
     """Accuracy of always predicting the most frequent class of the test rows."""
+    metric: Literal["accuracy_frac", "macro_f1_frac"] = "accuracy_frac"
+    """The task's headline."""
+    contamination: str = ""
+    """Why the learner's pre-training may have seen the task; empty where nothing is known."""
     predictions: tuple[int, ...]
     """Predicted class of every test row, in the order of the fixed test draw."""
     notes: tuple[str, ...] = ()
@@ -193,6 +201,8 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
         RecordError: The schema version is unknown or newer than this suite.
     """
     version = raw.get("schema_version")
+    if version == 1:  # version 2 added fields, all with a default that is true of older records
+        return {**raw, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(
             f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "

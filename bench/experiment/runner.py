@@ -13,7 +13,8 @@ from bench.distilled import DistilledSet, check_files
 from bench.errors import RecordError
 from bench.experiment.devices import choose_device
 from bench.experiment.expect import Job, expected_s, expected_seconds
-from bench.experiment.plan import DistilJob, Plan, TrainJob, family
+from bench.experiment.jobs import DistilJob, TrainJob, family
+from bench.experiment.plan import Plan
 from bench.experiment.record import Record, set_sha256
 from bench.experiment.stages import failed, run_distil, run_train, run_train_stack
 from bench.experiment.store import Busy, Store

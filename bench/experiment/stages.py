@@ -20,14 +20,14 @@ from bench.cost import CostMeter, merged, share
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
-from bench.experiment.plan import DistilJob, TrainJob
+from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.provenance import provenance
 from bench.experiment.recipes import recipe_in_epochs
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder
 from bench.registry import source_sha256
-from bench.training.learner import TrainContext, TrainingSet
+from bench.training.learner import Learner, TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
@@ -75,7 +75,18 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     }
     hashes = made.save(scratch, card)
     source = source_sha256(type(job.method))
+    if job.method.card.external:
+        cost = CostMeter(device)  # nobody has measured it
     return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes, source=source)
+
+
+def _contamination(job: DistilJob, learner: Learner | None) -> str:
+    """Says why the pretrained model behind a learner may have seen the task; generated text was seen by nobody."""
+    model = None if learner is None else learner.pretrained()
+    if model is None or job.data.data_kind == "standin":
+        return ""
+    why = job.data.task.facts.contamination.get(model.rpartition("/")[2])
+    return f"{model}: {why}" if why else ""
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
@@ -91,6 +102,7 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
         n_bytes=made.n_bytes(real),
         n_test_exact=made.n_exact(real, job.data.test),
         n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,
+        contamination=_contamination(job, resolve_learner(str(job.cell.source["name"])) if job.cell.source else None),
     )
 
 
@@ -143,7 +155,9 @@ def run_train_stack(
 
 def _inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
     data = job.distil.data
-    recipe = job.recipe or recipe_in_epochs(job.protocol, job.learner_name, job.learner, len(made))
+    recipe = job.recipe or recipe_in_epochs(
+        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(made)
+    )
     return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
 
 
@@ -170,6 +184,8 @@ def _train_record(
         test_fingerprint=test.fingerprint,
         majority_frac=float(np.bincount(test.labels_N).max() / len(test)),
         predictions=tuple(int(p) for p in predictions),
+        metric=data.task.metric,
+        contamination=_contamination(job.distil, job.learner),
         notes=tuple(context.notes),
         **score(predictions, test.labels_N, data.train.n_classes),
     )

@@ -47,7 +47,24 @@ KNOWN = {
         folder="model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         extra="offline",
-    )
+    ),
+    "google-bert/bert-base-uncased": KnownModel(
+        repo="google-bert/bert-base-uncased", revision="86b5e0934494bd15c9632b12f734a8a67f723594"
+    ),
+    "FacebookAI/roberta-base": KnownModel(
+        repo="FacebookAI/roberta-base", revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b"
+    ),
+    "distilbert/distilbert-base-uncased": KnownModel(
+        repo="distilbert/distilbert-base-uncased", revision="12040accade4e8a0f71eabdb258fecc2e7e948be"
+    ),
+    "openai-community/gpt2": KnownModel(
+        repo="openai-community/gpt2", revision="607a30d783dfa663caf39e06633721c8d4cfcd7e"
+    ),
+    # The main branch has pickled weights only; this commit adds them as safetensors.
+    "facebook/opt-125m": KnownModel(repo="facebook/opt-125m", revision="1f44ae81e29a9f7525c8331302e5562e0d91f731"),
+    "meta-llama/Llama-3.2-1B": KnownModel(
+        repo="meta-llama/Llama-3.2-1B", revision="4e20de362430cd3b72f300e6b0f18e50e7166e08"
+    ),
 }
 
 
@@ -83,6 +100,14 @@ def available(name: str) -> str | None:
     except PrerequisiteError as error:
         return str(error)
     return None
+
+
+def is_local(name: str) -> bool:
+    """Tells whether a model can be had without the network; downloads nothing."""
+    folder, known = os.environ.get(MODELS_VARIABLE), KNOWN.get(name)
+    places = [Path(name)] if known is None else []
+    places += [Path(folder) / name] if folder else []
+    return any(place.is_dir() for place in places) or bool(_from_hub_cache(name, known) or _from_package(known))
 
 
 @cache

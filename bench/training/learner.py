@@ -103,6 +103,10 @@ class Learner(ABC):
         """Returns everything that decides the learner's numbers besides data, recipe and seed."""
         return {"learner": self.name, "version": self.version, **self.config.model_dump(mode="json")}
 
+    def pretrained(self) -> str | None:
+        """Returns the name of the pretrained model whose weights or vectors it starts from, or None."""
+        return None
+
     def encoder(self, max_length: int, device: str) -> Encoder:  # noqa: ARG002 - transformers use both
         """Returns the features that methods use when this learner is the protocol's source."""
         from bench.models.encoder import TfidfEncoder

@@ -147,6 +147,18 @@ class TableRows(nn.Module):
         """Looks token ids up; an id outside the rows in use is an IndexError."""
         return nn.functional.embedding(self.places[ids], self.rows, self._padding)  # type: ignore[index]
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """Refuses to hand out the whole table, whose ids these rows do not have.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            "while it is trained, the token table holds only the rows that the training texts use: look ids up with "
+            "table(ids), and read type and device from what comes back."
+        )
+
     @torch.no_grad()
     def restored(self, decay_factor: float) -> nn.Embedding:
         """Returns the whole table after training.

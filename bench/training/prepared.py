@@ -85,7 +85,10 @@ class Prepared:
         return torch.autocast(self.device.split(":", maxsplit=1)[0], dtype=self.dtype)
 
     def draw_dropout_from(self, seed: int) -> None:
-        """Makes all dropout come from one seeded stream; on a GPU torch's own dropout is cheap and stays."""
+        """Makes `nn.Dropout` modules, and all dropout of packed layers, draw from one seeded stream.
+
+        Dropout inside the fused attention of models that pad stays torch's own, as does all dropout on a GPU, where it is cheap.
+        """
         if self.device != "cpu":
             return
         source = MaskSource(seed)

@@ -40,6 +40,10 @@ class WordLearner(TorchLearner):
         model = model_sha256(resolve(self.config.vectors)) if self._has_vectors() else "random word table"
         return {**super().identity(), "vectors": model}
 
+    def pretrained(self) -> str | None:
+        """Names the model that the word vectors come from."""
+        return self.config.vectors if self._has_vectors() else None
+
     def tokenizer(self, train: TrainingSet) -> Tokenize:
         """Returns MiniLM's tokenizer, or one made of the training set's words."""
         from bench.training.modules import WordTable, tokenizer_for

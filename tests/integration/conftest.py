@@ -39,7 +39,7 @@ def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., 
     return call
 
 
-@pytest.fixture(params=["agnews", "sst2"])
+@pytest.fixture(params=["agnews", "sst2", "mnli", "imdb", "spam"])
 def real_task(request: pytest.FixtureRequest):
     """Yields a task with its real data; skips where TDBENCH_DATA does not hold them."""
     from bench.data.loading import load_task

@@ -51,9 +51,12 @@ def test_accepted_packs_hold_row_ids_and_no_text_for_selections():
 def test_accepted_accuracy_can_be_recomputed_where_the_data_are(real_task):
     """Recomputes every accepted score of a task from its stored predictions and the real test labels."""
     name, data = real_task
+    accepted = [record for record in Accepted(RECORDS).records() if record.train and record.cell.task == name]
+    if not accepted:
+        pytest.skip(f"no accepted records of {name} yet")
     checked = 0
-    for record in Accepted(RECORDS).records():
-        if record.train is None or record.cell.task != name or record.cell.data_fingerprint != data.fingerprint:
+    for record in accepted:
+        if record.cell.data_fingerprint != data.fingerprint:
             continue
         test = data.test_draw(record.protocol["test_rows"])
         assert record.train.test_fingerprint == test.fingerprint

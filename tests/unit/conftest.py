@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ PROTOCOL: dict[str, Any] = {
     "test_rows": 200,
 }
 
-FACTS = ("label", "family", "cost_class", "deterministic", "reference", "private", "full_data")
+FACTS = ("label", "family", "cost_class", "deterministic", "reference", "private", "full_data", "external")
 CELL = ("task", "task_options", "task_version", "data_kind", "data_fingerprint", "method_version", "options", "source")
 
 
@@ -74,6 +74,7 @@ class RecordFactory:
             n_bytes=4000,
             n_test_exact=facts.get("n_test_exact", 0),
             epsilon=facts.get("epsilon"),
+            contamination=facts.get("distil_contamination", ""),
         )
         return self._record(
             method,
@@ -125,7 +126,9 @@ class RecordFactory:
             n_test=200,
             test_fingerprint=facts.get("test_fingerprint", "test-a"),
             accuracy_frac=accuracy,
-            macro_f1_frac=accuracy - 0.01,
+            macro_f1_frac=facts.get("macro_f1", lambda value: value - 0.01)(accuracy),
+            metric=facts.get("metric", "accuracy_frac"),
+            contamination=facts.get("contamination", {}).get(learner, ""),
             majority_frac=facts.get("majority", 0.25),
             predictions=(0, 1),
             notes=facts.get("notes", {}).get(learner, ()),
@@ -266,6 +269,19 @@ class TinyModels:
 def tiny() -> TinyModels:
     """Makes random two-layer encoders, texts for them, and their scores."""
     return TinyModels()
+
+
+@pytest.fixture
+def failures() -> Callable[[type], dict[str, str]]:
+    """Returns what `bench.testing` finds wrong with a plug-in: check without its place -> advice; imports of test files are left out."""
+    from bench.testing import check
+
+    def call(plugin: type) -> dict[str, str]:
+        found = {finding.what.split(" (")[0]: finding.fix for finding in check(plugin).findings if not finding.ok}
+        of_this_file = ("it imports bench.api", "its module is fast", "it uses no pickles")
+        return {what: fix for what, fix in found.items() if not what.startswith(of_this_file)}
+
+    return call
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
-"""Budgets, the form of a distilled set, its files, and packs of accepted sets."""
+"""Budgets, the form of a distilled set, and its files."""
 
 from __future__ import annotations
 
-import base64
-import json
-from pathlib import Path
 from typing import Any
 
 import datasets
@@ -14,13 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.budget import Budget, count_tokens
-from bench.config import settings_for
 from bench.data.text import LabelledText
 from bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet
 from bench.errors import BudgetError, DataError, PluginError, RecordError
-from bench.experiment.packs import Accepted, write_packs
-from bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
-from bench.experiment.store import Store
 
 REAL = LabelledText(
     {"text": [f"secret real text {i}" for i in range(12)]},
@@ -217,119 +210,3 @@ def test_the_files_of_a_selection_hold_row_ids_and_no_text_of_the_data_set(tmp_p
     SOFT_ROWS.save(tmp_path, {"task": "t"})
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"secret" not in content
-
-
-@given(st.lists(st.integers(0, 255), max_size=300))
-@settings(deadline=None)
-def test_packed_integers_unpack_to_themselves(values):
-    assert unpack_ints(pack_ints(tuple(values))) == tuple(values)
-
-
-def test_packed_integers_that_are_too_many_or_cut_off_are_refused():
-    packed = pack_ints((1,) * 5_000)
-    for text, limit in ((packed, 4_999), (base64.b64encode(base64.b64decode(packed)[:-6]).decode(), 10_000)):
-        with pytest.raises(RecordError, match="cut off"):
-            unpack_ints(text, limit)
-
-
-@pytest.fixture
-def store(tmp_path, board_records):
-    """A run folder with three finished sets, each trained once."""
-    (smoke,) = settings_for(["task=agnews", "protocol=smoke", "method=random", "budget=dpc10"])
-    protocol = smoke.protocol.model_dump(mode="json")  # only published protocols are packed
-    store, records = Store(tmp_path / "runs"), []
-    for index, made in enumerate((ROWS, TEXTS, SOFT_TEXTS)):
-        distil = board_records.distil("mine", index).model_copy(update={"id": f"d{index}", "distil_id": f"d{index}"})
-        with store.writing("distil", distil.id) as scratch:
-            distil = distil.model_copy(update={"artefacts": made.save(scratch, {})})
-            store.put(distil, scratch)
-        train = board_records.train("mine", index, "minilm", 0, 0.5)
-        known = {"id": f"t{index}", "distil_id": distil.id, "protocol": protocol, "set_sha256": set_sha256(distil)}
-        records += [train.model_copy(update=known), distil]
-    return store, records
-
-
-def pack(store: tuple[Store, list[Record]], folder: Path) -> Path:
-    (path,) = write_packs(store[0], folder, store[1])
-    return path
-
-
-def test_a_pack_gives_back_every_record_and_set(store, tmp_path):
-    path = pack(store, tmp_path / "packs")
-    assert path == tmp_path / "packs" / "smoke" / "news" / "mine.json"
-    accepted = Accepted(tmp_path / "packs")
-    assert {r.id: r for r in accepted.records()} == {r.id: r for r in store[1]}
-    for index, made in enumerate((ROWS, TEXTS, SOFT_TEXTS)):
-        assert same(accepted.distilled(f"d{index}", REAL), made)
-    assert accepted.get("nobody") is None
-    assert "secret" not in path.read_text()
-
-
-def test_packing_again_changes_nothing_and_failed_or_custom_records_stay_out(store, tmp_path, board_records):
-    path = pack(store, tmp_path / "packs")
-    before = path.read_bytes()
-    failed = board_records.train("mine", 0, "textcnn", 0, None).model_copy(update={"distil_id": "d0"})
-    custom = board_records.train("mine", 0, "textcnn", 0, 0.4, custom=True).model_copy(update={"distil_id": "d0"})
-    assert write_packs(store[0], tmp_path / "packs", [*store[1], failed, custom]) == [path]
-    assert path.read_bytes() == before
-
-
-def test_an_absent_pack_folder_holds_nothing_and_an_unknown_set_is_an_error(tmp_path):
-    assert Accepted(tmp_path / "nowhere").records() == []
-    with pytest.raises(RecordError, match="no distilled set d9"):
-        Accepted(tmp_path / "nowhere").distilled("d9", REAL)
-
-
-def cut_predictions(raw: dict[str, Any]) -> None:
-    train = next(record for record in raw["records"] if record.get("train"))["train"]
-    train["predictions"] = base64.b64encode(base64.b64decode(train["predictions"])[:-5]).decode()
-
-
-def stretch_steps(raw: dict[str, Any]) -> None:
-    next(shared for shared in raw["shared"] if "steps" in shared)["steps"] = 99_999
-
-
-def inflate(raw: dict[str, Any]) -> None:
-    next(record for record in raw["records"] if record.get("train"))["train"]["accuracy_frac"] = 99.0
-
-
-def test_a_set_made_anew_and_text_copied_from_the_train_split_stay_out_of_packs(store, tmp_path):
-    runs, records = store
-    stale = [r.model_copy(update={"set_sha256": "0" * 64}) if r.id == "t0" else r for r in records]
-    copied = [
-        r.model_copy(update={"distil": r.distil.model_copy(update={"n_train_exact": 1})}) if r.id == "d1" else r
-        for r in stale
-    ]
-    write_packs(runs, tmp_path / "packs", copied)
-    assert {r.id for r in Accepted(tmp_path / "packs").records()} == {"t2", "d2"}
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        pytest.param(lambda raw: raw.update(pack_version=99), "pack version is 99, expected 1", id="version"),
-        pytest.param(lambda raw: raw.pop("sets"), "is no pack", id="no sets"),
-        pytest.param(lambda raw: raw["shared"].clear(), "is no pack", id="nothing shared"),
-        pytest.param(lambda raw: raw["records"][0].update(status="great"), "field 'status'", id="bad field"),
-        pytest.param(lambda raw: raw["records"][0].update(schema_version=9), "schema version is 9", id="schema"),
-        pytest.param(cut_predictions, "cannot be read|cut off", id="truncated predictions"),
-        pytest.param(stretch_steps, "not the published one", id="forged protocol"),
-        pytest.param(inflate, "less than or equal to 1", id="accuracy above 1"),
-    ],
-)
-def test_a_damaged_pack_is_refused_with_the_reason(store, tmp_path, damage, message):
-    path = pack(store, tmp_path / "packs")
-    raw = json.loads(path.read_text())
-    damage(raw)
-    path.write_text(json.dumps(raw))
-    with pytest.raises(RecordError, match=message):
-        Accepted(tmp_path / "packs")
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00"])
-def test_a_file_that_is_no_pack_is_refused_by_its_path(tmp_path, content):
-    path = tmp_path / "p" / "t" / "mine.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(content)
-    with pytest.raises(RecordError, match=r"mine\.json is no pack"):
-        Accepted(tmp_path)

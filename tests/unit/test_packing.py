@@ -293,3 +293,8 @@ def test_every_dropout_of_a_module_is_replaced_where_it_stands():
     assert all(part._source is source for part in found)
     assert [type(part) for part in module] == [CheapDropout, nn.Sequential, nn.Dropout1d]
     assert not any(type(part) is nn.Dropout for part in module.modules())
+
+
+def test_the_rows_in_use_never_pass_for_the_whole_table():
+    with pytest.raises(RuntimeError, match="look ids up"):
+        _ = TableRows(nn.Embedding(9, 4), torch.tensor([2, 5])).weight

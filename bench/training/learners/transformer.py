@@ -41,6 +41,10 @@ class TransformerLearner(TorchLearner):
 
         return {**super().identity(), "model": model_sha256(resolve(self.config.model))}
 
+    def pretrained(self) -> str:
+        """Names the model."""
+        return self.config.model
+
     def encoder(self, max_length: int, device: str) -> Encoder:
         """Returns mean-pooled features of the same weights."""
         from bench.models.encoder import TransformerEncoder

@@ -1,0 +1,167 @@
+"""`tdbench reproduce`: runs one recorded training again, set and all, and compares."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.commands.show import find_stage
+from bench.config import settings_for
+from bench.data.sources import DATA_VARIABLE
+from bench.errors import PrerequisiteError, UsageError
+from bench.experiment.jobs import TrainJob
+from bench.experiment.plan import Plan, Planner
+from bench.experiment.record import Record, set_sha256
+from bench.experiment.runner import Runner
+from bench.experiment.store import Store
+from bench.progress import reporter
+from bench.registry import METHODS
+from bench.settings import BudgetSettings, Protocol, RunSettings, check_values
+
+TOLERANCE_FRAC = 0.01
+"""Scores may differ by this much between processors with other number formats; training differs by rounding."""
+
+
+def reproduce_command(stage_id: str, root: Path, device: str, as_json: bool) -> int:
+    """Makes a distilled set anew, trains on it, and compares set, predictions and score with the record.
+
+    Args:
+        stage_id: Beginning of the id of a training, as in `leaderboard/records` or a run folder.
+        root: Run folder; the new run goes to its `reproduce/`.
+        device: `auto`, `cpu` or `cuda`.
+        as_json: Whether to print one JSON object.
+
+    Returns:
+        0 when the set is the same and the score within a point, else 1.
+
+    Raises:
+        UsageError: There is no such training, or it cannot be repeated from its record.
+        PrerequisiteError: Data, weights or versions differ from the record's; the message says which.
+    """
+    record = find_stage(stage_id, root)
+    if record.train is None:
+        raise UsageError(f"{record.id} is no finished training; `tdbench status` and leaderboard/records name some.")
+    if record.method_facts.external:
+        raise UsageError(f"{record.id} was trained on a file from elsewhere; score the file with `tdbench evaluate`.")
+    settings = _settings(record, root / "reproduce", device)
+    plan, job = _plan(settings, record)
+    store = Store(settings.runtime.root)
+    Runner(store, settings.runtime, reporter(silent=as_json)).run(plan)
+    made, distil = store.get("train", job.id), store.get("distil", job.distil.id)
+    if made is None or made.train is None or distil is None:
+        reason = next((r.error.message for r in (distil, made) if r is not None and r.error), "it did not finish")
+        raise UsageError(f"running {record.id} again failed: {reason}")
+    result = _compare(record, made, set_sha256(distil))
+    print(json.dumps(result) if as_json else _text(result))  # noqa: T201
+    return 0 if result["reproduced"] else 1
+
+
+def _settings(record: Record, root: Path, device: str) -> RunSettings:
+    cell = record.cell
+    assert record.learner is not None
+    (one,) = settings_for(
+        [f"task={cell.task}", "method=random", "budget=dpc10", f"runtime.root={root}", f"runtime.device={device}"]
+    )
+    method = METHODS.get(cell.method)
+    check_values(
+        method.Config, cell.config, f"record {record.id}: method."
+    )  # its options may be those of an older version
+    kind = "standin" if cell.data_kind == "standin" else one.data.kind
+    folder = os.environ.get(DATA_VARIABLE)
+    changes: dict[str, Any] = {
+        "task_options": {**one.task_options, **cell.task_options},
+        "method_name": cell.method,
+        "method_label": record.method_facts.label,
+        "method_options": cell.config,
+        "protocol": check_values(Protocol, record.protocol or {}),
+        "learners": (record.learner,),
+        "sets": cell.set_index + 1,
+        "seeds": (record.seed_index or 0) + 1,
+        "data": one.data.model_copy(update={"kind": kind, "root": Path(folder) if folder else None}),
+        "runtime": one.runtime.model_copy(update={"force": True}),
+    }
+    if cell.per_class is not None or cell.tokens_per_class is not None:
+        limits = {"per_class": cell.per_class, "tokens_per_class": cell.tokens_per_class}
+        changes["budget"] = check_values(BudgetSettings, limits)
+    return one.model_copy(update=changes)
+
+
+def _plan(settings: RunSettings, record: Record) -> tuple[Plan, TrainJob]:
+    """Plans the one training.
+
+    Raises:
+        PrerequisiteError: What decides its numbers is not what the record says.
+    """
+    plan = Planner().plan([settings])
+    problems = [*(str(error) for _, error in plan.failed), *(why for _, why in plan.missing)]
+    if problems:
+        raise PrerequisiteError(f"{record.id} cannot be run here: {problems[0]}")
+    distil, trains = next(cell for cell in plan.cells if cell[0].cell.set_index == record.cell.set_index)
+    job = next(job for job in trains if job.seed_index == record.seed_index)
+    if job.id != record.id:
+        raise PrerequisiteError(f"{record.id} cannot be repeated exactly here: {_difference(job, record)}.")
+    plan.cells = [(distil, [job])]
+    return plan, job
+
+
+def _difference(job: TrainJob, record: Record) -> str:
+    """Says what about this machine or this version of the suite is not what the record was made with."""
+    from bench.training.recipe import ENGINE_NUMERICS
+
+    assert record.train is not None
+    here, there = job.distil.cell, record.cell
+    test = job.distil.data.test_draw(job.protocol.test_rows).fingerprint
+    pairs = (
+        ("the kind of data", here.data_kind, there.data_kind),
+        ("the data", here.data_fingerprint, there.data_fingerprint),
+        ("the version of the task", here.task_version, there.task_version),
+        ("the version of the method", here.method_version, there.method_version),
+        ("the encoder", here.source, there.source),
+        ("the learner", job.learner.identity(), record.train.learner_spec),
+        ("the engine's numbers", ENGINE_NUMERICS, record.train.engine_numerics),
+        ("the test rows", test, record.train.test_fingerprint),
+    )
+    found = [
+        f"{name} {'are' if name.endswith(('data', 'rows', 'numbers')) else 'is'} {a}, recorded {b}"
+        for name, a, b in pairs
+        if a != b
+    ]
+    return "; ".join(found) or "its options are not those of today"
+
+
+def _compare(record: Record, made: Record, new_set: str) -> dict[str, Any]:
+    assert record.train is not None
+    assert made.train is not None
+    equal = int((np.array(record.train.predictions) == np.array(made.train.predictions)).sum())
+    same_set = new_set == record.set_sha256
+    metric = record.train.metric
+    score, recorded = getattr(made.train, metric), getattr(record.train, metric)
+    return {
+        "id": record.id,
+        "reproduced": same_set and abs(score - recorded) <= TOLERANCE_FRAC,
+        "same_set": same_set,
+        "n_predictions": len(record.train.predictions),
+        "n_equal": equal,
+        "metric": metric,
+        "score_frac": score,
+        "recorded_score_frac": recorded,
+        "hardware": [made.provenance.gpu or made.provenance.cpu, record.provenance.gpu or record.provenance.cpu],
+    }
+
+
+def _text(result: dict[str, Any]) -> str:
+    verdict = "NOT reproduced"
+    if result["reproduced"]:
+        exact = result["n_equal"] == result["n_predictions"]
+        verdict = "reproduced exactly" if exact else "reproduced within a point"
+    return (
+        f"{result['id']}: {verdict}.\n"
+        f"  distilled set  {'the same' if result['same_set'] else 'ANOTHER ONE'}\n"
+        f"  predictions    {result['n_equal']:,} of {result['n_predictions']:,} equal\n"
+        f"  {result['metric'].removesuffix('_frac'):14} {result['score_frac']:.2%}, recorded {result['recorded_score_frac']:.2%}\n"
+        f"  hardware       {result['hardware'][0]}, recorded on {result['hardware'][1]}"
+    )

@@ -1,0 +1,107 @@
+"""`tdbench show`: everything about one plug-in, preset, or finished stage."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import string
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench._paths import CONF, RECORDS
+from bench.commands.check import find_plugin
+from bench.errors import UsageError, unknown_name
+from bench.experiment.record import Record
+from bench.registry import REGISTRIES
+
+GROUPS = ("suite", "protocol", "budget", "experiment", "learner", "method", "task")
+MIN_ID = 6
+
+
+def show_command(name: str, kind: str | None, root: Path, as_json: bool) -> int:
+    """Prints what is known about a name or an id. Returns the exit code."""
+    found = describe(name, kind, root)
+    if as_json:
+        print(json.dumps(found))  # noqa: T201
+    else:
+        print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110).rstrip())  # noqa: T201
+    return 0
+
+
+def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
+    """Returns what is known about a name or the beginning of an id.
+
+    Raises:
+        UsageError: Nothing has that name or id.
+        PluginError: The plug-in cannot be loaded.
+    """
+    if kind is not None and kind not in GROUPS:
+        raise unknown_name("kind", kind, GROUPS)
+    if any(name in registry.entries() for registry in REGISTRIES if kind in (None, registry.kind)):
+        return _plugin(*find_plugin(name, kind))
+    for group in GROUPS:
+        path = CONF / group / f"{name}.yaml"
+        if path.is_file() and kind in (None, group):
+            about = [line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
+            content = yaml.safe_load(path.read_text())
+            return {"name": name, "kind": group, "about": " ".join(a for a in about if "@package" not in a), **content}
+    if len(name) >= MIN_ID and set(name) <= set(string.hexdigits.lower()):
+        return _stage(find_stage(name, root))
+    names = {known for registry in REGISTRIES for known in registry.names()}
+    names |= {path.stem for group in GROUPS for path in (CONF / group).glob("*.yaml")}
+    raise unknown_name("name or id", name, names)
+
+
+def find_stage(start: str, root: Path) -> Record:
+    """Finds a stage by the beginning of its id, in a run folder and among the accepted records.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    from bench.experiment.packs import Accepted
+    from bench.experiment.store import Store
+
+    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([])]}
+    found = [record for stage_id, record in known.items() if stage_id.startswith(start)]
+    if len(found) != 1:
+        what = "no stage" if not found else f"{len(found)} stages"
+        raise UsageError(f"{what} in {root} and the accepted records begin with '{start}'; `tdbench plan` lists ids.")
+    return found[0]
+
+
+def _plugin(kind: str, plugin: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": plugin.name,
+        "kind": kind,
+        "version": plugin.version,
+        "about": inspect.cleandoc(plugin.__doc__ or ""),
+        "module": plugin.__module__,
+    }
+    if kind == "method":
+        found["card"] = _plain(asdict(plugin.card))
+    if kind == "task":
+        found["fields"], found["labels"] = list(plugin.text_fields), list(plugin.label_names)
+        found["headline"] = plugin.metric
+        found["facts"] = _plain({key: value for key, value in asdict(plugin.facts).items() if value not in ("", {})})
+        found["files"] = _plain(plugin.local)
+        found["hub"] = None if plugin.hub is None else _plain(asdict(plugin.hub))
+    options = {name: _option(field) for name, field in plugin.Config.model_fields.items()}
+    return {**found, "options": options}
+
+
+def _option(field: Any) -> Any:
+    return "required" if field.is_required() else _plain(field.get_default(call_default_factory=True))
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _stage(record: Record) -> dict[str, Any]:
+    raw = record.model_dump(mode="json", exclude_none=True)
+    if record.train is not None:
+        raw["train"]["predictions"] = f"{len(record.train.predictions)} class ids"
+    return raw

@@ -1,0 +1,48 @@
+"""Scores a distilled set that was made elsewhere: the set takes the place of a method."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.canonical import content_id
+from bench.distilled import DistilledSet
+from bench.method import Method, MethodCard, MethodConfig
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.context import Context
+    from bench.data.text import LabelledText
+
+
+class External(Method):
+    """Hands over a set that already exists. Its cost, and how it was chosen, are unknown."""
+
+    name = "external"
+    card = MethodCard(
+        summary="A distilled set read from a file.",
+        family="external",
+        output="text",
+        deterministic=True,
+        external=True,
+    )
+
+    class Config(MethodConfig):
+        """Which set."""
+
+        name: str
+        """Its name in tables."""
+        content: str
+        """Hash of its texts, labels and weights."""
+
+    def __init__(self, made: DistilledSet, label: str) -> None:
+        super().__init__(self.Config(name=label, content=_content(made)))
+        self._made = made
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:  # noqa: ARG002 - it exists already
+        """Returns the set."""
+        return self._made
+
+
+def _content(made: DistilledSet) -> str:
+    arrays: dict[str, Any] = {"labels": made.labels_M, "soft": made.soft_labels_MC, "weights": made.weights_M}
+    return content_id([made.fields, {k: None if v is None else v.tolist() for k, v in arrays.items()}])

@@ -1,0 +1,79 @@
+"""The stages that a plan is made of, and their ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.budget import Budget
+from bench.canonical import content_id
+from bench.config import is_custom
+from bench.data.loading import TaskData
+from bench.experiment.record import Cell, MethodFacts
+from bench.method import Method
+from bench.settings import Protocol
+from bench.training.learner import Learner
+from bench.training.recipe import ENGINE_NUMERICS, Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class DistilJob:
+    """One distilled set to be made."""
+
+    cell: Cell
+    facts: MethodFacts
+    method: Method
+    budget: Budget
+    data: TaskData
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the cell; the data enter by their fingerprint."""
+        return content_id({"stage": "distil", **self.cell.model_dump(mode="json", exclude={"task_options", "options"})})
+
+    @property
+    def title(self) -> str:
+        """Short description for progress lines."""
+        cell = self.cell
+        return f"{cell.task} · {self.facts.label} · {cell.budget} · set {cell.set_index}"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainJob:
+    """One target model to be trained and tested."""
+
+    distil: DistilJob
+    learner_name: str
+    learner: Learner
+    seed_index: int
+    protocol: Protocol
+    recipe: Recipe | None
+    """None until the size of the set is known, for recipes in epochs."""
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of the distilled set, learner, seed, protocol and test rows."""
+        return content_id(
+            {
+                "stage": "train",
+                "distil": self.distil.id,
+                "learner": self.learner.identity(),
+                "seed_index": self.seed_index,
+                "protocol": self.protocol.name,
+                # A published protocol is named by its name; any other by its content.
+                "custom": self.protocol.sha256 if is_custom(self.protocol) else None,
+                "test": self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
+                "engine_numerics": ENGINE_NUMERICS,
+            }
+        )
+
+    @property
+    def title(self) -> str:
+        """Short description for progress lines."""
+        seed = f" · seed {self.seed_index}" if self.seed_index else ""
+        return f"{self.distil.title} · {self.learner_name}{seed}"
+
+
+def family(distil: DistilJob) -> str:
+    """Names what the sets of one method on one task and budget have in common."""
+    return content_id(distil.cell.model_dump(mode="json", exclude={"set_index"}))

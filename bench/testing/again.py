@@ -1,0 +1,13 @@
+"""Prints one hash of what a registered method makes of small texts: `python -m bench.testing.again NAME`."""
+
+from __future__ import annotations
+
+import sys
+
+from bench.canonical import content_id
+from bench.registry import METHODS
+from bench.testing.methods import run_once, runs_of
+
+if __name__ == "__main__":
+    plugin = METHODS.get(sys.argv[1])
+    sys.stdout.write(content_id([run_once(plugin(), kind, budget) for kind, budget in runs_of(plugin)]) + "\n")

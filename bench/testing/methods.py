@@ -1,0 +1,216 @@
+"""Conformance of methods."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.budget import Budget
+from bench.canonical import seed_from
+from bench.config import settings_for
+from bench.context import Context
+from bench.cost import CostMeter
+from bench.data.loading import TaskData
+from bench.distilled import DistilledSet
+from bench.method import Method
+from bench.models.encoder import TfidfEncoder
+from bench.registry import METHODS
+from bench.testing.guard import CANARY, Watch, watching
+from bench.testing.report import Report, one_thread, scramble
+from bench.testing.source import check_options, check_source
+from bench.testing.texts import KINDS, small_task
+
+TIME_LIMIT_S = 60.0
+_BUDGETS = (Budget("dpc2", per_class=2), Budget("tok60", tokens_per_class=60))
+
+
+def runs_of(plugin: type[Method]) -> list[tuple[str, Budget]]:
+    """Kinds of small texts and budgets that a method is tried on; a method without a budget gets all rows."""
+    budgets = _BUDGETS if plugin.card.uses_budget else (Budget("all"),)
+    return [(kind, budget) for kind in KINDS for budget in budgets]
+
+
+def check_method(plugin: type[Method], config: Any = None) -> Report:
+    """Checks card, options, imports, and runs on small texts of three schemas and two budgets.
+
+    Args:
+        plugin: The method's class.
+        config: Options to run it with; default its defaults.
+    """
+    report = Report(str(getattr(plugin, "name", plugin.__name__)))
+    problem = Method.check_class(plugin)
+    if not report.check(problem is None, "it is a method with a card", str(problem)):
+        return report
+    _check_card(report, plugin)
+    check_source(report, plugin)
+    config = check_options(report, plugin, config)
+    if config is None:
+        return report
+    registered = plugin.name in METHODS.names() and METHODS.get(plugin.name) is plugin
+    if registered:
+        with report.step("the command line composes it"):
+            settings_for(["task=agnews", f"method={plugin.name}", "budget=dpc1"])
+    else:
+        report.notes.append("it is not registered: `method=NAME` and another order of hashes were not tried")
+    spent: list[float] = []
+    with one_thread():
+        for kind, budget in runs_of(plugin):
+            _Trial(report, plugin(config), small_task(kind), budget, f"{kind}, {budget.name}", spent).check()
+    report.n_runs = len(spent)
+    if registered and report.ok and config == plugin.Config():
+        _check_hash_order(report, plugin)
+    longest = max(spent, default=0.0)
+    report.check(
+        sum(spent) < TIME_LIMIT_S,
+        f"tiny runs take {sum(spent):.1f} seconds in all",
+        f"expected less than {TIME_LIMIT_S:.0f} s on a few hundred short texts, the longest took {longest:.1f} s; "
+        "scale the work with the budget and the data.",
+    )
+    return report
+
+
+def _check_hash_order(report: Report, plugin: type[Method]) -> None:
+    """Runs a registered method in processes whose sets and dictionaries of strings have other orders."""
+    command = [sys.executable, "-m", "bench.testing.again", plugin.name]
+    made = []
+    for seed in ("1", "2"):
+        done = subprocess.run(  # noqa: S603 - fixed words and the name of a plug-in
+            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            report.check(False, "it runs in a process of its own", f"it stopped there: {done.stderr.strip()[-600:]}")
+            return
+        made.append(done.stdout.strip())
+    report.check(
+        made[0] == made[1],
+        "the order of hashes changes nothing",
+        f"two processes gave {made[0]} and {made[1]}; sort what comes out of a set, never use hash().",
+    )
+
+
+def run_once(method: Method, kind: str, budget: Budget) -> list[Any]:
+    """Returns the content of the set that a method makes of small texts, with a fixed seed."""
+    report = Report(method.name)
+    with one_thread():
+        trial = _Trial(report, method, small_task(kind), budget, kind, [])
+        return [] if method.supports(trial.data.task, budget) is not None else _content(trial.run(0, 1))
+
+
+def _check_card(report: Report, plugin: type[Method]) -> None:
+    card = plugin.card
+    missing = [name for name in ("summary", "family", "owner") if not getattr(card, name)]
+    report.check(not missing, "its card is filled in", f"the card lacks {', '.join(missing)}; readers choose by it.")
+    report.check(bool(plugin.__doc__), "it has a docstring", "say in one sentence what it does and after which paper.")
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A method on one small task with one budget."""
+
+    report: Report
+    method: Method
+    data: TaskData
+    budget: Budget
+    where: str
+    spent: list[float]
+
+    def check(self) -> None:
+        """Runs the method three times: twice with one seed and other global generators, once with another seed."""
+        report, where = self.report, self.where
+        with report.step(f"supports() answers ({where})"):
+            skip = self.method.supports(self.data.task, self.budget)
+            if skip is not None:
+                report.notes.append(f"{where}: left out by the method itself ({skip.reason})")
+                return
+        made: list[DistilledSet] = []
+        with report.step(f"it makes a set within its budget ({where})"):
+            for seed, world in ((0, 1), (0, 2), (1, 3)):
+                made.append(self.run(seed, world))
+        if len(made) == 3:
+            self._compare(*made)
+
+    def _compare(self, made: DistilledSet, again: DistilledSet, other: DistilledSet) -> None:
+        report, where, card = self.report, self.where, self.method.card
+        report.check(
+            made.output == card.output,
+            f"its card's output is what it makes ({where})",
+            f"the card says '{card.output}', the set holds '{made.output}'; correct the card.",
+        )
+        report.check(
+            _content(made) == _content(again),
+            f"the same seed gives the same set ({where})",
+            "two runs with one seed differ; draw all randomness from ctx.rng(axis) or ctx.torch_seed(axis), never from "
+            "global generators, clocks or the order of sets.",
+        )
+        differs = _content(made) != _content(other)
+        if card.deterministic:
+            fix = "the card says so and another seed gave another set; set deterministic=False."
+            report.check(not differs, f"it is deterministic ({where})", fix)
+        elif not differs:
+            report.notes.append(
+                f"{where}: another seed gave the same set; if that is always so, set deterministic=True"
+            )
+        with report.step(f"its set survives its files ({where})"), tempfile.TemporaryDirectory() as folder:
+            loaded = DistilledSet.load(Path(folder), made.save(Path(folder), {}))
+            if _content(loaded) != _content(made):
+                raise ValueError("a set that was saved and loaded differs; use int64 labels and float32 tensors.")
+
+    def run(self, seed: int, world: int) -> DistilledSet:
+        """Makes one set and checks its form and the method's manners."""
+        real, cost = self.data.train.copy(), CostMeter()
+        scramble(world)
+        with tempfile.TemporaryDirectory() as scratch, watching() as watch, contextlib.redirect_stdout(sys.stderr):
+            context = Context(seed_from("check", seed), "cpu", cost, Path(scratch), self._encoder)
+            started = time.perf_counter()
+            with cost.phase("distil"):
+                made = self.method.distil(real, self.budget, context)
+            self.spent.append(time.perf_counter() - started)
+        if not isinstance(made, DistilledSet):
+            raise TypeError(f"distil returned {type(made).__name__}; expected a DistilledSet.")
+        _check_manners(self.report, watch, self.where)
+        if real.copy().fingerprint != self.data.train.fingerprint:
+            raise ValueError("it changed the train split in place; work on a copy.")
+        made.check(self.budget, self.data.train)
+        copied = made.n_exact(self.data.train, self.data.train) if made.output == "text" else 0
+        if copied:
+            raise ValueError(
+                f"{copied} of its new texts are train texts; hand over row ids with DistilledSet.from_rows."
+            )
+        if CANARY in " ".join(made.resolve(self.data.train).joined()):
+            raise ValueError(
+                "its texts come from a file of the data folder; a method sees the train split, nothing else."
+            )
+        return made
+
+    def _encoder(self) -> TfidfEncoder:
+        if "encoder" not in self.method.card.reads:
+            raise ValueError("it uses the encoder; its card must say reads=('encoder',).")
+        return TfidfEncoder()
+
+
+def _check_manners(report: Report, watch: Watch, where: str) -> None:
+    """Notes what a run did behind the harness's back; silent where there is nothing to say."""
+    for found, what, fix in (
+        (
+            watch.reads,
+            "it reads no file of the data folder",
+            "a method sees the train split it is given, nothing else.",
+        ),
+        (watch.connections, "it does not connect", "a run must repeat offline; let the harness fetch what is needed."),
+    ):
+        if found:
+            report.check(False, f"{what} ({where})", f"{found[0]}: {fix}")
+
+
+def _content(made: DistilledSet) -> list[Any]:
+    arrays = (made.labels_M, made.row_ids_M, made.soft_labels_MC, made.weights_M)
+    return [made.fields, *(None if array is None else np.asarray(array).tolist() for array in arrays)]

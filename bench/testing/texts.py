@@ -1,0 +1,42 @@
+"""Small stand-in texts for conformance runs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bench.data.loading import TaskData
+from bench.data.standin import StandinSchema, generate
+from bench.data.task import Facts, Task
+from bench.data.text import LabelledText
+
+_SCHEMAS = {
+    "four classes": StandinSchema(("text",), ("World", "Sports", "Business", "Sci/Tech"), "news"),
+    "two classes": StandinSchema(("sentence",), ("negative", "positive"), "review"),
+    "pairs": StandinSchema(("premise", "hypothesis"), ("entailment", "neutral", "contradiction"), "pair"),
+}
+KINDS = tuple(_SCHEMAS)
+
+
+class SmallTask(Task):
+    """A task made of a few stand-in texts."""
+
+    name: ClassVar[str] = "small"
+    facts = Facts("Small", "none", "none", {})
+    local = {"train": "none.parquet", "test": "none.parquet"}
+
+
+def small_task(kind: str, n_train: int = 240, n_test: int = 60) -> TaskData:
+    """Draws a task with one of `KINDS` as its schema."""
+    schema = _SCHEMAS[kind]
+    attributes: dict[str, Any] = {"text_fields": schema.text_fields, "label_names": schema.label_names}
+    task = type("Small", (SmallTask,), attributes)()
+    train, test = (_draw(schema, split, rows) for split, rows in (("train", n_train), ("test", n_test)))
+    return TaskData(task, train, test, test, "standin", "stand-in")
+
+
+def _draw(schema: StandinSchema, split: str, n_rows: int) -> LabelledText:
+    frame = generate(schema, split, n_rows, seed=7)
+    fields = {name: frame[name].tolist() for name in schema.text_fields}
+    return LabelledText(fields, frame["label"].to_numpy(np.int64), schema.label_names, np.arange(n_rows) * 3 + 1)
