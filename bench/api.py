@@ -13,7 +13,22 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+    from bench.matching.gradients import (
+        HeadGradients,
+        Heads,
+        distances,
+        every_distance,
+        head_gradients,
+        random_targets,
+    )
+    from bench.matching.options import SynthesisConfig
+    from bench.matching.points import Groups, cluster, train_head, trained_heads
+    from bench.matching.source import SourceModel
+    from bench.matching.start import random_words, text_of, vectors_of, words_of
+    from bench.matching.synthesis import Objective, Stage, few, make_stage, synthesise
     from bench.method import Method, MethodCard, MethodConfig, Skip
+    from bench.models.task_lm import TaskLM
+    from bench.soft import SoftInputs
     from bench.training.batches import Encoded
     from bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
     from bench.training.modules import tokenizer_for
@@ -27,6 +42,9 @@ __all__ = [
     "DistilledSet",
     "Encoded",
     "Facts",
+    "Groups",
+    "HeadGradients",
+    "Heads",
     "HubFiles",
     "LabelledText",
     "Learner",
@@ -34,19 +52,39 @@ __all__ = [
     "Method",
     "MethodCard",
     "MethodConfig",
+    "Objective",
     "PrerequisiteError",
     "Recipe",
     "Skip",
+    "SoftInputs",
+    "SourceModel",
+    "Stage",
     "StandinSchema",
+    "SynthesisConfig",
     "TDBenchError",
     "Task",
     "TaskConfig",
+    "TaskLM",
     "TorchLearner",
     "TrainContext",
     "TrainingSet",
     "UsageError",
+    "cluster",
     "count_tokens",
+    "distances",
+    "every_distance",
+    "few",
+    "head_gradients",
+    "make_stage",
+    "random_targets",
+    "random_words",
+    "synthesise",
+    "text_of",
     "tokenizer_for",
+    "train_head",
+    "trained_heads",
+    "vectors_of",
+    "words_of",
 ]
 
 _HOME = {
@@ -57,6 +95,21 @@ _HOME = {
     "bench.budget": ("Budget", "count_tokens"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
+    "bench.matching.gradients": (
+        "HeadGradients",
+        "Heads",
+        "distances",
+        "every_distance",
+        "head_gradients",
+        "random_targets",
+    ),
+    "bench.matching.options": ("SynthesisConfig",),
+    "bench.matching.points": ("Groups", "cluster", "train_head", "trained_heads"),
+    "bench.matching.source": ("SourceModel",),
+    "bench.matching.start": ("random_words", "text_of", "vectors_of", "words_of"),
+    "bench.matching.synthesis": ("Objective", "Stage", "few", "make_stage", "synthesise"),
+    "bench.models.task_lm": ("TaskLM",),
+    "bench.soft": ("SoftInputs",),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "bench.training.batches": ("Encoded",),
     "bench.training.learner": ("Learner", "LearnerConfig", "TrainContext", "TrainingSet"),

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import seed_from
+from bench.canonical import content_id, seed_from
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
+from bench.errors import PluginError
 from bench.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from bench.matching.source import SourceModel
+    from bench.models.task_lm import TaskLM
+    from bench.training.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,25 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What `Context.source` is built from.
+
+    Args:
+        learner: The protocol's source learner.
+        max_length: Maximum length in tokens.
+        cache: Where what depends on the real texts alone is kept.
+    """
+
+    learner: Learner
+    max_length: int
+    cache: Path
+
+
+def _no_source() -> Source:
+    raise PluginError("there is no source learner here; pass make_source to the Context.")
+
+
+@dataclass(frozen=True)
 class Context:
     """Everything a method may use besides the train split.
 
@@ -37,7 +63,9 @@ class Context:
         cost: Cost meter; `with ctx.cost.phase("select"):` names a phase.
         scratch: Empty folder, deleted afterwards.
         make_encoder: Builds the protocol's source encoder.
+        diagnostics: What the method measures about its set, by name; the record keeps it.
         progress: Receives the finished fraction of the distillation, 0 to 1.
+        make_source: Names the source learner.
     """
 
     seed: int
@@ -45,7 +73,9 @@ class Context:
     cost: CostMeter
     scratch: Path
     make_encoder: Callable[[], Encoder]
+    diagnostics: dict[str, float] = field(default_factory=dict)
     progress: Callable[[float], None] = field(default=lambda _: None)
+    make_source: Callable[[], Source] = _no_source
 
     def rng(self, axis: str) -> np.random.Generator:
         """Returns the random stream of an axis, such as `selection`; the same axis always starts anew."""
@@ -58,3 +88,48 @@ class Context:
     def encoder(self) -> Features:
         """Returns the encoder of the protocol's source learner."""
         return Features(self.make_encoder(), self.cost, self.progress)
+
+    def source(self, real: LabelledText) -> SourceModel:
+        """Returns the protocol's source learner at its initial weights, for methods that match its gradients or features.
+
+        Raises:
+            UsageError: The source learner has no token embeddings.
+        """
+        from bench.matching.source import SourceModel
+
+        given = self.make_source()
+        seed = self.torch_seed("source")
+        return SourceModel(
+            given.learner,
+            real,
+            max_length=given.max_length,
+            device=self.device,
+            cost=self.cost,
+            cache=given.cache,
+            seed=seed,
+            tick=self.progress,
+        )
+
+    def task_lm(self, real: LabelledText, source: SourceModel) -> TaskLM:
+        """Returns the class-conditional language model of these very rows, over the source learner's tokens.
+
+        It is trained once for all sets; every set is charged its cold cost, and its held-out perplexity is noted.
+        """
+        from bench.matching.start import words_of
+        from bench.models.task_lm_training import TaskLMOptions, cached_task_lm
+
+        rows_id = content_id([real.fingerprint, source.tokens_id])
+        made = cached_task_lm(
+            words_of(source, real),
+            real.labels_N,
+            source.table_VE,
+            TaskLMOptions(),
+            seed=0,
+            device=self.device,
+            cache=self.make_source().cache / "task-lm",
+            rows_id=rows_id,
+            cost=self.cost,
+            tick=self.progress,
+        )
+        self.diagnostics["task_lm_perplexity"] = made.perplexity
+        return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from bench.budget import Budget, count_tokens
 from bench.canonical import sha256_file
 from bench.data.text import LabelledText, normalised
 from bench.errors import BudgetError, PluginError, RecordError
+from bench.soft import SoftInputs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from bench.experiment.record import Track
+    from bench.experiment.record import Output, Track
 
 TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
 SOFT_LABEL_TOLERANCE = 1e-3
@@ -24,7 +25,7 @@ SOFT_LABEL_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class DistilledSet:
-    """M distilled examples: either rows of the train split or new text.
+    """M distilled examples: rows of the train split, new text, or token vectors of one learner.
 
     Args:
         labels_M: Class ids, int64.
@@ -32,6 +33,7 @@ class DistilledSet:
         fields: Text field -> M strings, for new text.
         soft_labels_MC: Class probabilities, or None for hard labels.
         weights_M: Positive loss weights, or None for equal weights.
+        soft: Token vectors, for sets bound to one learner.
     """
 
     labels_M: NDArray[np.int64]
@@ -39,6 +41,7 @@ class DistilledSet:
     fields: dict[str, list[str]] | None = None
     soft_labels_MC: NDArray[np.float32] | None = None
     weights_M: NDArray[np.float32] | None = None
+    soft: SoftInputs | None = None
 
     @classmethod
     def from_rows(cls, real: LabelledText, positions: ArrayLike) -> DistilledSet:
@@ -51,26 +54,35 @@ class DistilledSet:
         """Holds new texts; `extras` are `soft_labels_MC` and `weights_M`."""
         return cls(labels_M=np.asarray(labels, dtype=np.int64), fields=fields, **extras)
 
+    @classmethod
+    def from_vectors(cls, soft: SoftInputs, labels: ArrayLike, **extras: Any) -> DistilledSet:
+        """Holds token vectors; `extras` are `soft_labels_MC` and `weights_M`."""
+        return cls(labels_M=np.asarray(labels, dtype=np.int64), soft=soft, **extras)
+
     def __len__(self) -> int:
         return len(self.labels_M)
 
     @property
-    def output(self) -> Literal["rows", "text"]:
-        """Whether the set selects rows or holds new text."""
+    def output(self) -> Output:
+        """Whether the set selects rows, or holds new text or token vectors."""
+        if self.soft is not None:
+            return "embedding"
         return "rows" if self.row_ids_M is not None else "text"
 
     @property
     def track(self) -> Track:
         """The track in which the set competes."""
+        if self.soft is not None:
+            return "learner-bound"
         return "text" if self.soft_labels_MC is None and self.weights_M is None else "text+soft"
 
     def resolve(self, real: LabelledText) -> LabelledText:
-        """Returns the set as labelled text; row ids are looked up in the train split."""
+        """Returns the set as labelled text; row ids are looked up in the train split, and token vectors are no text: empty strings."""
         if self.row_ids_M is not None:
             rows = real.take(real.positions_of_rows(self.row_ids_M))
             return LabelledText(rows.fields, self.labels_M, real.label_names, self.row_ids_M)
-        assert self.fields is not None
-        return LabelledText(self.fields, self.labels_M, real.label_names, np.arange(len(self)))
+        fields = {name: [""] * len(self) for name in real.fields} if self.fields is None else self.fields
+        return LabelledText(fields, self.labels_M, real.label_names, np.arange(len(self)))
 
     def check(self, budget: Budget, real: LabelledText) -> None:
         """Checks form and budget, trusting nothing that a plug-in says.
@@ -80,10 +92,16 @@ class DistilledSet:
             BudgetError: A class holds more than the budget allows.
         """
         _check_form(self, real)
-        self.check_size(budget, self.resolve(real).joined(), real.label_names)
+        self.check_size(budget, self.token_counts(real), real.label_names)
 
-    def check_size(self, budget: Budget, texts: list[str], label_names: tuple[str, ...]) -> None:
-        """Counts the set's texts, as `LabelledText.joined` gives them, against a budget.
+    def token_counts(self, real: LabelledText) -> list[int]:
+        """Counts every example's tokens; a token vector counts as one."""
+        if self.soft is not None:
+            return self.soft.lengths_MF.sum(axis=1).tolist()
+        return [count_tokens(text) for text in self.resolve(real).joined()]
+
+    def check_size(self, budget: Budget, n_tokens_M: list[int], label_names: tuple[str, ...]) -> None:
+        """Counts the set's examples and tokens against a budget.
 
         Raises:
             BudgetError: A class holds more than the budget allows.
@@ -95,7 +113,7 @@ class DistilledSet:
                     f"class '{name}' holds {len(members)} texts; budget {budget.name} allows {budget.per_class}."
                 )
             if budget.tokens_per_class is not None:
-                used = sum(count_tokens(texts[i]) for i in members)
+                used = sum(n_tokens_M[i] for i in members)
                 if used > budget.tokens_per_class:
                     raise BudgetError(
                         f"class '{name}' holds {used} tokens; budget {budget.name} allows {budget.tokens_per_class}."
@@ -107,12 +125,16 @@ class DistilledSet:
         return text + len(self) + sum(tensor.nbytes for tensor in self._tensors().values())
 
     def n_exact(self, real: LabelledText, other: LabelledText) -> int:
-        """Counts texts that equal a text of `other` after folding case and white space."""
+        """Counts texts that equal a text of `other` after folding case and white space; token vectors equal none."""
+        if self.soft is not None:
+            return 0
         known = {normalised(text) for text in other.joined()}
         return sum(normalised(text) in known for text in self.resolve(real).joined())
 
     def _tensors(self) -> dict[str, NDArray[Any]]:
         tensors = {"soft_labels": self.soft_labels_MC, "weights": self.weights_M}
+        if self.soft is not None:
+            tensors |= {"vectors": self.soft.vectors_SD, "lengths": self.soft.lengths_MF}
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: Path, card: dict[str, Any]) -> dict[str, str]:
@@ -132,6 +154,8 @@ class DistilledSet:
         columns: dict[str, Any] = {} if self.fields is None else dict(self.fields)
         if self.row_ids_M is not None:
             columns["row_id"] = self.row_ids_M
+        if self.soft is not None:
+            columns["learner"] = [self.soft.learner] * len(self)
         pq.write_table(pa.table({**columns, "label": self.labels_M}), folder / TABLE_FILE)
         files = [TABLE_FILE]
         if tensors := self._tensors():
@@ -163,12 +187,16 @@ class DistilledSet:
             from safetensors.numpy import load_file
 
             tensors = load_file(folder / TENSOR_FILE)
+        soft = None
+        if "vectors" in tensors:
+            soft = SoftInputs(tensors["vectors"], tensors["lengths"], str(columns.pop("learner")[0]))
         return cls(
             labels_M=labels,
             row_ids_M=None if rows is None else np.array(rows, dtype=np.int64),
-            fields=columns if rows is None else None,
+            fields=columns if rows is None and soft is None else None,
             soft_labels_MC=tensors.get("soft_labels"),
             weights_M=tensors.get("weights"),
+            soft=soft,
         )
 
 
@@ -204,8 +232,8 @@ def _check_form(made: DistilledSet, real: LabelledText) -> None:
     size, n_classes = len(made), real.n_classes
     if size == 0:
         raise PluginError("the distilled set is empty; expected at least one text.")
-    if (made.row_ids_M is None) == (made.fields is None):
-        raise PluginError("a distilled set holds either row ids or texts; got both or neither.")
+    if sum(part is not None for part in (made.row_ids_M, made.fields, made.soft)) != 1:
+        raise PluginError("a distilled set holds either row ids, texts or token vectors; expected exactly one of them.")
     for name, array, kinds, dimensions in (
         ("row_ids_M", made.row_ids_M, "iu", 1),
         ("soft_labels_MC", made.soft_labels_MC, "f", 2),
@@ -219,6 +247,10 @@ def _check_form(made: DistilledSet, real: LabelledText) -> None:
         raise PluginError(f"labels lie in {made.labels_M.min()}..{made.labels_M.max()}; expected 0..{n_classes - 1}.")
     if made.row_ids_M is not None and len(set(made.row_ids_M.tolist())) != size:
         raise PluginError("a row is selected more than once; expected distinct row ids.")
+    if made.soft is not None:
+        made.soft.check(len(real.fields))
+        if len(made.soft) != size:
+            raise PluginError(f"soft inputs hold {len(made.soft)} texts for {size} labels; expected one for each.")
     if made.fields is not None:
         _check_fields(made.fields, size, set(real.fields))
     _check_numbers(made, n_classes)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
+    from bench.experiment.record import Output
 
 
 class MethodConfig(BaseModel):
@@ -37,10 +38,11 @@ class MethodCard:
         summary: One sentence.
         family: Family in tables, such as `coreset` or `gradient matching`.
         paper: Citation, or empty.
-        output: Kind of the distilled set: rows of the train split, or new text.
+        output: Kind of the distilled set: rows of the train split, new text, or token vectors; None where an option `output` decides.
         cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
         deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
-        reads: What the method uses besides the train split: `encoder`, `lm`, `llm`.
+        reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
+            table; say `encoder` too), `lm` (the task's language model), `llm`.
         uses_budget: False for references that ignore the budget (majority, full).
         full_data: True for training on all real data, which has a recipe of its own.
         reference: True for references that are shown and never ranked.
@@ -53,7 +55,7 @@ class MethodCard:
     summary: str
     family: str
     paper: str = ""
-    output: Literal["rows", "text"] = "rows"
+    output: Output | None = "rows"
     cost_class: Literal["seconds", "minutes", "hours"] = "seconds"
     deterministic: bool = False
     reads: tuple[str, ...] = ()
@@ -83,6 +85,11 @@ class Method(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config: Any = config if config is not None else self.Config()
 
+    @property
+    def output(self) -> Output:
+        """Kind of the sets that this configuration makes."""
+        return self.card.output or self.config.output
+
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
         """Returns why this method cannot run on a task with a budget, or None when it can."""
         return None
@@ -104,6 +111,8 @@ class Method(ABC):
             return "the class attribute 'card' is missing; set it to a MethodCard."
         if not issubclass(plugin.Config, MethodConfig):
             return "the nested class 'Config' is no MethodConfig; subclass MethodConfig."
+        if plugin.card.output is None and "output" not in plugin.Config.model_fields:
+            return "its card names no output and its Config has no option 'output'; give one of them."
         if "name" in plugin.Config.model_fields:
             return "the option 'name' is reserved; rename it."
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.budget import Budget
+from bench.budget import Budget, count_tokens
 from bench.commands.run import Arguments, parse, perform
 from bench.config import settings_for
 from bench.data.set_files import read_set
@@ -41,7 +41,7 @@ def evaluate_command(file: Path, task: str, name: str | None, budget: str | None
     if budget is not None:
         limits = Budget(one.budget.name, **one.budget.model_dump())
         texts = ["\n".join(parts) for parts in zip(*(made.fields or {}).values(), strict=True)]
-        made.check_size(limits, texts, plugin.label_names)
+        made.check_size(limits, [count_tokens(text) for text in texts], plugin.label_names)
     else:
         largest = int(np.bincount(made.labels_M).max())
         limits = one.budget.model_copy(update={"per_class": largest, "tokens_per_class": None})

@@ -103,6 +103,8 @@ def _drop_superseded(known: dict[str, Record]) -> None:
 def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
     if record.method_facts.full_data:
         return {"all_rows": True}
+    if made.soft is not None:
+        return {"not_kept": "token vectors are too large; the record names their sha256"}
     packed: dict[str, Any] = {"labels": pack_ints(tuple(made.labels_M.tolist()))}
     if made.row_ids_M is not None:
         packed["row_ids"] = made.row_ids_M.tolist()
@@ -223,6 +225,11 @@ class Accepted:
         raw = self.packed_set(distil_id)
         if raw.get("all_rows"):
             return DistilledSet.from_rows(real, np.arange(len(real)))
+        if "not_kept" in raw:
+            raise RecordError(
+                f"the accepted records do not hold the distilled set {distil_id}: {raw['not_kept']}. Make it again: "
+                "runtime.accepted=false."
+            )
         soft, weights = raw.get("soft_labels"), raw.get("weights")
         return DistilledSet(
             labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),

@@ -19,6 +19,7 @@ from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
+from bench.matching.options import TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
 from bench.registry import METHODS, TASKS
@@ -128,6 +129,8 @@ class Planner:
             return []
         if not card.external:
             check_size(data, budget)
+        if method.output == "embedding":
+            one = _bound_to_source(one, what, plan)
         learners = self._usable_learners(one, method, what, plan)
         n_sets, n_seeds = _replication(one, method)
         facts = _facts(one, method)
@@ -157,6 +160,8 @@ class Planner:
             return {}
         name = one.protocol.source
         how = {"name": name, "max_length": one.protocol.length_for(one.task_name), "features": FEATURES_VERSION}
+        if "lm" in method.card.reads:
+            how["task_lm"] = TASK_LM_VERSION
         return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
@@ -167,7 +172,12 @@ class Planner:
         for name in [*names, one.protocol.source]:
             if name not in self._learners:
                 self._learners[name] = resolve_learner(name)
-        source_problem = self._learners[one.protocol.source].available() if reads_encoder else None
+        source = self._learners[one.protocol.source]
+        if "source" in method.card.reads and not source.has_token_table:
+            where = f"protocol {one.protocol.name} distils with {one.protocol.source}"
+            plan.skipped.append((what, f"{where}, which has no pretrained token table to put vectors into"))
+            return []
+        source_problem = source.available() if reads_encoder else None
         if source_problem:
             plan.missing.append((what, source_problem))
             return []
@@ -179,6 +189,15 @@ class Planner:
             else:
                 plan.missing.append((f"learner {name}", problem))
         return usable
+
+
+def _bound_to_source(one: RunSettings, what: str, plan: Plan) -> RunSettings:
+    """Leaves the protocol's source as the only learner: token vectors mean nothing to any other."""
+    source = one.protocol.source
+    others = [name for name in one.learners or one.protocol.learners if name != source]
+    if others:
+        plan.skipped.append((what, f"its token vectors are bound to {source}; not for {', '.join(others)}"))
+    return one.model_copy(update={"learners": (source,)})
 
 
 def _method(one: RunSettings) -> Method:

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.canonical import sha256_text
 from bench.errors import RecordError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
+Output = Literal["rows", "text", "embedding"]
 DataKind = Literal["real", "real-subset", "standin"]
 CostClass = Literal["seconds", "minutes", "hours"]
 
@@ -93,7 +94,7 @@ class DistilResult(_Frozen):
     """Facts about one distilled set, counted by the harness."""
 
     track: Track
-    output: Literal["rows", "text"]
+    output: Output
     n_rows: int
     rows_per_class: tuple[int, ...]
     n_tokens: int
@@ -104,6 +105,8 @@ class DistilResult(_Frozen):
     """The same for train texts; counted for new text only."""
     contamination: str = ""
     """Why the training of the encoder that the method read may have seen the task; empty where nothing is known."""
+    diagnostics: dict[str, float] = Field(default_factory=dict)
+    """What the method and the harness measured about the set, by name; a measure that was not taken is absent."""
     epsilon: float | Literal["inf"] | None = None
 
 
@@ -201,7 +204,7 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
         RecordError: The schema version is unknown or newer than this suite.
     """
     version = raw.get("schema_version")
-    if version == 1:  # version 2 added fields, all with a default that is true of older records
+    if version in (1, 2):  # later versions added fields, all with a default that is true of older records
         return {**raw, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.canonical import seed_from
 from bench.config import is_custom
-from bench.context import Context
+from bench.context import Context, Source
 from bench.cost import CostMeter, merged, share
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
@@ -39,33 +39,19 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     cost = CostMeter(device)
     work = scratch / "work"
     work.mkdir()
-
-    def make_encoder() -> Encoder:
-        if not job.cell.source:
-            raise PluginError(f"method '{job.cell.method}' uses the encoder; its card must say reads=('encoder',).")
-        learner = resolve_learner(str(job.cell.source["name"]))
-        return CachedEncoder(learner.encoder(int(job.cell.source["max_length"]), device), cache / "features")
-
-    context = Context(
-        seed=seed_from("set", job.cell.task, job.cell.task_version, job.cell.set_index),
-        device=device,
-        cost=cost,
-        scratch=work,
-        make_encoder=make_encoder,
-        progress=tick,
-    )
+    context = _context(job, cost, work, cache=cache, device=device, tick=tick)
     # A copy, because a plug-in may change in place what later cells rely on; and standard output belongs to the command.
     with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
         made = job.method.distil(job.data.train.copy(), job.budget, context)
     if not isinstance(made, DistilledSet):
         raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
     made.check(job.budget, job.data.train)
-    if job.method.card.output != made.output:
+    if job.method.output != made.output:
         raise PluginError(
-            f"the card of '{job.cell.method}' says output '{job.method.card.output}', the set holds '{made.output}'; correct the card."
+            f"the card of '{job.cell.method}' says output '{job.method.output}', the set holds '{made.output}'; correct the card."
         )
     shutil.rmtree(work)
-    result = _count(job, made)
+    result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics)})
     card = {
         "task": job.cell.task,
         "method": job.facts.label,
@@ -80,6 +66,33 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes, source=source)
 
 
+def _context(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device: str, tick: Tick) -> Context:
+    cell = job.cell
+
+    def source(what: str, reads: str) -> tuple[Learner, int]:
+        if not cell.source:
+            raise PluginError(f"method '{cell.method}' uses the {what}; its card must say reads={reads}.")
+        return resolve_learner(str(cell.source["name"])), int(cell.source["max_length"])
+
+    def make_encoder() -> Encoder:
+        learner, max_length = source("encoder", "('encoder',)")
+        return CachedEncoder(learner.encoder(max_length, device), cache / "features")
+
+    return Context(
+        seed=seed_from("set", cell.task, cell.task_version, cell.set_index),
+        device=device,
+        cost=cost,
+        scratch=work,
+        make_encoder=make_encoder,
+        progress=tick,
+        make_source=lambda: Source(*source("source learner", "('encoder', 'source')"), cache),
+    )
+
+
+def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in sorted(diagnostics.items()) if np.isfinite(value)}
+
+
 def _contamination(job: DistilJob, learner: Learner | None) -> str:
     """Says why the pretrained model behind a learner may have seen the task; generated text was seen by nobody."""
     model = None if learner is None else learner.pretrained()
@@ -90,15 +103,13 @@ def _contamination(job: DistilJob, learner: Learner | None) -> str:
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
-    from bench.budget import count_tokens
-
     real = job.data.train
     return DistilResult(
         track=made.track,
         output=made.output,
         n_rows=len(made),
         rows_per_class=tuple(np.bincount(made.labels_M, minlength=real.n_classes).tolist()),
-        n_tokens=sum(count_tokens(text) for text in made.resolve(real).joined()),
+        n_tokens=sum(made.token_counts(real)),
         n_bytes=made.n_bytes(real),
         n_test_exact=made.n_exact(real, job.data.test),
         n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,

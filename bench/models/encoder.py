@@ -54,7 +54,21 @@ class CachedEncoder:
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
     ) -> NDArray[np.float32]:
         """Returns (N, D) float32 features with L2 norm 1."""
-        key = content_id({"encoder": self.identity, "rows": text.fingerprint})
+        if isinstance(self._inner, TransformerEncoder):
+            return _unit(self.pooled(text, cost, tick))
+        return self._kept(text, self._inner.embed, cost, tick)
+
+    def pooled(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns the (N, D) features of a transformer as they are pooled, of any length; one entry serves both kinds."""
+        assert isinstance(self._inner, TransformerEncoder)
+        return self._kept(text, self._inner.pooled, cost, tick, pooled=True)
+
+    def _kept(
+        self, text: LabelledText, compute: Any, cost: CostMeter, tick: Callable[[float], None], **marks: bool
+    ) -> NDArray[np.float32]:
+        key = content_id({"encoder": self.identity, "rows": text.fingerprint, **marks})
         folder = self._folder / key
         self._folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -63,7 +77,7 @@ class CachedEncoder:
                 cost.charge(known[1])
                 return known[0]
             with cost.phase("encode"):
-                features = self._inner.embed(text, cost, tick)
+                features = compute(text, cost, tick)
             _write_entry(folder, features, cost.phases[-1])
         return features
 
@@ -114,16 +128,25 @@ class TransformerEncoder:
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
     ) -> NDArray[np.float32]:
         """Returns (N, D) float32 features with L2 norm 1."""
-        import torch
+        return _unit(self.pooled(text, cost, tick))
 
+    def pooled(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features before they are brought to length 1."""
         from bench.training.engine import predict
         from bench.training.modules import MeanPooled, load_backbone, tokenizer_for
         from bench.training.prepared import Prepared
 
         pooled = Prepared(MeanPooled(load_backbone(self._name)), self._device)
         encoded = tokenizer_for(self._name)(text.fields, self._max_length)
-        features_ND = predict(pooled, encoded, cost, tick)
-        return torch.nn.functional.normalize(features_ND, dim=1).numpy()
+        return predict(pooled, encoded, cost, tick).numpy()
+
+
+def _unit(features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch
+
+    return torch.nn.functional.normalize(torch.from_numpy(features_ND), dim=1).numpy()
 
 
 class TfidfEncoder:

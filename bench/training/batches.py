@@ -22,11 +22,13 @@ class Encoded:
         ids: Token ids of every text, special tokens included.
         pad_id: Id that fills short rows.
         type_ids: Segment ids of every text, for pair inputs of BERT-like models, or None.
+        soft_SD: Token vectors: an id of the token table's size or more names one of them, counted from that size. None without.
     """
 
     ids: list[NDArray[np.int64]]
     pad_id: int
     type_ids: list[NDArray[np.int64]] | None = None
+    soft_SD: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bench.data.text import LabelledText
     from bench.models.encoder import Encoder
+    from bench.soft import SoftInputs
     from bench.training.recipe import Recipe
 
 
@@ -32,14 +33,16 @@ class TrainingSet:
     """What a learner trains on.
 
     Args:
-        text: M texts with their hard labels.
+        text: M texts with their hard labels; empty texts where the set holds token vectors.
         targets_MC: Class probabilities: soft labels, or hard labels as one-hot rows.
         weights_M: Loss weights with mean 1.
+        soft: Token vectors in place of the texts, for sets bound to this learner; only such learners are given them.
     """
 
     text: LabelledText
     targets_MC: NDArray[np.float32]
     weights_M: NDArray[np.float32]
+    soft: SoftInputs | None = None
 
     @classmethod
     def of(cls, made: DistilledSet, real: LabelledText) -> TrainingSet:
@@ -48,7 +51,7 @@ class TrainingSet:
         hard = np.eye(real.n_classes, dtype=np.float32)[made.labels_M]
         targets = hard if made.soft_labels_MC is None else made.soft_labels_MC.astype(np.float32)
         weights = np.ones(len(made), np.float32) if made.weights_M is None else made.weights_M.astype(np.float32)
-        return cls(text, targets, weights / weights.mean())
+        return cls(text, targets, weights / weights.mean(), made.soft)
 
     @property
     def only_class(self) -> int | None:
@@ -88,6 +91,9 @@ class Learner(ABC):
     """False for learners whose fit has no learning rate."""
     mflop_per_token: ClassVar[float] = 0.01
     """Rough forward cost in millions of operations, for predicting run times only."""
+
+    has_token_table: ClassVar[bool] = False
+    """True for learners that read token vectors in place of words: a pretrained table of their own, and a linear head."""
 
     Config: ClassVar[type[LearnerConfig]] = LearnerConfig
     """The learner's options; replace it by a nested class that subclasses LearnerConfig."""

@@ -156,18 +156,18 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         from transformers import AutoTokenizer
 
-        self._inner: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.pad_id: int = next(i for i in (self._inner.pad_token_id, self._inner.eos_token_id, 0) if i is not None)
+        self.inner: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.pad_id: int = next(i for i in (self.inner.pad_token_id, self.inner.eos_token_id, 0) if i is not None)
         self.identity = str(folder)
         # A tokenizer without a special token between the texts of a pair (GPT-2's) would run them together.
-        self._separates = self._inner.num_special_tokens_to_add(pair=True) > self._inner.num_special_tokens_to_add()
+        self.separates = self.inner.num_special_tokens_to_add(pair=True) > self.inner.num_special_tokens_to_add()
 
     def __call__(self, fields: dict[str, list[str]], max_length: int) -> Encoded:
         """Tokenises one field, or two as a pair; longer texts are cut at `max_length` tokens."""
         columns = list(fields.values())
-        if len(columns) == 2 and not self._separates:
+        if len(columns) == 2 and not self.separates:
             columns = [["\n".join(parts) for parts in zip(*columns, strict=True)]]
-        made = self._inner(*columns, truncation=True, max_length=max_length)
+        made = self.inner(*columns, truncation=True, max_length=max_length)
         arrays = [np.asarray(row, dtype=np.int64) for row in made["input_ids"]]
         if not arrays or min(len(row) for row in arrays) == 0:  # decoders add no special token to an empty text
             arrays = [row if len(row) else np.array([self.pad_id]) for row in arrays]
@@ -204,7 +204,7 @@ class WordTable:
         return table_VD
 
 
-def _silence() -> None:
+def silence() -> None:
     """Keeps transformers' own progress bars out of the suite's."""
     from transformers.utils import logging
 
@@ -222,7 +222,7 @@ def tokenizer_for(name: str) -> Tokenizer:
 def _pristine_backbone(folder: Path, _hash: str) -> nn.Module:
     from transformers import AutoModel
 
-    _silence()
+    silence()
     return AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True, attn_implementation="sdpa")
 
 
@@ -240,7 +240,7 @@ def load_classifier(name: str, n_classes: int) -> nn.Module:
     """
     from transformers import AutoModelForSequenceClassification
 
-    _silence()
+    silence()
     folder = resolve(name)
     try:
         model = AutoModelForSequenceClassification.from_pretrained(

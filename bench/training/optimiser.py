@@ -130,22 +130,27 @@ class TableRows(nn.Module):
     Args:
         table: The whole (V, D) table.
         used: The U token ids that the training texts hold.
+        soft: (S, D) token vectors that ids from V on stand for; they are no parameters, but may want a gradient. None without.
     """
 
-    def __init__(self, table: nn.Embedding, used: torch.Tensor) -> None:
+    def __init__(self, table: nn.Embedding, used: torch.Tensor, soft: torch.Tensor | None = None) -> None:
         super().__init__()
         self._table = [table]  # hidden from `parameters()`
         self.used = used
-        places = torch.full((table.num_embeddings,), -1, dtype=torch.int64, device=used.device)
+        n_soft = 0 if soft is None else len(soft)
+        places = torch.full((table.num_embeddings + n_soft,), -1, dtype=torch.int64, device=used.device)
         places[used] = torch.arange(len(used), device=used.device)
+        places[table.num_embeddings :] = len(used) + torch.arange(n_soft, device=used.device)
         self.register_buffer("places", places, persistent=False)
         place = -1 if table.padding_idx is None else int(places[table.padding_idx])
         self._padding = None if place == -1 else place
         self.rows = nn.Parameter(table.weight.detach()[used].clone())
+        self.soft = soft
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Looks token ids up; an id outside the rows in use is an IndexError."""
-        return nn.functional.embedding(self.places[ids], self.rows, self._padding)  # type: ignore[index]
+        rows = self.rows if self.soft is None else torch.cat([self.rows, self.soft])
+        return nn.functional.embedding(self.places[ids], rows, self._padding)  # type: ignore[index]
 
     @property
     def weight(self) -> torch.Tensor:

@@ -179,6 +179,8 @@ class PackedLayer(torch.autograd.Function):
         d_out = _undo(d_sum1, dropped1)
         d_qkv = _qkv_gradient(d_out @ out_w, ctx.packed, blocks, ctx.shape.heads)
         d_x = torch.addmm(d_sum1, d_qkv, qkv_w)
+        if not any(ctx.needs_input_grad[4:]):
+            return (d_x, *(None,) * 15)
         pairs = [(d_qkv, x), (d_out, mixed), (d_raised, middle), (d_down, active)]
         qkv, out, up, down = [(grad.t() @ rows, grad.sum(0)) for grad, rows in pairs]
         return (d_x, None, None, None, *qkv, *out, d_gain1, d_bias1, *up, *down, d_gain2, d_bias2)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.errors import UsageError
 from bench.training.dropout import MaskSource, use_cheap_dropout
 from bench.training.flops import FlopCounter
 from bench.training.memory import keep_freed_memory
@@ -98,25 +99,41 @@ class Prepared:
                 part.source = source
 
     def narrow_table(self, encoded: Encoded) -> NarrowTable | None:
-        """Leaves only the rows that `encoded` uses in the token table, or returns None where there is no table of its own."""
-        found = _token_table(self.module)
+        """Leaves only the rows that `encoded` uses in the token table, or returns None where there is no table of its own.
+
+        Raises:
+            UsageError: `encoded` holds token vectors, and there is no table to put them into.
+        """
+        found = token_table(self.module)
         if found is None:
+            if encoded.soft_SD is not None:
+                raise UsageError(
+                    "this learner has no token table of its own, so it cannot read token vectors; use text."
+                )
             return None
         ids = np.unique(np.concatenate([*encoded.ids, np.array([encoded.pad_id])]))
-        return NarrowTable(*found, torch.from_numpy(ids).to(self.device))
+        used = torch.from_numpy(ids[ids < found[2].num_embeddings]).to(self.device)
+        soft = None if encoded.soft_SD is None else torch.from_numpy(encoded.soft_SD).to(self.device)
+        if soft is not None and soft.shape[1] != found[2].embedding_dim:
+            raise UsageError(
+                f"the token vectors have {soft.shape[1]} numbers; this learner's have {found[2].embedding_dim}."
+            )
+        return NarrowTable(*found, used, soft)
 
 
 class NarrowTable:
     """A token table replaced by the rows in use, until `widen`."""
 
-    def __init__(self, parent: nn.Module, name: str, table: nn.Embedding, used: torch.Tensor) -> None:
+    def __init__(
+        self, parent: nn.Module, name: str, table: nn.Embedding, used: torch.Tensor, soft: torch.Tensor | None = None
+    ) -> None:
         self._parent, self._name = parent, name
-        self._rows = TableRows(table, used)
-        setattr(parent, name, self._rows)
+        self.rows = TableRows(table, used, soft)
+        setattr(parent, name, self.rows)
 
     def widen(self, decay_factor: float) -> None:
         """Puts the whole table back, its unused rows decayed by the product of all steps' weight decay."""
-        setattr(self._parent, self._name, self._rows.restored(decay_factor))
+        setattr(self._parent, self._name, self.rows.restored(decay_factor))
 
 
 def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
@@ -138,7 +155,8 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
     return True
 
 
-def _token_table(module: nn.Module) -> tuple[nn.Module, str, nn.Embedding] | None:
+def token_table(module: nn.Module) -> tuple[nn.Module, str, nn.Embedding] | None:
+    """Returns a module's own token table with the module and attribute that hold it, or None where rows cannot be replaced."""
     owner: Any = next((part for part in module.modules() if hasattr(part, "get_input_embeddings")), None)
     table = None if owner is None else owner.get_input_embeddings()
     # Subclasses look words up in ways of their own (Gemma scales them), and so do these options.

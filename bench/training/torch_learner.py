@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.errors import UsageError
 from bench.training.learner import Learner, TrainContext, TrainingSet
 
 if TYPE_CHECKING:
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
     Tokenize = Callable[[dict[str, list[str]], int], Encoded]
 
 _LOG = logging.getLogger(__name__)
+
+
+def _encode(tokenize: Tokenize, train: TrainingSet, module: nn.Module, max_length: int) -> Encoded:
+    """Tokenises a training set, or puts the special tokens around its token vectors."""
+    if train.soft is None:
+        return tokenize(train.text.fields, max_length)
+    from bench.training.frame import frame_of
+    from bench.training.modules import Tokenizer
+    from bench.training.prepared import token_table
+
+    found = token_table(module)
+    if found is None or not isinstance(tokenize, Tokenizer):
+        raise UsageError("this learner cannot read token vectors: it has no pretrained token table of its own.")
+    encoded = frame_of(tokenize, len(train.text.fields)).around_vectors(train.soft, found[2].num_embeddings)
+    if encoded.lengths_N.max() > max_length:
+        raise UsageError(
+            f"a text of {encoded.lengths_N.max()} token vectors, special tokens included, is longer than the {max_length} tokens "
+            "of the recipe; shorten it."
+        )
+    return encoded
 
 
 def fork_rng(device: str) -> AbstractContextManager[None]:
@@ -58,7 +79,7 @@ class TorchLearner(Learner):
             torch.manual_seed(ctx.seed)
             with ctx.cost.phase("build"):
                 ready = Prepared(self.module(train.targets_MC.shape[1], ctx.notes), ctx.device)
-                encoded = tokenize(train.text.fields, recipe.max_length)
+                encoded = _encode(tokenize, train, ready.module, recipe.max_length)
             with ctx.cost.phase("train"):
                 engine.train(ready, encoded, train, recipe, ctx)
         with ctx.cost.phase("tokenize"):
@@ -108,6 +129,8 @@ class TorchLearner(Learner):
         from bench.training.prepared import Prepared
         from bench.training.stacked import NotStackable, train_stack
 
+        if any(train.soft is not None for train in trains):
+            raise NotStackable("token vectors are trained one set at a time")
         cost, device = contexts[0].cost, contexts[0].device
         tokenizers, members, encoded = [], [], []
         with fork_rng(device):
@@ -119,7 +142,7 @@ class TorchLearner(Learner):
                         raise NotStackable("every set has a vocabulary of its own")
                     module = self.module(train.targets_MC.shape[1], context.notes)
                     members.append(Prepared(module, device, packed=False))
-                    encoded.append(tokenizers[-1](train.text.fields, recipe.max_length))
+                    encoded.append(_encode(tokenizers[-1], train, module, recipe.max_length))
             with cost.phase("train"):
                 train_stack(members, encoded, trains, recipe, contexts)
         made = []

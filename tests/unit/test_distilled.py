@@ -105,8 +105,8 @@ def weights(*values: float) -> DistilledSet:
     ("made", "message"),
     [
         pytest.param(texts(0), "is empty", id="empty"),
-        pytest.param(texts(fields=None), "both or neither", id="neither"),
-        pytest.param(texts(row_ids_M=np.array([0, 10])), "both or neither", id="both"),
+        pytest.param(texts(fields=None), "exactly one of them", id="neither"),
+        pytest.param(texts(row_ids_M=np.array([0, 10])), "exactly one of them", id="both"),
         pytest.param(texts(labels_M=np.array([0, 3])), r"labels lie in 0\.\.3; expected 0\.\.2", id="label too large"),
         pytest.param(texts(labels_M=np.array([-1, 0])), r"labels lie in -1\.\.0", id="negative label"),
         pytest.param(DistilledSet(np.array([0, 0]), np.array([10, 10])), "more than once", id="row twice"),

@@ -18,6 +18,7 @@ class TransformerLearner(TorchLearner):
 
     name = "transformer"
     mflop_per_token = 21.0
+    has_token_table = True
 
     class Config(LearnerConfig):
         """Which model, and how its tokens become one vector."""

@@ -1,0 +1,1 @@
+"""What matching methods share: the source learner with soft inputs, head gradients, distances, projection, ADMM, diagnostics."""

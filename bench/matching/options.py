@@ -1,0 +1,44 @@
+"""Options of methods that synthesise texts; imports no torch, because plug-ins name it when they are listed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from bench.method import MethodConfig
+
+TASK_LM_VERSION = 1
+"""Raised whenever the same rows and options give another language model; part of the ids of sets that were made with one."""
+
+Distance = Literal["cosine", "whole", "l2"]
+"""`cosine`: mean over the tensors of 1 - cosine; `whole`: 1 - cosine of all tensors in one; `l2`: squared Euclidean distance."""
+
+
+class SynthesisConfig(MethodConfig):
+    """Options that all methods of this kind have; defaults were chosen on rotten_tomatoes, on its hidden validation rows."""
+
+    output: Literal["text", "embedding"] = "text"
+    """Readable text, or token vectors of the source learner."""
+    start: Literal["lm", "rows", "words"] = "lm"
+    """Samples of the task's language model that serve the objective best; real texts; or random words of the train split."""
+    pool: PositiveInt = 40
+    """Samples of the language model for each text wanted."""
+    candidates: PositiveInt = 2
+    """Texts fitted for each one wanted, of which one is kept. Text only."""
+    outer: NonNegativeInt = 8
+    """ADMM's updates of the words and of the dual; 0 leaves the start as it is."""
+    inner: PositiveInt = 15
+    """Adam steps between them."""
+    lr: PositiveFloat = 0.02
+    """Their learning rate."""
+    rho: NonNegativeFloat = 0.01
+    """Weight of ADMM's ties between vectors and words; 0 for none."""
+    balance: Literal["fixed", "residual"] = "fixed"
+    """Whether rho follows ADMM's residuals."""
+    top_k: PositiveInt = 20
+    """Nearest tokens among which the language model picks."""
+    noise: NonNegativeFloat = 0.1
+    """Standard deviation of the noise on token vectors in every step: without it the fit finds directions that only one model reads."""
+    real_per_class: PositiveInt | None = None
+    """Real texts of a class that are used at all, for the low-resource setting; null for all."""

@@ -1,0 +1,59 @@
+"""Where token vectors start from. Shapes: M synthetic texts, F fields, S vectors, E width of the token table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.soft import SoftInputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.data.text import LabelledText
+    from bench.matching.source import SourceModel
+
+
+def words_of(source: SourceModel, text: LabelledText) -> list[tuple[NDArray[np.int64], ...]]:
+    """Returns every text's token ids, field by field, without special tokens and cut to what the learner reads.
+
+    Of a pair the longer field is cut first, as tokenizers do. A text without a word gets the padding token.
+    """
+    inner: Any = source.tokenizer.inner
+    room = source.max_length - source.frame.n_special
+    columns = [inner(column, add_special_tokens=False)["input_ids"] for column in text.fields.values()]
+    made = []
+    for row in zip(*columns, strict=True):
+        parts = [list(part) for part in row]
+        while sum(map(len, parts)) > room:
+            max(parts, key=len).pop()
+        if not any(parts):
+            parts[0] = [source.frame.pad_id]
+        made.append(tuple(np.array(part, dtype=np.int64) for part in parts))
+    return made
+
+
+def vectors_of(source: SourceModel, texts: list[tuple[NDArray[np.int64], ...]]) -> SoftInputs:
+    """Looks token ids up in the learner's table."""
+    table_VE = source.table_VE.cpu().numpy()
+    ids = np.concatenate([part for parts in texts for part in parts])
+    lengths = np.array([[len(part) for part in parts] for parts in texts], dtype=np.int64)
+    return SoftInputs(table_VE[ids], lengths, source.name)
+
+
+def random_words(
+    lengths_MF: NDArray[np.int64], texts: list[tuple[NDArray[np.int64], ...]], rng: np.random.Generator
+) -> list[tuple[NDArray[np.int64], ...]]:
+    """Draws M texts of given lengths, token by token, from the tokens of other texts."""
+    pool = np.concatenate([part for parts in texts for part in parts])
+    return [tuple(rng.choice(pool, int(length)) for length in row) for row in lengths_MF]
+
+
+def text_of(source: SourceModel, names: list[str], texts: list[tuple[NDArray[np.int64], ...]]) -> dict[str, list[str]]:
+    """Spells token ids out, field by field; runs of white space become one blank."""
+    inner: Any = source.tokenizer.inner
+    return {
+        name: [" ".join(inner.decode(parts[field]).split()) or inner.decode([source.frame.pad_id]) for parts in texts]
+        for field, name in enumerate(names)
+    }

@@ -1,0 +1,188 @@
+"""The task's own language model: a small class-conditional decoder over word pieces, trained on the task's train split alone.
+
+It needs no download, has seen no test text, and its cost is the method's. Shapes: B texts, L tokens, U pieces it knows, E width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bench.training.precision import compute_dtype
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Parts = tuple[NDArray[np.int64], ...]
+
+_NUCLEUS_MAX = 512
+"""A sort of the whole vocabulary in every step would take most of the time."""
+
+
+class Vocabulary:
+    """The U pieces that a train split uses, and the marks around fields.
+
+    Args:
+        texts: Token ids of every text and field.
+        n_classes: Every class has a mark that texts start with.
+    """
+
+    def __init__(self, texts: list[Parts], n_classes: int) -> None:
+        self.pieces_U = np.unique(np.concatenate([part for parts in texts for part in parts]))
+        self._own = {int(piece): i for i, piece in enumerate(self.pieces_U)}
+        self.n_pieces = len(self.pieces_U)
+        self.n_classes = n_classes
+        self.between, self.end = self.n_pieces + n_classes, self.n_pieces + n_classes + 1
+
+    def __len__(self) -> int:
+        return self.n_pieces + self.n_classes + 2
+
+    def of_class(self, label: int) -> int:
+        """Returns the mark of a class."""
+        return self.n_pieces + int(label)
+
+    def encode(self, parts: Parts, label: int) -> list[int]:
+        """Returns class mark, fields with a mark between, end mark; pieces that the train split does not use are left out."""
+        ids = [self.of_class(label)]
+        for number, part in enumerate(parts):
+            ids += [self.between] * (number > 0) + [self._own[int(p)] for p in part if int(p) in self._own]
+        return [*ids, self.end]
+
+    def own(self, piece_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Maps the tokenizer's ids to the model's; every one must be known."""
+        return np.array([self._own[int(p)] for p in piece_ids], dtype=np.int64)
+
+
+class TaskLM:
+    """A trained decoder.
+
+    Args:
+        vocabulary: Its pieces and marks.
+        model: GPT-2 with a head tied to its token table.
+        max_length: Longest text in tokens, marks included.
+        device: Where it runs.
+        perplexity: Per token, on rows that were held out of its training.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, model: Any, max_length: int, device: str, perplexity: float) -> None:
+        self.vocabulary, self.max_length, self.perplexity = vocabulary, max_length, perplexity
+        self.model, self._device = model.eval(), device
+
+    @torch.no_grad()
+    def nll(self, texts: list[Parts], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Returns every text's mean negative log-likelihood per token, in nats, the end mark included."""
+        rows = [self.vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
+        made = np.zeros(len(rows))
+        for chunk in batches_of([len(row) for row in rows], 64):
+            losses_BL, real_BL = losses_of(self.model, [rows[i] for i in chunk], self._device)
+            made[chunk] = (losses_BL.sum(1) / real_BL.sum(1)).double().cpu().numpy()
+        return made
+
+    def decoder(self, labels: NDArray[np.int64]) -> Decoder:
+        """Starts B texts, one of each given class."""
+        return Decoder(self.model, [self.vocabulary.of_class(label) for label in labels], self._device)
+
+    @torch.no_grad()
+    def sample(self, labels: NDArray[np.int64], n_fields: int, seed: int, top_p: float = 0.95) -> list[Parts]:
+        """Draws one text for each label by nucleus sampling; a text that ends too early is continued.
+
+        Args:
+            labels: Class of every text.
+            n_fields: 1, or 2 for pairs.
+            seed: Seed.
+            top_p: Share of the probability that is sampled from (DiLM: 0.95).
+        """
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        vocabulary, decoder, room = self.vocabulary, self.decoder(labels), self.max_length - 2
+        count = len(labels)
+        rows_BT = torch.full((count, room), vocabulary.end)
+        fields_B = torch.ones(count, dtype=torch.int64)
+        begun_B = torch.zeros(count, dtype=torch.bool)  # the present field has a piece
+        open_B = torch.ones(count, dtype=torch.bool)
+        for place in range(room):
+            logits_BV = decoder.logits.cpu()
+            logits_BV[:, vocabulary.n_pieces : vocabulary.between] = -torch.inf  # class marks open a text only
+            last_B = fields_B == n_fields
+            logits_BV[~begun_B | ~last_B, vocabulary.end] = -torch.inf
+            logits_BV[~begun_B | last_B, vocabulary.between] = -torch.inf
+            late_B = begun_B & ~last_B & (place >= room * fields_B // n_fields)
+            logits_BV[late_B, : vocabulary.n_pieces] = -torch.inf  # time for the next field
+            drawn_B = _nucleus(logits_BV, top_p, generator)
+            open_B &= drawn_B != vocabulary.end
+            rows_BT[open_B, place] = drawn_B[open_B]
+            if not open_B.any():
+                break
+            begun_B = drawn_B != vocabulary.between
+            fields_B += drawn_B == vocabulary.between
+            decoder.append(drawn_B)
+        return [self._parts([int(t) for t in row if t != vocabulary.end], n_fields) for row in rows_BT]
+
+    def _parts(self, row: list[int], n_fields: int) -> Parts:
+        fields: list[list[int]] = [[]]
+        for token in row:
+            if token == self.vocabulary.between:
+                fields.append([])
+            else:
+                fields[-1].append(int(self.vocabulary.pieces_U[token]))
+        fields += [[] for _ in range(n_fields - len(fields))]
+        return tuple(np.array(field, dtype=np.int64) for field in fields)
+
+
+class Decoder:
+    """B texts that grow token by token; keys and values of what has been read are kept."""
+
+    def __init__(self, model: Any, first: list[int], device: str) -> None:
+        from transformers import DynamicCache
+
+        self._model, self._device = model, device
+        self._cache = DynamicCache(config=model.config)
+        self.logits: torch.Tensor
+        """(B, V) scores of the next token."""
+        self.append(torch.tensor(first))
+
+    @torch.no_grad()
+    def append(self, tokens_B: torch.Tensor) -> None:
+        """Adds one token to every text."""
+        ids_B1 = tokens_B.to(self._device).unsqueeze(1)
+        with _autocast(self._device):
+            out = self._model(input_ids=ids_B1, past_key_values=self._cache, use_cache=True)
+        self.logits = out.logits[:, -1].float()
+
+
+def _nucleus(logits_BV: torch.Tensor, top_p: float, generator: torch.Generator) -> torch.Tensor:
+    """Samples from the fewest tokens that hold `top_p` of the probability, at most `_NUCLEUS_MAX` of them."""
+    best = torch.softmax(logits_BV, dim=1).topk(min(_NUCLEUS_MAX, logits_BV.shape[1]), dim=1)
+    outside_BK = best.values.cumsum(1) - best.values >= top_p
+    picked_B1 = torch.multinomial(best.values.masked_fill(outside_BK, 0.0), 1, generator=generator)
+    return best.indices.gather(1, picked_B1).squeeze(1)
+
+
+def batches_of(lengths: list[int], size: int) -> list[NDArray[np.int64]]:
+    """Cuts texts into batches of similar length; returns positions."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def _autocast(device: str) -> torch.autocast:
+    dtype = compute_dtype(device)
+    return torch.autocast(device.split(":", maxsplit=1)[0], dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def losses_of(model: Any, rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the (B, L) losses of every next token, 0 on padding, and which of them are real."""
+    width = max(map(len, rows))
+    ids_BL = torch.zeros(len(rows), width, dtype=torch.int64)
+    real_BL = torch.zeros(len(rows), width, dtype=torch.bool)
+    for b, row in enumerate(rows):
+        ids_BL[b, : len(row)] = torch.tensor(row)
+        real_BL[b, : len(row)] = True
+    ids_BL, real_BL = ids_BL.to(device), real_BL.to(device)
+    with _autocast(device):
+        logits_BLV = model(input_ids=ids_BL, use_cache=False).logits  # causal, padded on the right: no mask is needed
+    wanted_BL = ids_BL[:, 1:].masked_fill(~real_BL[:, 1:], -100)
+    losses = torch.nn.functional.cross_entropy(
+        logits_BLV[:, :-1].float().flatten(0, 1), wanted_BL.flatten(), reduction="none"
+    )
+    return losses.view(wanted_BL.shape), real_BL[:, 1:]

@@ -1,0 +1,225 @@
+"""Trains the task's language model, once for the same rows. Shapes: N train rows, E width."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from bench.canonical import content_id, sha256_file
+from bench.cost import CostMeter
+from bench.experiment.record import PhaseCost
+from bench.matching.options import TASK_LM_VERSION
+from bench.models.task_lm import TaskLM, Vocabulary, batches_of, losses_of
+from bench.training.torch_learner import fork_rng
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Parts = tuple[NDArray[np.int64], ...]
+
+_HELD_OUT_FRAC, _HELD_OUT_MAX = 0.05, 500
+
+
+@dataclass(frozen=True)
+class TaskLMOptions:
+    """Size and training; GPT-2's architecture.
+
+    Args:
+        layers: Decoder layers.
+        heads: Attention heads.
+        batch_size: Texts of a step.
+        steps: Most steps.
+        epochs: Most passes over the rows; small tasks stop there.
+        lr: Peak learning rate of AdamW, cosine, 10 % warm-up.
+        dropout: Everywhere.
+    """
+
+    layers: int = 4
+    heads: int = 6
+    batch_size: int = 32
+    steps: int = 1_000
+    epochs: float = 4.0
+    lr: float = 1e-3
+    dropout: float = 0.1
+
+
+def train_task_lm(
+    texts: list[Parts],
+    labels: NDArray[np.int64],
+    table_VE: torch.Tensor,
+    options: TaskLMOptions,
+    *,
+    seed: int,
+    device: str,
+    tick: Callable[[float], None] = lambda _: None,
+) -> TaskLM:
+    """Trains a decoder; its token table starts from pretrained word-piece vectors.
+
+    Args:
+        texts: Token ids of the N train rows, field by field.
+        labels: Their classes.
+        table_VE: The vectors.
+        options: Size and training.
+        seed: Seed of initialisation, batches, dropout and of the held-out rows.
+        device: `cpu` or `cuda`.
+        tick: Receives the finished fraction.
+    """
+    vocabulary = Vocabulary(texts, int(labels.max()) + 1)
+    rows = [vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
+    max_length = max(map(len, rows))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(rows))
+    n_held = min(_HELD_OUT_MAX, int(len(rows) * _HELD_OUT_FRAC))
+    held, used = order[:n_held], order[n_held:]
+    steps = max(1, min(options.steps, math.ceil(options.epochs * len(used) / options.batch_size)))
+    with fork_rng(device):
+        torch.manual_seed(seed % 2**63)
+        model = _new_model(vocabulary, table_VE, max_length, options).to(device).train()
+        optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.01, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+        for step, batch in enumerate(_shuffled(used, [len(row) for row in rows], options.batch_size, steps, rng)):
+            losses_BL, real_BL = losses_of(model, [rows[i] for i in batch], device)
+            (losses_BL.sum() / real_BL.sum()).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+            tick((step + 1) / steps)
+    return TaskLM(vocabulary, model, max_length, device, _perplexity(model, [rows[i] for i in held], device))
+
+
+def _new_model(vocabulary: Vocabulary, table_VE: torch.Tensor, max_length: int, options: TaskLMOptions) -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=len(vocabulary),
+        n_positions=max_length,
+        n_embd=table_VE.shape[1],
+        n_layer=options.layers,
+        n_head=options.heads,
+        resid_pdrop=options.dropout,
+        embd_pdrop=options.dropout,
+        attn_pdrop=options.dropout,
+        bos_token_id=None,
+        eos_token_id=vocabulary.end,
+    )
+    model = GPT2LMHeadModel(config)
+    pieces = torch.from_numpy(vocabulary.pieces_U)
+    with torch.no_grad():
+        known = table_VE.cpu()[pieces]
+        # GPT-2's own scale, so that the tied head starts with scores near zero.
+        model.transformer.wte.weight[: vocabulary.n_pieces] = known * (0.02 / known.std())
+    return model
+
+
+def _rate(step: int, steps: int) -> float:
+    warmup = max(1, steps // 10)
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _shuffled(
+    used: NDArray[np.int64], lengths: list[int], size: int, steps: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Cuts epochs into batches of texts of similar length, in random order."""
+    made: list[NDArray[np.int64]] = []
+    while len(made) < steps:
+        order = rng.permutation(used)
+        for start in range(0, len(order), 50 * size):
+            pool = order[start : start + 50 * size]
+            batches = [pool[part] for part in batches_of([lengths[i] for i in pool], size)]
+            made += [batches[i] for i in rng.permutation(len(batches))]
+    return made[:steps]
+
+
+@torch.no_grad()
+def _perplexity(model: Any, rows: list[list[int]], device: str) -> float:
+    if not rows:
+        return float("nan")
+    total, count = 0.0, 0
+    model.eval()
+    for chunk in batches_of([len(row) for row in rows], 64):
+        losses_BL, real_BL = losses_of(model, [rows[i] for i in chunk], device)
+        total, count = total + float(losses_BL.sum()), count + int(real_BL.sum())
+    return math.exp(total / count)
+
+
+def cached_task_lm(
+    texts: list[Parts],
+    labels: NDArray[np.int64],
+    table_VE: torch.Tensor,
+    options: TaskLMOptions,
+    *,
+    seed: int,
+    device: str,
+    cache: Path,
+    rows_id: str,
+    cost: CostMeter,
+    tick: Callable[[float], None] = lambda _: None,
+) -> TaskLM:
+    """Returns the model of these very rows, trained once; a hit charges the cold cost.
+
+    Args:
+        texts: Token ids of the train rows, field by field.
+        labels: Their classes.
+        table_VE: Word-piece vectors to start from.
+        options: Size and training.
+        seed: Seed.
+        device: `cpu` or `cuda`.
+        cache: Cache folder, shared by concurrent runs.
+        rows_id: Fingerprint of the rows and of the tokenizer.
+        cost: Cost meter.
+        tick: Receives the finished fraction.
+    """
+    from safetensors.torch import load_model
+
+    key = content_id(
+        {"rows": rows_id, "options": asdict(options), "seed": seed, "device": device, "version": TASK_LM_VERSION}
+    )
+    folder = cache / key
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, entry = folder / "model.safetensors", folder / "entry.json"
+    with FileLock(f"{folder}.lock"):
+        known = _read(entry, weights)
+        if known is not None:
+            vocabulary = Vocabulary(texts, int(labels.max()) + 1)
+            model = _new_model(vocabulary, table_VE, int(known["max_length"]), options).to(device)
+            load_model(model, weights)
+            cost.charge(PhaseCost.model_validate(known["cost"]))
+            return TaskLM(vocabulary, model, int(known["max_length"]), device, float(known["perplexity"]))
+        with cost.phase("language model"):
+            made = train_task_lm(texts, labels, table_VE, options, seed=seed, device=device, tick=tick)
+        _write(entry, weights, made, cost.phases[-1])
+    return made
+
+
+def _write(entry: Path, weights: Path, made: TaskLM, cost: PhaseCost) -> None:
+    from safetensors.torch import save_model
+
+    save_model(made.model, str(weights))
+    facts = {
+        "sha256": sha256_file(weights),
+        "max_length": made.max_length,
+        "perplexity": made.perplexity,
+        "cost": cost.model_dump(mode="json"),
+    }
+    partial = entry.with_suffix(".partial")
+    partial.write_text(json.dumps(facts))
+    partial.replace(entry)
+
+
+def _read(entry: Path, weights: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads(entry.read_text())
+        return facts if sha256_file(weights) == facts["sha256"] else None
+    except (OSError, ValueError, KeyError):
+        return None

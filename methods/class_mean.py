@@ -1,0 +1,62 @@
+"""Class means as token vectors: the reference of the learner-bound track."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.api import Method, MethodCard, Skip
+
+if TYPE_CHECKING:
+    from bench.api import Budget, Context, DistilledSet, LabelledText, SourceModel, Task
+
+
+class ClassMean(Method):
+    """Averages token vectors place by place, over random equal parts of each class: one mean sequence for every part.
+
+    Nothing is optimised: what any free token vectors must beat. A mean sequence is as long as the mean text of its part.
+    """
+
+    name = "class-mean"
+    card = MethodCard(
+        summary="Mean token vectors, place by place, of random parts of each class.",
+        family="reference",
+        output="embedding",
+        reads=("encoder", "source"),
+    )
+
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
+        """Needs to know the number of parts beforehand."""
+        return Skip("class-mean needs a budget in texts per class") if budget.per_class is None else None
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Averages."""
+        from bench.api import DistilledSet, SoftInputs, words_of
+
+        assert budget.per_class is not None
+        source, rng = ctx.source(real), ctx.rng("selection")
+        vectors, lengths, labels = [], [], []
+        with ctx.cost.phase("average"):
+            words = words_of(source, real)
+            for label in range(real.n_classes):
+                for part in np.array_split(rng.permutation(real.positions_of_class(label)), budget.per_class):
+                    means = [_mean(source, [words[i][field] for i in part]) for field in range(len(real.fields))]
+                    vectors += means
+                    lengths.append([len(mean) for mean in means])
+                    labels.append(label)
+        soft = SoftInputs(np.concatenate(vectors).astype(np.float32), np.array(lengths), source.name)
+        return DistilledSet.from_vectors(soft, labels)
+
+
+def _mean(source: SourceModel, texts: list[np.ndarray]) -> np.ndarray:
+    """Returns the (L, E) mean vector of every place, L the mean length; a place's mean is over the texts that reach it."""
+    table_VE = source.table_VE.cpu().numpy()
+    length = max(1, round(float(np.mean([len(ids) for ids in texts]))))
+    sums = np.zeros((length, table_VE.shape[1]))
+    counts = np.zeros((length, 1))
+    for ids in texts:
+        reach = min(length, len(ids))
+        sums[:reach] += table_VE[ids[:reach]]
+        counts[:reach] += 1
+    return sums / np.maximum(counts, 1)

@@ -1,0 +1,63 @@
+"""Samples of a language model, with DiLM's selection or without any: what generation gives before any matching."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from bench.api import Method, MethodCard, MethodConfig, Skip
+
+if TYPE_CHECKING:
+    from bench.api import Budget, Context, DistilledSet, LabelledText, Task
+
+
+class LMSamples(Method):
+    """Samples a class-conditional language model of the train split and keeps the K-means medoids of the samples' features.
+
+    DiLM's "vanilla LM" baseline (Maekawa et al., 2024, sections 3.4 and 4.3), with the task's own small decoder.
+    """
+
+    name = "lm-samples"
+    card = MethodCard(
+        summary="K-means medoids of a task language model's samples.",
+        family="language model",
+        paper="Maekawa et al., 2024, DiLM (its baseline without gradient matching)",
+        output="text",
+        cost_class="minutes",
+        reads=("encoder", "source", "lm"),
+    )
+
+    class Config(MethodConfig):
+        """DiLM's values."""
+
+        pool: PositiveInt = 100
+        """Samples for each text wanted."""
+        select: Literal["kmeans", "none"] = "kmeans"
+        """K-means medoids of each class's samples, or the first samples."""
+        top_p: float = Field(default=0.95, gt=0, le=1)
+        """Share of the probability that is sampled from."""
+
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
+        """Needs to know the number of clusters beforehand."""
+        return Skip("lm-samples needs a budget in texts per class") if budget.per_class is None else None
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Samples, and selects."""
+        from bench.api import DistilledSet, cluster, text_of
+
+        assert budget.per_class is not None
+        source = ctx.source(real)
+        lm = ctx.task_lm(real, source)
+        per_class = budget.per_class * (self.config.pool if self.config.select == "kmeans" else 1)
+        with ctx.cost.phase("sample"):
+            labels = np.repeat(np.arange(real.n_classes), per_class)
+            pool = lm.sample(labels, len(real.fields), ctx.torch_seed("samples"), self.config.top_p)
+        chosen = np.arange(len(pool))
+        if self.config.select == "kmeans":
+            with ctx.cost.phase("select"):
+                h_ND = source.features(source.frame.around(pool)).cpu().numpy()
+                chosen = cluster(h_ND, labels, budget.per_class, ctx.torch_seed("clusters")).medoids_G
+        texts = text_of(source, list(real.fields), [pool[i] for i in chosen])
+        return DistilledSet.from_texts(texts, labels[chosen])

@@ -1,0 +1,36 @@
+"""Sets of token vectors from the command line to the leaderboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+WORDS = ("run", "task=sst2", "data.kind=standin", "protocol=quick-v1", "budget=dpc1", "method=class-mean")
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return json.loads((folder / "runs" / "board" / "leaderboard.json").read_text())["rows"]
+
+
+def test_vectors_are_trained_on_their_own_learner_and_ranked_in_a_track_of_their_own(tdbench, tmp_path):
+    first = tdbench(*WORDS)
+    assert first.returncode == 0, first.stderr
+    assert "its token vectors are bound to minilm; not for textcnn" in first.stdout + first.stderr
+    (row,) = [row for row in rows_of(tmp_path) if row["method"] == "class-mean" and row["learner"] == "minilm"]
+    assert (row["track"], row["n_sets"]) == ("learner-bound", 1)
+    assert not [row for row in rows_of(tmp_path) if row["method"] == "class-mean" and row["learner"] == "textcnn"]
+    (record,) = [
+        json.loads(path.read_text())
+        for path in tmp_path.glob("runs/distil/*/record.json")
+        if json.loads(path.read_text())["cell"]["method"] == "class-mean"
+    ]
+    assert (record["distil"]["output"], record["distil"]["track"]) == ("embedding", "learner-bound")
+    assert record["distil"]["n_tokens"] > 2
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/record.json"))
+    assert tdbench(*WORDS).returncode == 0
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/record.json")) == before
+
+
+def test_a_source_without_token_vectors_leaves_such_methods_out_and_says_why(tdbench):
+    made = tdbench("plan", "task=agnews", "suite=smoke", "data.kind=standin", "method=gradmm")
+    assert "distils with bow-logreg, which has no pretrained token table" in made.stdout + made.stderr

@@ -1,0 +1,219 @@
+"""Methods that synthesise: gradmm, dm, lm-samples and class-mean, on small texts and a tiny transformer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.budget import Budget
+from bench.config import settings_for
+from bench.context import Context, Source
+from bench.cost import CostMeter
+from bench.data.text import LabelledText
+from bench.distilled import DistilledSet
+from bench.errors import UsageError
+from bench.matching.start import words_of
+from bench.matching.synthesis import Stage, make_stage
+from bench.method import Method, Skip
+from bench.registry import METHODS
+from bench.testing.texts import small_task
+from bench.testing.tiny import MAX_LENGTH, tiny_learner
+
+BUDGET = Budget("dpc3", per_class=3)
+FAST = {"pool": 6, "outer": 2, "inner": 4}
+
+
+def context(tmp_path: Path, seed: int = 0) -> Context:
+    def no_encoder():
+        raise AssertionError("the encoder is not used")
+
+    cost = CostMeter()
+    return Context(
+        seed, "cpu", cost, tmp_path, no_encoder, make_source=lambda: Source(tiny_learner(), MAX_LENGTH, tmp_path / "c")
+    )
+
+
+def distil(method: Method, real: LabelledText, ctx: Context, budget: Budget = BUDGET) -> DistilledSet:
+    with ctx.cost.phase("distil"):
+        made = method.distil(real.copy(), budget, ctx)
+    made.check(budget, real)
+    assert np.bincount(made.labels_M).tolist() == [budget.per_class] * real.n_classes
+    return made
+
+
+def of(name: str, **options) -> Method:
+    plugin = METHODS.get(name)
+    return plugin(plugin.Config(**options))
+
+
+@pytest.fixture(scope="module")
+def real():
+    return small_task("two classes").train
+
+
+@pytest.mark.parametrize("name", ["gradmm", "dm"])
+@pytest.mark.parametrize("group_size", [1, 2, 3])
+def test_fitting_brings_vectors_nearer_to_the_goal_than_their_start(name, group_size, real, tmp_path):
+    options = {"output": "embedding", "start": "words", "rho": 0.0, "noise": 0.0, "group_size": group_size}
+    ends = []
+    for inner in (1, 60):
+        ctx = context(tmp_path)
+        made = distil(of(name, outer=1, inner=inner, **options), real, ctx)
+        assert made.output == "embedding"
+        ends.append(ctx.diagnostics["match_loss"])
+    assert ends[1] < 0.7 * ends[0]
+
+
+def test_texts_are_made_of_pieces_of_the_train_split_and_one_candidate_a_slot_is_kept(real, tmp_path):
+    ctx = context(tmp_path)
+    made = distil(of("gradmm", **FAST), real, ctx)
+    assert made.output == "text"
+    assert made.fields is not None
+    known = {word for text in real.joined() for word in text.lower().split()} | {"[pad]"}
+    assert {word for text in made.fields["sentence"] for word in text.split()} <= known
+    names = {"task_lm_perplexity", "match_loss", "admm_primal", "admm_dual", "match_alone", "teacher_agreement_frac"}
+    assert names <= set(ctx.diagnostics)
+
+
+@pytest.mark.parametrize("start", ["lm", "rows", "words"])
+def test_without_steps_the_start_is_what_comes_out(start, real, tmp_path):
+    made = distil(of("gradmm", start=start, outer=0, pool=6, candidates=1), real, context(tmp_path))
+    assert made.fields is not None
+    texts = set(made.fields["sentence"])
+    rows = {" ".join(text.lower().split()) for text in real.joined()}
+    assert (texts <= rows) == (start == "rows")
+
+
+def test_controls_change_the_target_and_nothing_else(real, tmp_path):
+    options = {"output": "embedding", "start": "rows", "rho": 0.0, "outer": 1, "inner": 5}
+    made = {
+        t: distil(of("gradmm", target=t, **options), real, context(tmp_path)) for t in ("class", "permuted", "random")
+    }
+    vectors = [one.soft.vectors_SD for one in made.values() if one.soft is not None]
+    assert len({v.tobytes() for v in vectors}) == 3
+    assert len({v.shape for v in vectors}) == 1
+
+
+def goal_of(name: str, stage: Stage, ctx: Context, **options):
+    method = of(name, **options)
+    return method._goal(stage, ctx)  # type: ignore[attr-defined]
+
+
+def test_permuted_targets_are_those_of_the_next_class(real, tmp_path):
+    ctx = context(tmp_path)
+    with ctx.cost.phase("x"):
+        stage = make_stage(real, 3, 1, ctx)
+        own, permuted = (goal_of("gradmm", stage, ctx, target=t)._gradients.weight_KGCD for t in ("class", "permuted"))
+    assert torch.equal(own.roll(-3, dims=1), permuted)
+    assert stage.labels_S.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_distribution_losses_are_those_of_their_definitions(real, tmp_path):
+    from methods.dm import MMD_SCALES, _Kernels, _Means
+
+    ctx = context(tmp_path)
+    with ctx.cost.phase("x"):
+        stage = make_stage(real, 4, 2, ctx)
+    rng = np.random.default_rng(0)
+    h = rng.normal(size=(16, stage.h_ND.shape[1]))  # two copies of 2 x 4 texts
+    unit = stage.h_ND.var(0, ddof=1).sum()
+    expected, kernels = [], []
+    means, mmd = _Means(stage, False, rng), _Kernels(stage, False, rng)
+    for copy in h.reshape(2, 8, -1):
+        for g in range(4):
+            target = stage.h_ND[stage.groups.groups_N == g].mean(0)
+            expected.append(((copy[2 * g : 2 * g + 2].mean(0) - target) ** 2).sum() / unit)
+        for label in range(2):
+            own, others = copy[4 * label : 4 * label + 4], stage.h_ND[real.labels_N == label]
+
+            def kernel(a, b):
+                far = ((a - b) ** 2).sum() / (2 * unit)
+                return sum(np.exp(-far / scale) for scale in MMD_SCALES)
+
+            inside = np.mean([kernel(a, b) for a in own for b in own])
+            across = np.mean([kernel(a, b) for a in own for b in others])
+            kernels.append(inside - 2 * across)
+    tensor = torch.from_numpy(h).float()
+    assert float(means.loss(tensor, 2)) == pytest.approx(np.mean(expected), rel=1e-4)
+    assert float(mmd.loss(tensor, 2)) == pytest.approx(np.mean(kernels), rel=1e-4)
+    alone = means.alone(tensor[:8], np.zeros(8, dtype=np.int64))
+    assert alone.shape == (8, 8)
+    centre = stage.h_ND[stage.groups.groups_N == 3].mean(0)
+    assert alone[0, 7] == pytest.approx(((h[0] - centre) ** 2).sum() / unit, rel=1e-4)
+
+
+def test_class_means_average_place_by_place(tmp_path):
+    real = small_task("pairs").train.take(range(60))
+    ctx = context(tmp_path)
+    made = distil(of("class-mean"), real, ctx, Budget("dpc1", per_class=1))
+    assert made.soft is not None
+    with ctx.cost.phase("x"):
+        source = ctx.source(real)
+        words = words_of(source, real)
+    own = [words[i] for i in real.positions_of_class(0)]
+    length = round(np.mean([len(parts[1]) for parts in own]))
+    assert made.soft.lengths_MF[0, 1] == length
+    second = np.mean([source.table_VE.numpy()[parts[1][1]] for parts in own if len(parts[1]) > 1], axis=0)
+    start = made.soft.lengths_MF[0, 0]
+    assert np.allclose(made.soft.vectors_SD[start + 1], second, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gradmm", "dm", "class-mean", "lm-samples"])
+def test_pairs_keep_both_fields(name, tmp_path):
+    real = small_task("pairs").train
+    options = FAST if name in ("gradmm", "dm") else {"pool": 4} if name == "lm-samples" else {}
+    made = distil(of(name, **options), real, context(tmp_path))
+    if made.fields is not None:
+        assert set(made.fields) == {"premise", "hypothesis"}
+        assert all(text.strip() for column in made.fields.values() for text in column)
+    else:
+        assert made.soft is not None
+        assert made.soft.lengths_MF.shape == (9, 2)
+
+
+def test_samples_without_selection_are_the_first_ones(real, tmp_path):
+    plain = distil(of("lm-samples", select="none"), real, context(tmp_path))
+    chosen = distil(of("lm-samples", pool=5), real, context(tmp_path))
+    assert plain.fields != chosen.fields
+
+
+def test_few_real_texts_are_enough_and_too_few_are_refused(real, tmp_path):
+    low = {**FAST, "real_per_class": 5}
+    distil(of("gradmm", **low), real, context(tmp_path))
+    with pytest.raises(UsageError, match="class 0 has 2 real texts, fewer than the 3 clusters"):
+        distil(of("gradmm", **{**low, "real_per_class": 2}), real, context(tmp_path))
+
+
+def test_one_class_without_texts_is_refused_by_name(real, tmp_path):
+    only = real.take(real.positions_of_class(0))
+    with pytest.raises(UsageError, match="class 'positive' has no real text"):
+        distil(of("dm", **FAST), only, context(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["gradmm", "dm", "class-mean", "lm-samples"])
+def test_budgets_in_tokens_are_left_out(name):
+    answer = METHODS.get(name)().supports(small_task("pairs").task, Budget("tok60", tokens_per_class=60))
+    assert isinstance(answer, Skip)
+
+
+PRESETS = {
+    "gradmm-embedding": {"output": "embedding", "start": "rows", "rho": 0.0},
+    "gradmm-embedding-permuted": {"output": "embedding", "target": "permuted"},
+    "gradmm-embedding-random": {"output": "embedding", "target": "random"},
+    "gradmm-permuted": {"output": "text", "target": "permuted"},
+    "gradmm-random": {"output": "text", "target": "random"},
+    "gradmm-start": {"output": "text", "outer": 0},
+    "dm-embedding": {"output": "embedding"},
+    "dm-embedding-permuted": {"output": "embedding", "target": "permuted"},
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_say_what_their_names_say(name):
+    (one,) = settings_for(["task=sst2", f"method={name}", "budget=dpc10"])
+    assert one.method_label == name
+    assert one.method_name == name.split("-", maxsplit=1)[0]
+    assert {key: one.method_options[key] for key in PRESETS[name]} == PRESETS[name]
