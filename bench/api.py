@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         distances,
         every_distance,
         head_gradients,
-        random_targets,
+        random_texts,
     )
     from bench.matching.options import SynthesisConfig
     from bench.matching.points import Groups, cluster, train_head, trained_heads
@@ -76,7 +76,7 @@ __all__ = [
     "few",
     "head_gradients",
     "make_stage",
-    "random_targets",
+    "random_texts",
     "random_words",
     "synthesise",
     "text_of",
@@ -101,7 +101,7 @@ _HOME = {
         "distances",
         "every_distance",
         "head_gradients",
-        "random_targets",
+        "random_texts",
     ),
     "bench.matching.options": ("SynthesisConfig",),
     "bench.matching.points": ("Groups", "cluster", "train_head", "trained_heads"),

@@ -39,11 +39,13 @@ class Source:
     """What `Context.source` is built from.
 
     Args:
+        name: Its name in the protocol.
         learner: The protocol's source learner.
         max_length: Maximum length in tokens.
         cache: Where what depends on the real texts alone is kept.
     """
 
+    name: str
     learner: Learner
     max_length: int
     cache: Path
@@ -102,6 +104,7 @@ class Context:
         return SourceModel(
             given.learner,
             real,
+            name=given.name,
             max_length=given.max_length,
             device=self.device,
             cost=self.cost,

@@ -37,7 +37,8 @@ class GradMM(Method):
         """Chosen on the development task (rotten_tomatoes), on its hidden validation rows."""
 
         target: Literal["class", "permuted", "random"] = "class"
-        """`class`: each class's own gradients; `permuted` (the next class's) and `random` (of the same norms and rank) are controls."""
+        """Controls: `permuted` takes the next class's texts with this class's label, `random` texts that are noise with the real mean and
+        covariance."""
         group_size: PositiveInt = 1
         """Synthetic texts whose mean gradient is matched; as large as the budget, it is the published matching of whole classes."""
         heads: PositiveInt = 4
@@ -66,17 +67,17 @@ class GradMM(Method):
         """Trains the heads and takes the gradients to be matched."""
         import torch
 
-        from bench.api import head_gradients, random_targets, trained_heads
+        from bench.api import head_gradients, random_texts, trained_heads
 
         groups, config = stage.groups, self.config
         targets_NC = stage.one_hot(stage.real.labels_N)
         heads = trained_heads(stage.h, targets_NC, config.heads, config.head_steps, ctx.rng("heads"))
         groups_N = torch.from_numpy(groups.groups_N).to(ctx.device)
-        own = head_gradients(heads, stage.h, targets_NC, groups_N, len(groups))
-        if config.target == "permuted":
-            own = own.take(torch.arange(len(groups)).roll(-(len(groups) // stage.real.n_classes)))
-        if config.target == "random":
-            own = random_targets(own, config.group_size, ctx.torch_seed("target"))
+        h_ND = random_texts(stage.h, ctx.torch_seed("target")) if config.target == "random" else stage.h
+        if config.target == "permuted":  # the next class's texts, but this class's label
+            targets_NC, shift = targets_NC.roll(-1, dims=1), len(groups) // stage.real.n_classes
+            groups_N = (groups_N - shift) % len(groups)
+        own = head_gradients(heads, h_ND, targets_NC, groups_N, len(groups))
         return _Gradients(stage, heads, own, config)
 
 

@@ -19,7 +19,7 @@ from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
-from bench.matching.options import TASK_LM_VERSION
+from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
 from bench.registry import METHODS, TASKS
@@ -160,6 +160,8 @@ class Planner:
             return {}
         name = one.protocol.source
         how = {"name": name, "max_length": one.protocol.length_for(one.task_name), "features": FEATURES_VERSION}
+        if "source" in method.card.reads:
+            how["matching"] = MATCHING_VERSION
         if "lm" in method.card.reads:
             how["task_lm"] = TASK_LM_VERSION
         return {**how, **self._learners[name].identity()}

@@ -50,6 +50,10 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
         raise PluginError(
             f"the card of '{job.cell.method}' says output '{job.method.output}', the set holds '{made.output}'; correct the card."
         )
+    if made.soft is not None and made.soft.learner != job.cell.source.get("name"):
+        raise PluginError(
+            f"its token vectors are bound to '{made.soft.learner}'; this protocol trains them on '{job.cell.source.get('name')}'."
+        )
     shutil.rmtree(work)
     result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics)})
     card = {
@@ -85,7 +89,9 @@ def _context(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device
         scratch=work,
         make_encoder=make_encoder,
         progress=tick,
-        make_source=lambda: Source(*source("source learner", "('encoder', 'source')"), cache),
+        make_source=lambda: Source(
+            str(cell.source.get("name")), *source("source learner", "('encoder', 'source')"), cache
+        ),
     )
 
 

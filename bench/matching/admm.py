@@ -67,16 +67,17 @@ def admm(
         tick: Receives the finished fraction.
 
     Returns:
-        The x whose whole objective at the end of its inner steps was lowest, and the trace.
+        The last x, and the trace. (GRADMM's code keeps the x of the lowest whole objective; that objective grows with the dual, so that
+        the first x tends to win.)
     """
     x = x_SE.detach().clone().requires_grad_(True)
     dual = torch.zeros_like(x_SE)
     optimiser = torch.optim.Adam([x], lr=options.lr)
     trace, rho = AdmmTrace(), options.rho
-    best, lowest, previous = x.detach().clone(), float("inf"), None
+    previous = None
     for outer in range(options.outer):
         z = project((x + dual).detach()) if rho > 0 else x.detach().clone()
-        total = part = torch.zeros(())
+        part = torch.zeros(())
         for inner in range(options.inner):
             optimiser.zero_grad()
             part = loss(x)
@@ -94,11 +95,9 @@ def admm(
             (trace.loss, trace.primal, trace.dual, trace.rho), (float(part.detach()), primal, moved, rho), strict=True
         ):
             values.append(value)
-        if float(total.detach()) < lowest:
-            best, lowest = x.detach().clone(), float(total.detach())
         if options.balance == "residual" and outer:
             rho, dual = _balanced(rho, dual, primal, moved)
-    return best, trace
+    return x.detach(), trace
 
 
 def _balanced(rho: float, dual: torch.Tensor, primal: float, moved: float) -> tuple[float, torch.Tensor]:

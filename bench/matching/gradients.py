@@ -177,33 +177,19 @@ def _products(
     return weight, bias
 
 
-def random_targets(real: HeadGradients, rank: int, seed: int) -> HeadGradients:
-    """Draws gradients with the norms of the real ones and at most `rank` dimensions, which B texts of a group can reach.
+def random_texts(h_ND: torch.Tensor, seed: int) -> torch.Tensor:
+    """Draws head inputs that say nothing about any class: normal, with the mean and covariance of all real ones.
 
-    The control for gradient matching: whatever such a target gives is owed to everything but the target. A full-rank normal target would
-    keep a floor of 1 - sqrt(rank / (C D)) that no synthetic set of `rank` texts can pass.
+    Gradients taken at them are the control for gradient matching. They have the rank and length of real gradients and can be reached by
+    texts, so whatever such a target gives is owed to everything but what the target says.
 
     Args:
-        real: Real gradients.
-        rank: B, the synthetic texts of a group.
+        h_ND: Real head inputs.
         seed: Seed.
     """
     generator = torch.Generator().manual_seed(seed)
-    n_heads, n_groups, n_outputs, width = real.weight_KGCD.shape
-    rank = min(rank, n_outputs, width)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator).to(real.bias_KGC)
-
-    left, right = draw(n_heads, n_groups, n_outputs, rank), draw(n_heads, n_groups, rank, width)
-    left = left - left.mean(2, keepdim=True)  # errors of a softmax add up to 0
-    bias = draw(*real.bias_KGC.shape)
-    bias = bias - bias.mean(-1, keepdim=True)
-    return HeadGradients(
-        _with_norm_of(left @ right, real.weight_KGCD, (2, 3)), _with_norm_of(bias, real.bias_KGC, (2,))
-    )
-
-
-def _with_norm_of(x: torch.Tensor, model: torch.Tensor, dims: tuple[int, ...]) -> torch.Tensor:
-    norms = [torch.linalg.vector_norm(t, dim=dims, keepdim=True) for t in (model, x)]
-    return x * (norms[0] / norms[1].clamp(min=1e-30))
+    mean_D = h_ND.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov(h_ND.t().double()))
+    root_DD = (vectors * values.clamp(min=0).sqrt()) @ vectors.t()
+    drawn_ND = torch.randn(h_ND.shape, generator=generator).to(h_ND)
+    return mean_D + drawn_ND @ root_DD.to(h_ND)

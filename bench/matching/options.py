@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from bench.method import MethodConfig
 
 TASK_LM_VERSION = 1
 """Raised whenever the same rows and options give another language model; part of the ids of sets that were made with one."""
+
+MATCHING_VERSION = 1
+"""Raised whenever the same options and seeds give other texts or vectors; part of the ids of sets of methods that read the source."""
 
 Distance = Literal["cosine", "whole", "l2"]
 """`cosine`: mean over the tensors of 1 - cosine; `whole`: 1 - cosine of all tensors in one; `l2`: squared Euclidean distance."""
@@ -23,7 +26,7 @@ class SynthesisConfig(MethodConfig):
     start: Literal["lm", "rows", "words"] = "lm"
     """Samples of the task's language model that serve the objective best; real texts; or random words of the train split."""
     pool: PositiveInt = 40
-    """Samples of the language model for each text wanted."""
+    """Samples of the language model for each text wanted; at least as many as candidates."""
     candidates: PositiveInt = 2
     """Texts fitted for each one wanted, of which one is kept. Text only."""
     outer: NonNegativeInt = 8
@@ -32,8 +35,8 @@ class SynthesisConfig(MethodConfig):
     """Adam steps between them."""
     lr: PositiveFloat = 0.02
     """Their learning rate."""
-    rho: NonNegativeFloat = 0.01
-    """Weight of ADMM's ties between vectors and words; 0 for none."""
+    rho: NonNegativeFloat = 5.0
+    """Weight of ADMM's ties between vectors and words, as a mean over vectors; 0 for none."""
     balance: Literal["fixed", "residual"] = "fixed"
     """Whether rho follows ADMM's residuals."""
     top_k: PositiveInt = 20
@@ -42,3 +45,11 @@ class SynthesisConfig(MethodConfig):
     """Standard deviation of the noise on token vectors in every step: without it the fit finds directions that only one model reads."""
     real_per_class: PositiveInt | None = None
     """Real texts of a class that are used at all, for the low-resource setting; null for all."""
+
+    @model_validator(mode="after")
+    def _enough_samples(self) -> SynthesisConfig:
+        if self.pool < self.candidates:
+            raise ValueError(
+                f"pool is {self.pool}, fewer than the {self.candidates} candidates; give at least as many."
+            )
+        return self

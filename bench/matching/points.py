@@ -109,7 +109,9 @@ def cluster(h_ND: NDArray[np.float32], labels_N: NDArray[np.int64], per_class: i
         far = model.transform(unit_ND[own])
         for g in range(per_class):  # a text stands for its own cluster, so that no two medoids are the same
             inside = np.flatnonzero(model.labels_ == g)
-            if not len(inside):  # K-means leaves a cluster empty where texts repeat
-                inside = np.arange(len(own))
+            if not len(inside):
+                raise UsageError(
+                    f"class {label} has fewer than {per_class} different texts to cluster; use a smaller budget, or more real texts."
+                )
             medoids.append(own[inside[far[inside, g].argmin()]])
     return Groups(groups_N, np.array(medoids), np.repeat(np.arange(n_classes), per_class))

@@ -41,6 +41,7 @@ class SourceModel:
 
     Args:
         learner: The protocol's source learner.
+        name: Its name in the protocol; sets of token vectors are bound to it.
         text: Any labelled text of the task; names fields and classes.
         max_length: Maximum length in tokens.
         device: `cpu` or `cuda`.
@@ -58,6 +59,7 @@ class SourceModel:
         learner: Learner,
         text: LabelledText,
         *,
+        name: str,
         max_length: int,
         device: str,
         cost: CostMeter,
@@ -65,11 +67,11 @@ class SourceModel:
         seed: int,
         tick: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self.name, self.max_length, self.device = learner.name, max_length, device
+        self.name, self.max_length, self.device = name, max_length, device
         self._cost, self._cache, self._tick, self._seed = cost, cache, tick, seed
         if not isinstance(learner, TorchLearner):
             raise UsageError(
-                f"the source learner '{learner.name}' has no token embeddings; matching methods need a transformer as the protocol's "
+                f"the source learner '{name}' has no token embeddings; matching methods need a transformer as the protocol's "
                 "source: protocol=lite-v1."
             )
         with fork_rng(device):
@@ -80,7 +82,7 @@ class SourceModel:
         tokenizer = learner.tokenizer(None)  # type: ignore[arg-type] - pretrained
         found = token_table(module)
         if not isinstance(tokenizer, Tokenizer) or found is None:
-            raise UsageError(f"the source learner '{learner.name}' has no pretrained token table of its own.")
+            raise UsageError(f"the source learner '{name}' has no pretrained token table of its own.")
         self.tokenizer: Tokenizer = tokenizer
         self.table_VE: torch.Tensor = found[2].weight.detach().float().clone().to(device)
         _drop_head(module)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import UsageError
 from bench.matching.admm import AdmmOptions
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.context import Context
-    from bench.data.text import LabelledText
     from bench.matching.options import SynthesisConfig
     from bench.matching.points import Groups
     from bench.matching.source import SourceModel
@@ -131,7 +131,9 @@ def synthesise(stage: Stage, objective: Objective, config: SynthesisConfig, ctx:
         project = None if lm is None else Projection(source, lm, soft.lengths_MF, labels_M, config.top_k)
         words = start
         if config.outer > 0:
-            options = AdmmOptions(config.outer, config.inner, config.lr, config.rho, config.balance)
+            # The loss is a mean over texts, so the ties are a mean over vectors: rho means the same for every budget.
+            rho = config.rho / len(soft.vectors_SD)
+            options = AdmmOptions(config.outer, config.inner, config.lr, rho, config.balance)
             soft, trace = fit_vectors(
                 source,
                 soft,
@@ -142,13 +144,9 @@ def synthesise(stage: Stage, objective: Objective, config: SynthesisConfig, ctx:
                 seed=ctx.torch_seed("noise"),
                 tick=ctx.progress,
             )
-            ctx.diagnostics.update(
-                {
-                    "match_loss": trace.loss[-1],
-                    "admm_primal": trace.primal[-1],
-                    "admm_dual": trace.dual[-1],
-                }
-            )
+            ctx.diagnostics["match_loss"] = trace.loss[-1]
+            if config.rho > 0:
+                ctx.diagnostics["admm_primal"], ctx.diagnostics["admm_dual"] = trace.primal[-1], trace.dual[-1]
             if is_text and project is not None:
                 words = project.words(torch.from_numpy(soft.vectors_SD).to(source.device))
     if not is_text:
@@ -156,7 +154,7 @@ def synthesise(stage: Stage, objective: Objective, config: SynthesisConfig, ctx:
     with ctx.cost.phase("pick"):
         kept = _pick(stage, objective, words, labels_M, ctx)
     assert lm is not None
-    return DistilledSet.from_texts(text_of(source, list(stage.real.fields), kept), stage.labels_S)
+    return DistilledSet.from_texts(kept, stage.labels_S)
 
 
 def _start(
@@ -201,14 +199,23 @@ def best_distinct(costs_NS: NDArray[np.float64], copies: int) -> NDArray[np.int6
         now_NS = left_NS.copy()
         for _ in range(left_NS.shape[1]):
             text, slot = np.unravel_index(np.argmin(now_NS), now_NS.shape)
+            if not np.isfinite(now_NS[text, slot]):
+                raise UsageError("there are fewer samples than texts to choose; raise method.pool.")
             chosen[copy, slot] = text
             now_NS[text, :] = now_NS[:, slot] = left_NS[text, :] = np.inf
     return chosen.reshape(-1)
 
 
-def _pick(stage: Stage, objective: Objective, words: Words, labels_M: NDArray[np.int64], ctx: Context) -> Words:
-    """Keeps one candidate a slot: one that the teacher gives the slot's class goes first, then the cheapest; classes stay balanced."""
-    h_MD = stage.source.features(stage.source.frame.around(words))
+def _pick(
+    stage: Stage, objective: Objective, words: Words, labels_M: NDArray[np.int64], ctx: Context
+) -> dict[str, list[str]]:
+    """Keeps one candidate a slot: one that the teacher gives the slot's class goes first, then the cheapest; classes stay balanced.
+
+    Candidates are judged as learners will read them: spelt out, and cut into tokens again.
+    """
+    fields = text_of(stage.source, list(stage.real.fields), words)
+    spelt = LabelledText(fields, labels_M, stage.real.label_names, np.arange(len(words)))
+    h_MD = stage.source.features(stage.source.tokenise(spelt))
     teacher = train_head(stage.h, stage.one_hot(stage.real.labels_N), TEACHER_STEPS, ctx.rng("teacher"))
     says_M = (h_MD @ teacher.weight_CD.t() + teacher.bias_C).argmax(1).cpu().numpy()
     costs_MS = objective.alone(h_MD, labels_M)
@@ -223,4 +230,4 @@ def _pick(stage: Stage, objective: Objective, words: Words, labels_M: NDArray[np
             "match_alone": float(own_M[kept_S].mean()),
         }
     )
-    return [words[i] for i in kept_S]
+    return {name: [column[i] for i in kept_S] for name, column in fields.items()}

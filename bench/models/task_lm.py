@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Parts = tuple[NDArray[np.int64], ...]
 
+_SAMPLE_BATCH = 512
 _NUCLEUS_MAX = 512
 """A sort of the whole vocabulary in every step would take most of the time."""
 
@@ -95,6 +96,12 @@ class TaskLM:
             top_p: Share of the probability that is sampled from (DiLM: 0.95).
         """
         generator = torch.Generator().manual_seed(seed % 2**63)
+        chunks = [labels[start : start + _SAMPLE_BATCH] for start in range(0, len(labels), _SAMPLE_BATCH)]
+        return [parts for chunk in chunks for parts in self._sample(chunk, n_fields, generator, top_p)]
+
+    def _sample(
+        self, labels: NDArray[np.int64], n_fields: int, generator: torch.Generator, top_p: float
+    ) -> list[Parts]:
         vocabulary, decoder, room = self.vocabulary, self.decoder(labels), self.max_length - 2
         count = len(labels)
         rows_BT = torch.full((count, room), vocabulary.end)

@@ -201,7 +201,7 @@ class _Trial:
     def _source(self, scratch: str) -> Source:
         if "source" not in self.method.card.reads:
             raise ValueError("it uses the source learner; its card must say reads=('encoder', 'source').")
-        return Source(tiny_learner(), MAX_LENGTH, Path(scratch) / "cache")
+        return Source("tiny", tiny_learner(), MAX_LENGTH, Path(scratch) / "cache")
 
     def _encoder(self) -> TfidfEncoder:
         if "encoder" not in self.method.card.reads:

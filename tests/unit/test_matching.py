@@ -15,7 +15,7 @@ from bench.matching.gradients import (
     distances,
     every_distance,
     head_gradients,
-    random_targets,
+    random_texts,
 )
 from bench.matching.points import cluster, train_head, trained_heads
 from bench.matching.synthesis import best_distinct
@@ -98,15 +98,14 @@ def test_every_text_alone_is_as_far_as_in_a_group_of_its_own(problem, distance):
         assert torch.allclose(made[:, g], expected, atol=1e-9)
 
 
-def test_random_targets_have_the_real_norms_and_a_rank_that_the_texts_can_reach(problem):
-    heads, h, targets, groups = problem
-    real = head_gradients(heads, h, targets, groups, G)
-    made = random_targets(real, 1, seed=3)
-    norms = [torch.linalg.vector_norm(x.weight_KGCD, dim=(2, 3)) for x in (made, real)]
-    assert torch.allclose(*norms)
-    assert {int(torch.linalg.matrix_rank(m)) for m in made.weight_KGCD.flatten(0, 1)} == {1}
-    assert torch.allclose(made.bias_KGC.sum(-1), torch.zeros(K, G, dtype=torch.float64), atol=1e-12)
-    assert not torch.allclose(made.weight_KGCD, random_targets(real, 1, seed=4).weight_KGCD)
+def test_random_texts_have_the_real_mean_and_covariance_and_nothing_else():
+    rng = np.random.default_rng(0)
+    real = torch.from_numpy(rng.normal(size=(4000, D)) @ rng.normal(size=(D, D)) + 2)
+    made = random_texts(real, seed=3)
+    assert torch.allclose(made.mean(0), real.mean(0), atol=0.2)
+    assert torch.allclose(torch.cov(made.t()), torch.cov(real.t()), rtol=0.1, atol=0.3)
+    assert float(torch.corrcoef(torch.stack([made[:, 0], real[:, 0]]))[0, 1].abs()) < 0.1
+    assert not torch.equal(made, random_texts(real, seed=4))
 
 
 def test_heads_are_trained_for_different_numbers_of_steps_and_the_first_not_at_all():
@@ -150,17 +149,16 @@ def nonnegative(x: torch.Tensor) -> torch.Tensor:
     return x.clamp(min=0)
 
 
-def test_admm_finds_the_known_solution_of_a_convex_problem():
+@pytest.mark.parametrize(("rho", "balance"), [(0.3, "fixed"), (3.0, "fixed"), (50.0, "residual")])
+def test_admm_finds_the_known_solution_of_a_convex_problem(rho, balance):
     """min 1/2 |x - a|^2 over x >= 0 is max(a, 0), whatever rho and the start."""
     a = torch.tensor([[1.0, -2.0, 0.5], [-0.3, 3.0, -1.0]], dtype=torch.float64)
-    for rho, balance in ((0.3, "fixed"), (3.0, "fixed"), (50.0, "residual")):
-        options = AdmmOptions(60, 60, 0.05, rho, balance, clip_norm=1e9)
-        _, trace = admm(torch.zeros_like(a), lambda x: 0.5 * ((x - a) ** 2).sum(), nonnegative, options)
-        last, _ = admm(a.clone(), lambda x: 0.5 * ((x - a) ** 2).sum(), nonnegative, options)
+    options = AdmmOptions(120, 60, 0.02, rho, balance, clip_norm=1e9)
+    for start in (torch.zeros_like(a), torch.full_like(a, 4.0)):
+        made, trace = admm(start, lambda x: 0.5 * ((x - a) ** 2).sum(), nonnegative, options)
+        assert torch.allclose(made, nonnegative(a), atol=0.02)
         assert trace.primal[-1] < 0.02
-        assert torch.allclose(nonnegative(last), nonnegative(a), atol=0.05)
-    assert trace.rho[0] == 50.0
-    assert min(trace.rho) < 50.0
+    assert (min(trace.rho) < 50.0) == (balance == "residual" or rho < 50.0)
 
 
 def test_admm_takes_the_steps_of_the_written_algorithm():
@@ -182,12 +180,13 @@ def test_admm_takes_the_steps_of_the_written_algorithm():
         dual.append(rho * np.linalg.norm(z - previous) if previous is not None else rho * np.linalg.norm(z))
         previous = z
     target = torch.from_numpy(a)
-    _, trace = admm(
+    made, trace = admm(
         torch.from_numpy(start),
         lambda v: 0.5 * ((v - target) ** 2).sum(),
         nonnegative,
         AdmmOptions(outer, inner, lr, rho),
     )
+    assert np.allclose(made.numpy(), x, atol=1e-5)
     assert trace.primal == pytest.approx(primal, abs=1e-5)
     assert trace.dual == pytest.approx(dual, abs=1e-5)
 

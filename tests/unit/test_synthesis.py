@@ -32,7 +32,12 @@ def context(tmp_path: Path, seed: int = 0) -> Context:
 
     cost = CostMeter()
     return Context(
-        seed, "cpu", cost, tmp_path, no_encoder, make_source=lambda: Source(tiny_learner(), MAX_LENGTH, tmp_path / "c")
+        seed,
+        "cpu",
+        cost,
+        tmp_path,
+        no_encoder,
+        make_source=lambda: Source("tiny", tiny_learner(), MAX_LENGTH, tmp_path / "c"),
     )
 
 
@@ -102,13 +107,57 @@ def goal_of(name: str, stage: Stage, ctx: Context, **options):
     return method._goal(stage, ctx)  # type: ignore[attr-defined]
 
 
-def test_permuted_targets_are_those_of_the_next_class(real, tmp_path):
+def test_permuted_targets_are_the_next_class_texts_with_this_class_label(real, tmp_path):
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
         stage = make_stage(real, 3, 1, ctx)
         own, permuted = (goal_of("gradmm", stage, ctx, target=t)._gradients.weight_KGCD for t in ("class", "permuted"))
-    assert torch.equal(own.roll(-3, dims=1), permuted)
+        heads = goal_of("gradmm", stage, ctx)._heads
     assert stage.labels_S.tolist() == [0, 0, 0, 1, 1, 1]
+    for group in range(6):
+        texts = stage.h[np.flatnonzero(stage.groups.groups_N == (group + 3) % 6).tolist()]
+        label = torch.zeros(2)
+        label[group // 3] = 1
+        errors = torch.softmax(texts @ heads.weight_KCD[1].t() + heads.bias_KC[1], dim=1) - label
+        assert torch.allclose(permuted[1, group], errors.t() @ texts / len(texts), atol=1e-5)
+    assert not torch.allclose(own, permuted)
+
+
+def test_every_control_has_a_target_that_texts_can_reach(real, tmp_path):
+    """With one text a group and no noise, free vectors come near any target that some head inputs have."""
+    ctx = context(tmp_path)
+    with ctx.cost.phase("x"):
+        stage = make_stage(real, 3, 1, ctx)
+        for target in ("class", "permuted", "random"):
+            goal = goal_of("gradmm", stage, ctx, target=target)
+            h = stage.h[stage.groups.medoids_G.tolist()].clone().requires_grad_(True)
+            optimiser = torch.optim.Adam([h], lr=0.05)
+            for _ in range(1500):
+                optimiser.zero_grad()
+                loss = goal.loss(h, 1)
+                loss.backward()
+                optimiser.step()
+            assert float(loss.detach()) < 0.05, target
+
+
+def test_heads_and_start_are_the_same_for_every_target(real, tmp_path):
+    made = []
+    for target in ("class", "permuted", "random"):
+        ctx = context(tmp_path)
+        with ctx.cost.phase("x"):
+            made.append(goal_of("gradmm", make_stage(real, 3, 1, ctx), ctx, target=target)._heads.weight_KCD)
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
+    starts = [
+        distil(of("gradmm", target=t, start="rows", outer=0, candidates=1), real, context(tmp_path))
+        for t in ("class", "random")
+    ]
+    assert starts[0].fields == starts[1].fields
+
+
+def test_a_pool_smaller_than_the_candidates_is_refused():
+    with pytest.raises(ValueError, match="pool is 1, fewer than the 2 candidates"):
+        of("gradmm", pool=1)
 
 
 def test_distribution_losses_are_those_of_their_definitions(real, tmp_path):
@@ -175,9 +224,14 @@ def test_pairs_keep_both_fields(name, tmp_path):
 
 
 def test_samples_without_selection_are_the_first_ones(real, tmp_path):
-    plain = distil(of("lm-samples", select="none"), real, context(tmp_path))
-    chosen = distil(of("lm-samples", pool=5), real, context(tmp_path))
-    assert plain.fields != chosen.fields
+    from bench.matching.start import text_of
+
+    ctx = context(tmp_path)
+    plain = distil(of("lm-samples", select="none"), real, ctx)
+    with ctx.cost.phase("x"):
+        source = ctx.source(real)
+        pool = ctx.task_lm(real, source).sample(np.repeat([0, 1], 3), 1, ctx.torch_seed("samples"))
+    assert plain.fields == text_of(source, ["sentence"], pool)
 
 
 def test_few_real_texts_are_enough_and_too_few_are_refused(real, tmp_path):
