@@ -36,7 +36,7 @@ class DM(Method):
     )
 
     class Config(SynthesisConfig):
-        """Chosen on the development task (rotten_tomatoes), on its hidden validation rows."""
+        """Looked for on the development task (rotten_tomatoes); docs/matching.md says what was compared."""
 
         kernel: Literal["mean", "mmd"] = "mean"
         """Squared distance of group means, or squared maximum mean discrepancy with Gaussian kernels of four widths."""

@@ -47,5 +47,5 @@ def fit_vectors(
         return loss(source.soft_features(encoded, x_SE))
 
     x_SE = torch.from_numpy(start.vectors_SD).to(source.device)
-    best_SE, trace = admm(x_SE, of_vectors, project, options, tick)
-    return SoftInputs(best_SE.cpu().numpy(), start.lengths_MF, start.learner), trace
+    last_SE, trace = admm(x_SE, of_vectors, project, options, tick)
+    return SoftInputs(last_SE.cpu().numpy(), start.lengths_MF, start.learner), trace

@@ -19,7 +19,7 @@ Distance = Literal["cosine", "whole", "l2"]
 
 
 class SynthesisConfig(MethodConfig):
-    """Options that all methods of this kind have; defaults were chosen on rotten_tomatoes, on its hidden validation rows."""
+    """Options that all methods of this kind have; docs/matching.md says on what evidence the defaults rest."""
 
     output: Literal["text", "embedding"] = "text"
     """Readable text, or token vectors of the source learner."""
