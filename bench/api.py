@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+    from bench.matching.fit import Reading
     from bench.matching.gradients import (
+        Head,
         HeadGradients,
         Heads,
         distances,
         every_distance,
+        gradient_distances,
         head_gradients,
         random_texts,
     )
     from bench.matching.options import SynthesisConfig
-    from bench.matching.points import Groups, cluster, train_head, trained_heads
+    from bench.matching.parameters import WeightGradients, between
+    from bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
+    from bench.matching.several import over_encoders
     from bench.matching.source import SourceModel
+    from bench.matching.stage import Objective, Stage, few, make_stage
     from bench.matching.start import random_words, text_of, vectors_of, words_of
-    from bench.matching.synthesis import Objective, Stage, few, make_stage, synthesise
+    from bench.matching.synthesis import sample_medoids, synthesise
     from bench.method import Method, MethodCard, MethodConfig, Skip
+    from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
     from bench.soft import SoftInputs
     from bench.training.batches import Encoded
@@ -43,6 +50,7 @@ __all__ = [
     "Encoded",
     "Facts",
     "Groups",
+    "Head",
     "HeadGradients",
     "Heads",
     "HubFiles",
@@ -54,6 +62,7 @@ __all__ = [
     "MethodConfig",
     "Objective",
     "PrerequisiteError",
+    "Reading",
     "Recipe",
     "Skip",
     "SoftInputs",
@@ -69,15 +78,23 @@ __all__ = [
     "TrainContext",
     "TrainingSet",
     "UsageError",
+    "WeightGradients",
+    "between",
     "cluster",
     "count_tokens",
     "distances",
     "every_distance",
     "few",
+    "gradient_distances",
+    "halves",
     "head_gradients",
+    "head_path",
+    "label_tokens",
     "make_stage",
+    "over_encoders",
     "random_texts",
     "random_words",
+    "sample_medoids",
     "synthesise",
     "text_of",
     "tokenizer_for",
@@ -95,19 +112,26 @@ _HOME = {
     "bench.budget": ("Budget", "count_tokens"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
+    "bench.matching.fit": ("Reading",),
     "bench.matching.gradients": (
+        "Head",
         "HeadGradients",
         "Heads",
         "distances",
         "every_distance",
+        "gradient_distances",
         "head_gradients",
         "random_texts",
     ),
     "bench.matching.options": ("SynthesisConfig",),
-    "bench.matching.points": ("Groups", "cluster", "train_head", "trained_heads"),
+    "bench.matching.parameters": ("WeightGradients", "between"),
+    "bench.matching.points": ("Groups", "cluster", "halves", "head_path", "train_head", "trained_heads"),
+    "bench.matching.several": ("over_encoders",),
     "bench.matching.source": ("SourceModel",),
+    "bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
     "bench.matching.start": ("random_words", "text_of", "vectors_of", "words_of"),
-    "bench.matching.synthesis": ("Objective", "Stage", "few", "make_stage", "synthesise"),
+    "bench.matching.synthesis": ("sample_medoids", "synthesise"),
+    "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.soft": ("SoftInputs",),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),

@@ -66,6 +66,7 @@ class Context:
         scratch: Empty folder, deleted afterwards.
         make_encoder: Builds the protocol's source encoder.
         diagnostics: What the method measures about its set, by name; the record keeps it.
+        curves: What the method notes at every step, by name; the record keeps it.
         progress: Receives the finished fraction of the distillation, 0 to 1.
         make_source: Names the source learner.
     """
@@ -76,6 +77,7 @@ class Context:
     scratch: Path
     make_encoder: Callable[[], Encoder]
     diagnostics: dict[str, float] = field(default_factory=dict)
+    curves: dict[str, list[float]] = field(default_factory=dict)
     progress: Callable[[float], None] = field(default=lambda _: None)
     make_source: Callable[[], Source] = _no_source
 
@@ -97,14 +99,18 @@ class Context:
         Raises:
             UsageError: The source learner has no token embeddings.
         """
+        given = self.make_source()
+        return self._source_model(given.learner, real, given.name)
+
+    def _source_model(self, learner: Learner, real: LabelledText, name: str) -> SourceModel:
         from bench.matching.source import SourceModel
 
         given = self.make_source()
         seed = self.torch_seed("source")
         return SourceModel(
-            given.learner,
+            learner,
             real,
-            name=given.name,
+            name=name,
             max_length=given.max_length,
             device=self.device,
             cost=self.cost,
@@ -118,21 +124,45 @@ class Context:
 
         It is trained once for all sets; every set is charged its cold cost, and its held-out perplexity is noted.
         """
+        made = self._language_model(real, source, seed=0)
+        self.diagnostics["task_lm_perplexity"] = made.perplexity
+        return made
+
+    def asked(self, real: LabelledText, lm: str, template: str) -> SourceModel:
+        """Returns a causal language model in the source learner's place: it reads a text and a template and says what comes next.
+
+        Args:
+            real: Real texts.
+            lm: `gpt2`, `phi-1_5` or `hf:<id or folder>`.
+            template: Text behind every text.
+        """
+        from bench.models.prompted import Asked
+
+        return self._source_model(Asked(lm, template), real, lm)
+
+    def prompted_lm(self, lm: str, prompt: str, labels: tuple[str, ...]) -> TaskLM:
+        """Returns a causal language model that is asked for texts of a class; see `bench.models.prompted.prompted_lm`."""
+        from bench.models.prompted import prompted_lm
+
+        return prompted_lm(lm, prompt, labels, self.make_source().max_length, self.device)
+
+    def judge(self, real: LabelledText, source: SourceModel) -> TaskLM:
+        """Returns a language model like `task_lm`, from another seed: it judges texts that the other one chose. For the harness only."""
+        return self._language_model(real, source, seed=1)
+
+    def _language_model(self, real: LabelledText, source: SourceModel, seed: int) -> TaskLM:
         from bench.matching.start import words_of
         from bench.models.task_lm_training import TaskLMOptions, cached_task_lm
 
-        rows_id = content_id([real.fingerprint, source.tokens_id])
-        made = cached_task_lm(
+        return cached_task_lm(
             words_of(source, real),
             real.labels_N,
             source.table_VE,
             TaskLMOptions(),
-            seed=0,
+            seed=seed,
             device=self.device,
             cache=self.make_source().cache / "task-lm",
-            rows_id=rows_id,
+            rows_id=content_id([real.fingerprint, source.tokens_id]),
             cost=self.cost,
             tick=self.progress,
         )
-        self.diagnostics["task_lm_perplexity"] = made.perplexity
-        return made

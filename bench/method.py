@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bench.distilled import DistilledSet
     from bench.experiment.record import Output
 
+TASK_LM = "task-lm"
+"""Value of a method's option `lm`: the language model that is trained on the task's own train split."""
+
 
 class MethodConfig(BaseModel):
     """Options of a method; a method with options subclasses it as its nested `Config`."""
@@ -89,6 +92,12 @@ class Method(ABC):
     def output(self) -> Output:
         """Kind of the sets that this configuration makes."""
         return self.card.output or self.config.output
+
+    @property
+    def causal_lm(self) -> str | None:
+        """Pretrained language model that this configuration asks, by its option `lm`; None for the task's own or for none."""
+        name = getattr(self.config, "lm", TASK_LM)
+        return None if name == TASK_LM else str(name)
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
         """Returns why this method cannot run on a task with a budget, or None when it can."""

@@ -93,7 +93,7 @@ class _Bench:
             tie_word_embeddings=False,
         )
         self.model: Any = GPT2LMHeadModel(config).eval()
-        self.lm = TaskLM(vocabulary, self.model, n_words + 2, "cpu", float("nan"))
+        self.lm = TaskLM(vocabulary, self.model, n_words + 2, "cpu", perplexity=float("nan"))
         self.n_texts, self.n_words, self.label = n_texts, n_words, 7
         self.table = self.model.transformer.wte.weight.detach()
         self.real = torch.randint(0, PIECES, (REAL, n_words))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from bench.api import Method, MethodCard, Skip, SynthesisConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Stage, Task
+    from bench.api import Budget, Context, DistilledSet, LabelledText, Reading, Stage, Task
 
 MMD_ROWS = 512
 MMD_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -27,7 +27,7 @@ class DM(Method):
 
     name = "dm"
     card = MethodCard(
-        summary="Texts whose features match those of clusters of real texts; ADMM keeps them readable.",
+        summary="Texts whose features match those of clusters of real texts: chosen samples, improved token by token.",
         family="distribution matching",
         paper="Zhao and Bilen, 2023, Dataset condensation with distribution matching (here on frozen text features)",
         output=None,
@@ -38,6 +38,10 @@ class DM(Method):
     class Config(SynthesisConfig):
         """Looked for on the development task (rotten_tomatoes); docs/matching.md says what was compared."""
 
+        outer: NonNegativeInt = 0
+        """ADMM's updates of the words and of the dual; text is made by selection and replacement alone."""
+        replace: NonNegativeInt = 20
+        """Places of every text at which other tokens are tried, one after another. Text only."""
         kernel: Literal["mean", "mmd"] = "mean"
         """Squared distance of group means, or squared maximum mean discrepancy with Gaussian kernels of four widths."""
         target: Literal["class", "permuted"] = "class"
@@ -51,14 +55,14 @@ class DM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real features, and fits texts to them."""
-        from bench.api import few, make_stage, synthesise
+        from bench.api import few, make_stage, over_encoders, synthesise
 
         assert budget.per_class is not None
         real = few(real, self.config.real_per_class, ctx)
         stage = make_stage(real, budget.per_class, self.config.group_size, ctx)
         with ctx.cost.phase("target"):
-            kind = _Means if self.config.kernel == "mean" else _Kernels
-            goal = kind(stage, self.config.target == "permuted", ctx.rng("target"))
+            kind, permuted = _Means if self.config.kernel == "mean" else _Kernels, self.config.target == "permuted"
+            goal = over_encoders(stage, self.config, ctx, lambda one: kind(one, permuted, ctx.rng("target")))
         return synthesise(stage, goal, self.config, ctx)
 
 
@@ -68,7 +72,7 @@ class _Means:
     def __init__(self, stage: Stage, permuted: bool, rng: np.random.Generator) -> None:  # noqa: ARG002 - as _Kernels
         import torch
 
-        self._stage = stage
+        self.stage = stage
         groups = torch.from_numpy(stage.groups.groups_N).to(stage.h.device)
         member_NG = torch.nn.functional.one_hot(groups, len(stage.groups)).to(stage.h.dtype)
         self._mean_GD = (member_NG.t() @ stage.h) / member_NG.sum(0).unsqueeze(1)
@@ -76,21 +80,45 @@ class _Means:
             self._mean_GD = self._mean_GD.roll(-(len(stage.groups) // stage.real.n_classes), dims=0)
         self._unit = float(stage.h.var(0).sum())
 
-    def loss(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
+    def loss(self, read: Reading, copies: int) -> torch.Tensor:
+        """Returns the mean over all parts and copies."""
+        return self.of_features(read.h_MD, copies)
+
+    def of_features(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
         """Returns the mean over groups and copies."""
         import torch
 
-        group_S = torch.from_numpy(self._stage.group_S).to(h_MD.device)
+        group_S = torch.from_numpy(self.stage.group_S).to(h_MD.device)
         member_SG = torch.nn.functional.one_hot(group_S, len(self._mean_GD)).to(h_MD.dtype)
         made = (member_SG / member_SG.sum(0)).t() @ h_MD.view(copies, len(group_S), -1)
         return ((made - self._mean_GD) ** 2).sum(-1).mean() / self._unit
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> np.ndarray:  # noqa: ARG002 - features know no label
-        """Returns the (N, S) distances of each text to each slot's group."""
+    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:  # noqa: ARG002 - features know no label
+        """Returns the (N, S) squared distances of each text to each slot's group."""
         import torch
 
-        far_NG = torch.cdist(h_ND, self._mean_GD) ** 2 / self._unit
-        return far_NG.cpu().numpy().astype(np.float64)[:, self._stage.group_S]
+        group_S = torch.from_numpy(self.stage.group_S).to(h_ND.device)
+        return self._squares(h_ND, self._mean_GD)[:, group_S] / self._unit
+
+    def floor(self, rng: np.random.Generator) -> float:
+        """Returns the mean squared distance between the means of two halves of every group's texts."""
+        import torch
+
+        from bench.api import halves
+
+        groups_N = self.stage.groups.groups_N
+        *parts, both = halves(groups_N, rng)
+        means = []
+        for rows in parts:
+            groups = torch.from_numpy(groups_N[rows]).to(self.stage.h.device)
+            member_NG = torch.nn.functional.one_hot(groups, len(self.stage.groups)).to(self.stage.h.dtype)
+            means.append((member_NG.t() @ self.stage.h[rows])[both] / member_NG.sum(0)[both].unsqueeze(1))
+        return float(((means[0] - means[1]) ** 2).sum(-1).mean() / self._unit)
+
+    @staticmethod
+    def _squares(a_ND: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
+        """Returns the (N, M) squared distances."""
+        return ((a_ND**2).sum(1).unsqueeze(1) - 2 * a_ND @ b_MD.t() + (b_MD**2).sum(1)).clamp(min=0)
 
 
 class _Kernels(_Means):
@@ -103,16 +131,25 @@ class _Kernels(_Means):
             rows = np.flatnonzero(stage.real.labels_N == (label + permuted) % stage.real.n_classes)
             self._real.append(stage.h[rng.permutation(rows)[:MMD_ROWS].tolist()])
 
-    def loss(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
+    def of_features(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
         """Returns the mean over classes and copies."""
-        labels_S, parts = self._stage.labels_S, []
+        labels_S, parts = self.stage.labels_S, []
         for h_SD in h_MD.view(copies, len(labels_S), -1):
             for label, real_ND in enumerate(self._real):
                 own_BD = h_SD[np.flatnonzero(labels_S == label).tolist()]
                 parts.append(self._kernel(own_BD, own_BD).mean() - 2 * self._kernel(own_BD, real_ND).mean())
         return sum(parts[1:], parts[0]) / len(parts)
 
+    def floor(self, rng: np.random.Generator) -> float:
+        """Returns the mean over classes between half of the real texts in use, in the synthetic ones' place, and the other half."""
+        parts = []
+        for real_ND in self._real:
+            order = rng.permutation(len(real_ND)).tolist()
+            made_ND, other_ND = real_ND[order[::2]], real_ND[order[1::2]]
+            if len(other_ND):
+                parts.append(float(self._kernel(made_ND, made_ND).mean() - 2 * self._kernel(made_ND, other_ND).mean()))
+        return float(np.mean(parts)) if parts else float("nan")
+
     def _kernel(self, a_ND: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
-        squares = (a_ND**2).sum(1).unsqueeze(1) - 2 * a_ND @ b_MD.t() + (b_MD**2).sum(1)
-        far = squares.clamp(min=0) / (2 * self._unit)
+        far = self._squares(a_ND, b_MD) / (2 * self._unit)
         return sum(((-far / scale).exp() for scale in MMD_SCALES[1:]), (-far / MMD_SCALES[0]).exp())

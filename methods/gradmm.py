@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
-from bench.api import Method, MethodCard, Skip, SynthesisConfig
+from bench.api import Method, MethodCard, Skip, SynthesisConfig, UsageError
+
+Distance = Literal["cosine", "whole", "l2"]
+Space = Literal["head", "lora", "all"]
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, HeadGradients, Heads, LabelledText, Stage, Task
+    from bench.api import (
+        Budget,
+        Context,
+        DistilledSet,
+        HeadGradients,
+        Heads,
+        LabelledText,
+        Reading,
+        Stage,
+        Task,
+    )
 
 
 class GradMM(Method):
@@ -45,8 +58,40 @@ class GradMM(Method):
         """Heads at which gradients are matched; the first is untrained."""
         head_steps: PositiveInt = 200
         """Longest training of a head."""
-        distance: Literal["cosine", "whole", "l2"] = "cosine"
+        distance: Distance = "cosine"
         """1 - cosine of each tensor, of all in one, or the squared distance."""
+        space: Space = "head"
+        """Weights whose gradients are matched: the head's, those of adapters on the attention as well, or all. The larger two need
+        real token ids, so not target=random, and are slower by far; use larger groups."""
+        real_per_group: PositiveInt = 64
+        """Real texts of a group whose gradients are averaged where space is not head."""
+
+        form: Literal["head", "prompt"] = "head"
+        """Linear heads on the source learner; or, as published, a causal language model that is asked for the class: the gradients of
+        its vocabulary's weights at the place behind the template. Then `lm` makes the texts readable, too."""
+        lm: str = "task-lm"
+        """Language model, with form=prompt: gpt2, phi-1_5, or hf:<id or folder>."""
+        template: str = " It was "
+        """Behind every text, with form=prompt (the paper's, for SST-2)."""
+        label_words: tuple[str, ...] = ()
+        """Words that name the classes behind the template; the task's label names where there are none."""
+        prompt: str = "A {label} text: "
+        """What texts of a class are generated behind, with form=prompt."""
+
+        @model_validator(mode="after")
+        def _fits_together(self) -> GradMM.Config:
+            if self.space != "head" and self.target == "random":
+                raise ValueError(
+                    "target=random draws head inputs, which have no gradient below the head; use space=head"
+                )
+            if (self.form == "prompt") != (self.lm != "task-lm"):
+                raise ValueError("form=prompt and a pretrained lm go together; give both, or neither")
+            if self.encoders > 1 and (self.form == "prompt" or self.space != "head"):
+                raise ValueError("several encoders match gradients of linear heads; use form=head and space=head")
+            plain = self.output == "text" and self.space == "head"
+            if self.form == "prompt" and (not plain or self.real_per_class is None):
+                raise ValueError("form=prompt needs output=text, space=head, and real_per_class (paper: 3 to 25)")
+            return self
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
         """Needs to know the number of groups beforehand."""
@@ -54,59 +99,190 @@ class GradMM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real gradients, and fits texts to them."""
-        from bench.api import few, make_stage, synthesise
+        from bench.api import few, make_stage, over_encoders, synthesise
 
         assert budget.per_class is not None
-        real = few(real, self.config.real_per_class, ctx)
-        stage = make_stage(real, budget.per_class, self.config.group_size, ctx)
+        config, lm, source = self.config, None, None
+        real = few(real, config.real_per_class, ctx)
+        if config.form == "prompt":
+            source = ctx.asked(real, config.lm, config.template)
+            lm = ctx.prompted_lm(config.lm, config.prompt, self._words(real))
+        stage = make_stage(real, budget.per_class, config.group_size, ctx, source)
         with ctx.cost.phase("target"):
-            goal = self._goal(stage, ctx)
-        return synthesise(stage, goal, self.config, ctx)
+            goal = over_encoders(stage, config, ctx, lambda one: self._goal(one, ctx))
+        return synthesise(stage, goal, config, ctx, lm)
 
-    def _goal(self, stage: Stage, ctx: Context) -> _Gradients:
+    def _words(self, real: LabelledText) -> tuple[str, ...]:
+        """Returns what names the classes in words."""
+        words = self.config.label_words or tuple(name.lower() for name in real.label_names)
+        if len(words) != real.n_classes:
+            raise UsageError(f"method.label_words names {len(words)} classes, the task has {real.n_classes}.")
+        return words
+
+    def _goal(self, stage: Stage, ctx: Context) -> _Gradients | _Weights:
         """Trains the heads and takes the gradients to be matched."""
         import torch
 
-        from bench.api import head_gradients, random_texts, trained_heads
+        from bench.api import head_gradients, label_tokens, random_texts, trained_heads
 
         groups, config = stage.groups, self.config
-        targets_NC = stage.one_hot(stage.real.labels_N)
-        heads = trained_heads(stage.h, targets_NC, config.heads, config.head_steps, ctx.rng("heads"))
+        targets_NC, tokens = stage.one_hot(stage.real.labels_N), None
+        if config.form == "prompt":
+            heads = stage.source.own_head(len(groups))
+            tokens = label_tokens(stage.source.tokenizer, self._words(stage.real), config.template)
+        else:
+            heads = trained_heads(stage.h, targets_NC, config.heads, config.head_steps, ctx.rng("heads"))
+        shares = _Shares(heads.bias_KC.shape[1], tokens, stage)
         groups_N = torch.from_numpy(groups.groups_N).to(ctx.device)
         h_ND = random_texts(stage.h, ctx.torch_seed("target")) if config.target == "random" else stage.h
+        labels_N = stage.real.labels_N
         if config.target == "permuted":  # the next class's texts, but this class's label
-            targets_NC, shift = targets_NC.roll(-1, dims=1), len(groups) // stage.real.n_classes
-            groups_N = (groups_N - shift) % len(groups)
-        own = head_gradients(heads, h_ND, targets_NC, groups_N, len(groups))
-        return _Gradients(stage, heads, own, config)
+            n_classes, shift = stage.real.n_classes, len(groups) // stage.real.n_classes
+            labels_N, groups_N = (labels_N - 1) % n_classes, (groups_N - shift) % len(groups)
+        target = _Target(h_ND, shares(labels_N), groups_N)
+        own = head_gradients(heads, h_ND, target.targets_NC, groups_N, len(groups))
+        goal = _Gradients(stage, heads, own, target, shares, distance=config.distance)
+        return goal if config.space == "head" else _Weights(goal, config, ctx)
+
+
+class _Shares:
+    """From classes to what the heads should put out: one output a class, or the token of the class's word."""
+
+    def __init__(self, n_outputs: int, tokens: list[int] | None, stage: Stage) -> None:
+        self._n_outputs, self._stage = n_outputs, stage
+        self._tokens = np.arange(n_outputs) if tokens is None else np.array(tokens)
+
+    def __call__(self, labels_N: np.ndarray) -> torch.Tensor:
+        """Returns (N, outputs)."""
+        import torch
+
+        outputs = torch.from_numpy(self._tokens[labels_N]).to(self._stage.source.device)
+        return torch.nn.functional.one_hot(outputs, self._n_outputs).float()
+
+
+class _Target(NamedTuple):
+    """The texts whose gradients are matched. Shapes: N texts, D head inputs, C classes."""
+
+    h_ND: torch.Tensor
+    targets_NC: torch.Tensor
+    groups_N: torch.Tensor
 
 
 class _Gradients:
-    """The objective: distance of mean gradients, group by group."""
+    """The objective: distance of mean gradients, group by group. Shapes: N target texts, M fitted ones."""
 
-    def __init__(self, stage: Stage, heads: Heads, gradients: HeadGradients, config: Any):
-        self._stage, self._heads, self._gradients = stage, heads, gradients
-        self._distance = config.distance
+    def __init__(
+        self,
+        stage: Stage,
+        heads: Heads,
+        gradients: HeadGradients,
+        target: _Target,
+        shares: _Shares,
+        *,
+        distance: Distance,
+    ) -> None:
+        self.stage, self.heads, self.gradients, self.target, self.shares = stage, heads, gradients, target, shares
+        self.distance: Distance = distance
 
-    def loss(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
+    def loss(self, read: Reading, copies: int) -> torch.Tensor:
         """Returns the mean distance over heads, groups and copies."""
+        return self.of_features(read.h_MD, copies)
+
+    def of_features(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
+        """Returns the same for head inputs."""
         import torch
 
         from bench.api import distances
 
-        stage, n_groups = self._stage, len(self._stage.groups)
-        group_M = np.concatenate([stage.group_S + copy * n_groups for copy in range(copies)])
-        targets_MC = stage.one_hot(np.tile(stage.labels_S, copies))
-        goal = self._gradients.take(torch.arange(n_groups).repeat(copies))
-        return distances(
-            goal, self._heads, h_MD, targets_MC, torch.from_numpy(group_M).to(h_MD.device), distance=self._distance
-        ).mean()
+        goal = self.gradients.take(torch.arange(len(self.stage.groups)).repeat(copies))
+        groups_M, targets_MC = self.places(copies)
+        return distances(goal, self.heads, h_MD, targets_MC, groups_M, distance=self.distance).mean()
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> np.ndarray:
+    def places(self, copies: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the (M,) groups, counted through all copies, and the (M, C) class shares of the fitted texts."""
+        import torch
+
+        stage, n_groups = self.stage, len(self.stage.groups)
+        groups_M = np.concatenate([stage.group_S + copy * n_groups for copy in range(copies)])
+        return torch.from_numpy(groups_M).to(self.target.h_ND.device), self.shares(np.tile(stage.labels_S, copies))
+
+    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's group."""
+        import torch
+
         from bench.api import every_distance
 
-        far_NG = every_distance(
-            self._gradients, self._heads, h_ND, self._stage.one_hot(labels_N), distance=self._distance
+        targets_NC = self.shares(labels_N)
+        far_NG = every_distance(self.gradients, self.heads, h_ND, targets_NC, distance=self.distance)
+        return far_NG[:, torch.from_numpy(self.stage.group_S).to(far_NG.device)]
+
+    def floor(self, rng: np.random.Generator) -> float:
+        """Returns the mean distance between the gradients of two halves of every group's texts."""
+        from bench.api import gradient_distances, halves, head_gradients
+
+        h_ND, targets_NC, groups_N = self.target
+        *parts, both = halves(groups_N.cpu().numpy(), rng)
+        made, other = (
+            head_gradients(self.heads, h_ND[rows], targets_NC[rows], groups_N[rows], len(self.stage.groups))
+            for rows in parts
         )
-        return far_NG.cpu().numpy().astype(np.float64)[:, self._stage.group_S]
+        return float(gradient_distances(other, made, self.distance)[:, both].mean())
+
+
+class _Weights:
+    """The objective in a larger space: gradients of weights below the head too. Texts that stand alone are still judged by the head's."""
+
+    def __init__(self, goal: _Gradients, config: GradMM.Config, ctx: Context) -> None:
+        from bench.api import WeightGradients
+
+        self._goal, self._per_group = goal, config.real_per_group
+        self._model = WeightGradients(goal.stage.source, goal.heads, config.space, ctx.torch_seed("adapters"))
+        self._real = self._of_real(goal.target.groups_N.cpu().numpy(), ctx.rng("drawn texts"))
+
+    def loss(self, read: Reading, copies: int) -> torch.Tensor:
+        """Returns the mean distance over heads, groups and copies."""
+        groups_M, targets_MC = self._goal.places(copies)
+        real = [per_group * copies for per_group in self._real]
+        return self._model.distances(
+            real,
+            read.encoded,
+            read.x_SE,
+            targets_MC=targets_MC,
+            groups_M=groups_M.cpu().numpy(),
+            distance=self._goal.distance,
+        ).mean()
+
+    @property
+    def stage(self) -> Stage:
+        """What it was built for."""
+        return self._goal.stage
+
+    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
+        """Returns the (N, S) distances of each text's own head gradient to that of each slot's group."""
+        return self._goal.alone(h_ND, labels_N)
+
+    def floor(self, rng: np.random.Generator) -> float:
+        """Returns the mean distance between the gradients of two halves of the drawn texts of every group."""
+        import torch
+
+        from bench.api import between, halves
+
+        first, second, both = halves(self._goal.target.groups_N.cpu().numpy(), rng)
+        made, other = (self._of_real(self._only(rows), rng) for rows in (first, second))
+        distance = self._goal.distance
+        each = [between(a[g], b[g], distance) for a, b in zip(made, other, strict=True) for g in both]
+        return float(torch.stack(each).mean()) if each else float("nan")
+
+    def _of_real(self, groups_N: np.ndarray, rng: np.random.Generator) -> list[list[tuple[torch.Tensor, ...]]]:
+        """Takes the real gradients over a draw of every group's texts; texts of group -1 are in none."""
+        n_groups = len(self._goal.stage.groups)
+        order = rng.permutation(len(groups_N))
+        rows = np.concatenate([order[groups_N[order] == g][: self._per_group] for g in range(n_groups)])
+        real = self._goal.stage.real.take(rows)
+        encoded, targets_NC = self._goal.stage.source.tokenise(real), self._goal.target.targets_NC[rows]
+        return self._model.of_texts(encoded, targets_NC, groups_N[rows], n_groups)
+
+    def _only(self, rows: np.ndarray) -> np.ndarray:
+        groups_N = np.full(len(self._goal.target.groups_N), -1)
+        groups_N[rows] = self._goal.target.groups_N.cpu().numpy()[rows]
+        return groups_N

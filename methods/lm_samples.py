@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field, PositiveInt
 
 from bench.api import Method, MethodCard, MethodConfig, Skip
@@ -45,19 +44,11 @@ class LMSamples(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Samples, and selects."""
-        from bench.api import DistilledSet, cluster, text_of
+        from bench.api import DistilledSet, sample_medoids
 
         assert budget.per_class is not None
         source = ctx.source(real)
         lm = ctx.task_lm(real, source)
-        per_class = budget.per_class * (self.config.pool if self.config.select == "kmeans" else 1)
-        with ctx.cost.phase("sample"):
-            labels = np.repeat(np.arange(real.n_classes), per_class)
-            pool = lm.sample(labels, len(real.fields), ctx.torch_seed("samples"), self.config.top_p)
-        chosen = np.arange(len(pool))
-        if self.config.select == "kmeans":
-            with ctx.cost.phase("select"):
-                h_ND = source.features(source.frame.around(pool)).cpu().numpy()
-                chosen = cluster(h_ND, labels, budget.per_class, ctx.torch_seed("clusters")).medoids_G
-        texts = text_of(source, list(real.fields), [pool[i] for i in chosen])
-        return DistilledSet.from_texts(texts, labels[chosen])
+        pool = self.config.pool if self.config.select == "kmeans" else 1
+        made = sample_medoids(lm, source, real, budget.per_class, pool=pool, top_p=self.config.top_p, ctx=ctx)
+        return DistilledSet.from_texts(*made)

@@ -22,6 +22,7 @@ from bench.experiment.record import Cell, MethodFacts
 from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
+from bench.models.resolve import available, causal_name, causal_sha256
 from bench.registry import METHODS, TASKS
 from bench.settings import RunSettings
 from bench.training.learner import Learner
@@ -164,6 +165,8 @@ class Planner:
             how["matching"] = MATCHING_VERSION
         if "lm" in method.card.reads:
             how["task_lm"] = TASK_LM_VERSION
+        if method.causal_lm is not None:
+            how["lm"] = causal_sha256(method.causal_lm)
         return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
@@ -180,6 +183,8 @@ class Planner:
             plan.skipped.append((what, f"{where}, which has no pretrained token table to put vectors into"))
             return []
         source_problem = source.available() if reads_encoder else None
+        if source_problem is None and method.causal_lm is not None:
+            source_problem = available(causal_name(method.causal_lm))
         if source_problem:
             plan.missing.append((what, source_problem))
             return []

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.canonical import sha256_text
 from bench.errors import RecordError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
@@ -107,6 +107,8 @@ class DistilResult(_Frozen):
     """Why the training of the encoder that the method read may have seen the task; empty where nothing is known."""
     diagnostics: dict[str, float] = Field(default_factory=dict)
     """What the method and the harness measured about the set, by name; a measure that was not taken is absent."""
+    curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """What the method noted at every step of its work, by name."""
     epsilon: float | Literal["inf"] | None = None
 
 
@@ -204,7 +206,7 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
         RecordError: The schema version is unknown or newer than this suite.
     """
     version = raw.get("schema_version")
-    if version in (1, 2):  # later versions added fields, all with a default that is true of older records
+    if version in (1, 2, 3):  # later versions added fields, all with a default that is true of older records
         return {**raw, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(

@@ -26,6 +26,7 @@ from bench.experiment.recipes import recipe_in_epochs
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder
+from bench.quality import judged, text_quality
 from bench.registry import source_sha256
 from bench.training.learner import Learner, TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
@@ -55,7 +56,13 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
             f"its token vectors are bound to '{made.soft.learner}'; this protocol trains them on '{job.cell.source.get('name')}'."
         )
     shutil.rmtree(work)
-    result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics)})
+    if made.output == "text":
+        context.diagnostics.update(text_quality(made, job.data.train))
+        if "lm" in job.method.card.reads:
+            evaluator = _context(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
+            context.diagnostics.update(judged(made, job.data.train, evaluator))
+    curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
+    result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics), "curves": curves})
     card = {
         "task": job.cell.task,
         "method": job.facts.label,

@@ -92,7 +92,17 @@ def head_gradients(
     return HeadGradients(weight, spread_KGCN.sum(-1))
 
 
-@torch.no_grad()
+def gradient_distances(real: HeadGradients, made: HeadGradients, distance: Distance = "cosine") -> torch.Tensor:
+    """Returns the (K, G) distances between gradients of the same groups and heads."""
+    weight = _Products(
+        (real.weight_KGCD * made.weight_KGCD).sum((2, 3)),
+        (real.weight_KGCD**2).sum((2, 3)),
+        (made.weight_KGCD**2).sum((2, 3)),
+    )
+    bias = _Products((real.bias_KGC * made.bias_KGC).sum(-1), (real.bias_KGC**2).sum(-1), (made.bias_KGC**2).sum(-1))
+    return _combine(weight, bias, distance)
+
+
 def every_distance(
     real: HeadGradients,
     heads: Heads,
@@ -102,7 +112,6 @@ def every_distance(
     distance: Distance = "cosine",
 ) -> torch.Tensor:
     """Returns the (N, G) distances, meaned over heads, between each text's own gradient and each given one."""
-    n_texts, n_groups = len(h_ND), real.bias_KGC.shape[1]
     errors_KNC = heads.errors(h_ND, targets_NC)
     dot_KNG = torch.einsum("kgcd,knc,nd->kng", real.weight_KGCD, errors_KNC, h_ND)
     made_KN1 = ((errors_KNC**2).sum(-1) * (h_ND**2).sum(-1)).unsqueeze(-1)
@@ -112,7 +121,7 @@ def every_distance(
         (real.bias_KGC**2).sum(-1).unsqueeze(1),
         (errors_KNC**2).sum(-1).unsqueeze(-1),
     )
-    return _combine(weight, bias, distance).mean(0).expand(n_texts, n_groups)
+    return _combine(weight, bias, distance).mean(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,9 @@ MATCHING_VERSION = 1
 Distance = Literal["cosine", "whole", "l2"]
 """`cosine`: mean over the tensors of 1 - cosine; `whole`: 1 - cosine of all tensors in one; `l2`: squared Euclidean distance."""
 
+Space = Literal["head", "lora", "all"]
+"""Weights whose gradients are matched: the linear head's; those of adapters on the attention too; or all but the token table."""
+
 
 class SynthesisConfig(MethodConfig):
     """Options that all methods of this kind have; docs/matching.md says on what evidence the defaults rest."""
@@ -41,8 +44,22 @@ class SynthesisConfig(MethodConfig):
     """Whether rho follows ADMM's residuals."""
     top_k: PositiveInt = 20
     """Nearest tokens among which the language model picks."""
+    replace: NonNegativeInt = 0
+    """Places of every text at which other tokens are tried at the end, one after another. Text only."""
+    proposals: PositiveInt = 16
+    """Tokens tried at a place."""
+    likely: PositiveInt = 200
+    """Tokens that the language model expects most at a place, of which those are proposed that the gradient points to."""
+    fluency: NonNegativeFloat = 0.03
+    """Price of a nat per token of a text's negative log-likelihood when tokens are tried, in units of the distance."""
     noise: NonNegativeFloat = 0.1
     """Standard deviation of the noise on token vectors in every step: without it the fit finds directions that only one model reads."""
+    encoders: PositiveInt = 1
+    """Encoders to match at; the first is the source learner as it is."""
+    encoder_kind: Literal["trained", "random"] = "trained"
+    """The others: the same fine-tuned on real texts for a few steps, or with random weights above the token table."""
+    encoder_steps: PositiveInt = 30
+    """Fine-tuning steps of the others."""
     real_per_class: PositiveInt | None = None
     """Real texts of a class that are used at all, for the low-resource setting; null for all."""
 

@@ -29,17 +29,33 @@ def train_head(h_ND: torch.Tensor, targets_NC: torch.Tensor, steps: int, rng: np
         steps: Adam steps; 0 leaves the head as drawn.
         rng: Draws the head and its batches.
     """
+    return head_path(h_ND, targets_NC, [steps], rng)[0]
+
+
+def head_path(h_ND: torch.Tensor, targets_NC: torch.Tensor, stops: list[int], rng: np.random.Generator) -> list[Head]:
+    """Trains one fresh head by Adam and returns what it was at several moments.
+
+    Args:
+        h_ND: Real head inputs.
+        targets_NC: Their class shares.
+        stops: Numbers of steps, ascending; 0 is the head as drawn.
+        rng: Draws the head and its batches.
+    """
     drawn = rng.standard_normal((targets_NC.shape[1], h_ND.shape[1])) * HEAD_STD
     weight = torch.from_numpy(drawn).to(h_ND).requires_grad_(True)
     bias = torch.zeros(len(weight)).to(h_ND).requires_grad_(True)
     optimiser = torch.optim.Adam([weight, bias], lr=HEAD_LR)
-    for _ in range(steps):
+    path = []
+    for step in range(stops[-1] + 1):
+        path += [Head(weight.detach().clone(), bias.detach().clone())] * stops.count(step)
+        if step == stops[-1]:
+            break
         rows = torch.from_numpy(rng.integers(0, len(h_ND), HEAD_BATCH)).to(h_ND.device)
         shares = torch.log_softmax(h_ND[rows] @ weight.t() + bias, dim=1)
         optimiser.zero_grad()
         (-(targets_NC[rows] * shares).sum(1).mean()).backward()
         optimiser.step()
-    return Head(weight.detach(), bias.detach())
+    return path
 
 
 def trained_heads(
@@ -59,6 +75,22 @@ def trained_heads(
     """
     steps = [0, *(int(np.exp(rng.uniform(0, np.log(max_steps)))) for _ in range(count - 1))]
     return Heads.of([train_head(h_ND, targets_NC, n, rng) for n in steps])
+
+
+def halves(
+    groups_N: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Deals every group's texts into two random halves; groups of one text are left out.
+
+    Returns:
+        Texts of the first half, texts of the second, and the groups that have both.
+    """
+    order = rng.permutation(len(groups_N))
+    order = order[np.argsort(groups_N[order], kind="stable")]
+    sizes_G = np.bincount(groups_N)
+    place_N = np.arange(len(order)) - np.repeat(np.cumsum(sizes_G) - sizes_G, sizes_G)
+    large_N = sizes_G[groups_N[order]] > 1
+    return order[large_N & (place_N % 2 == 0)], order[large_N & (place_N % 2 == 1)], np.flatnonzero(sizes_G > 1)
 
 
 @dataclass(frozen=True, eq=False)

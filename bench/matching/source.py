@@ -5,6 +5,7 @@ Shapes: N real texts, M synthetic texts, S token vectors, D width of the head's 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from bench.canonical import content_id
 from bench.cost import CostMeter
 from bench.errors import UsageError
+from bench.matching.gradients import Head, Heads
 from bench.models.encoder import CachedEncoder
 from bench.training import flops
 from bench.training.batches import Encoded
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText
     from bench.training.learner import Learner
 
+GRADIENT_LIMIT_GB = 8.0
+"""Most memory that real gradients may take."""
 POOLED_VERSION = 1
 """Raised whenever the same weights and texts give other head inputs."""
 
@@ -74,9 +79,8 @@ class SourceModel:
                 f"the source learner '{name}' has no token embeddings; matching methods need a transformer as the protocol's "
                 "source: protocol=lite-v1."
             )
-        with fork_rng(device):
-            torch.manual_seed(seed)
-            module = learner.module(text.n_classes, [])
+        self._learner, self._n_classes = learner, text.n_classes
+        module = self.new_module()
         self._identity = learner.identity()
         self._own_encoder = learner.encoder(max_length, device) if self._identity.get("pooling") == "mean" else None
         tokenizer = learner.tokenizer(None)  # type: ignore[arg-type] - pretrained
@@ -85,13 +89,23 @@ class SourceModel:
             raise UsageError(f"the source learner '{name}' has no pretrained token table of its own.")
         self.tokenizer: Tokenizer = tokenizer
         self.table_VE: torch.Tensor = found[2].weight.detach().float().clone().to(device)
-        _drop_head(module)
-        self._ready = Prepared(module, device)
+        self.frame: Frame = frame_of(tokenizer, len(text.fields))
+        self._hold(module)
+
+    def _hold(self, module: nn.Module) -> None:
+        self._head = _drop_head(module)
+        self._ready = Prepared(module, self.device)
         self._place: Any = token_table(self._ready.module)
         self._ready.module.eval().requires_grad_(False)
-        self.frame: Frame = frame_of(tokenizer, len(text.fields))
         self._narrow: NarrowTable | None = None
         self._n_soft = 0
+
+    def on(self, module: nn.Module) -> SourceModel:
+        """Returns the same learner with other weights; they must be of its own token table."""
+        other = copy.copy(self)
+        other._own_encoder = None
+        other._hold(module)
+        return other
 
     def tokenise(self, text: LabelledText) -> Encoded:
         """Tokenises texts as the learner does."""
@@ -143,6 +157,41 @@ class SourceModel:
             self._narrow.widen(1.0)
             self._narrow = None
 
+    def step_by_step(self) -> nn.Module:
+        """Returns a fresh copy of the module, without its head, whose attention can be differentiated twice."""
+        module = self.new_module()
+        _drop_head(module)
+        for part in module.modules():
+            if isinstance(part, PreTrainedModel):
+                part.set_attn_implementation("eager")
+        return module
+
+    def own_head(self, n_groups: int) -> Heads:
+        """Returns the head that the learner came with, such as a language model's vocabulary.
+
+        Args:
+            n_groups: Groups whose gradients are to be held.
+
+        Raises:
+            UsageError: So many gradients of its size would not fit into memory.
+        """
+        weight_CD = self._head.weight.detach().float().to(self.device)
+        need_gb = 4e-9 * weight_CD.numel() * n_groups
+        if need_gb > GRADIENT_LIMIT_GB:
+            raise UsageError(
+                f"gradients of {n_groups} groups for a vocabulary of {len(weight_CD)} would take {need_gb:.0f} GB, more than "
+                f"{GRADIENT_LIMIT_GB:.0f}; use larger groups (method.group_size)."
+            )
+        bias = self._head.bias
+        bias_C = weight_CD.new_zeros(len(weight_CD)) if bias is None else bias.detach().float().to(self.device)
+        return Heads.of([Head(weight_CD, bias_C)])
+
+    def new_module(self) -> nn.Module:
+        """Returns a fresh copy of the learner's module, head and all."""
+        with fork_rng(self.device):
+            torch.manual_seed(self._seed)
+            return self._learner.module(self._n_classes, [])
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the head's inputs besides the texts."""
@@ -163,7 +212,7 @@ class SourceModel:
     @property
     def _has_new_parts(self) -> bool:
         """Whether weights below the head are drawn, not loaded (the dense layer of RoBERTa's head)."""
-        return self._identity.get("pooling") != "mean"
+        return self._identity.get("pooling") not in ("mean", "last")
 
 
 class _HeadInputs:
@@ -182,8 +231,8 @@ class _HeadInputs:
         return self._source.features(self._source.tokenise(text)).cpu().numpy()
 
 
-def _drop_head(module: nn.Module) -> None:
-    """Replaces a module's linear head by the identity."""
+def _drop_head(module: nn.Module) -> Float32Linear:
+    """Replaces a module's linear head by the identity, and returns the head."""
     places = [
         (parent, name)
         for parent in module.modules()
@@ -193,4 +242,6 @@ def _drop_head(module: nn.Module) -> None:
     if len(places) != 1:
         raise UsageError(f"the source learner has {len(places)} linear heads; matching methods need exactly one.")
     ((parent, name),) = places
+    head = getattr(parent, name)
     setattr(parent, name, nn.Identity())
+    return head

@@ -15,6 +15,8 @@ from bench.errors import DataError, PrerequisiteError, UsageError
 
 MODELS_VARIABLE = "TDBENCH_MODELS"
 MINILM = "all-MiniLM-L6-v2"
+CAUSAL = {"gpt2": "openai-community/gpt2", "phi-1_5": "microsoft/phi-1_5"}
+"""Short names of causal language models."""
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
@@ -60,6 +62,7 @@ KNOWN = {
     "openai-community/gpt2": KnownModel(
         repo="openai-community/gpt2", revision="607a30d783dfa663caf39e06633721c8d4cfcd7e"
     ),
+    "microsoft/phi-1_5": KnownModel(repo="microsoft/phi-1_5", revision="675aa382d814580b22651a30acb1a585d7c25963"),
     # The main branch has pickled weights only; this commit adds them as safetensors.
     "facebook/opt-125m": KnownModel(repo="facebook/opt-125m", revision="1f44ae81e29a9f7525c8331302e5562e0d91f731"),
     "meta-llama/Llama-3.2-1B": KnownModel(
@@ -178,3 +181,21 @@ def _snapshot(name: str, known: KnownModel | None, offline: bool) -> Path | None
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError, ValueError):
         return None
     return path if any(path.glob("*.safetensors")) else None
+
+
+def causal_name(name: str) -> str:
+    """Returns the Hub id or folder behind `gpt2`, `phi-1_5` or `hf:<id or folder>`.
+
+    Raises:
+        UsageError: The name is none of these.
+    """
+    if name in CAUSAL:
+        return CAUSAL[name]
+    if name.startswith("hf:") and len(name) > len("hf:"):
+        return name.removeprefix("hf:")
+    raise UsageError(f"no causal language model is called '{name}'; give {', '.join(CAUSAL)}, or hf:<id or folder>.")
+
+
+def causal_sha256(name: str) -> str:
+    """Returns one sha256 for all that decides a causal language model's numbers."""
+    return model_sha256(resolve(causal_name(name)))

@@ -5,6 +5,7 @@ It needs no download, has seen no test text, and its cost is the method's. Shape
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bench.training.modules import Tokenizer
 
     Parts = tuple[NDArray[np.int64], ...]
 
@@ -36,6 +39,11 @@ class Vocabulary:
         self.n_pieces = len(self.pieces_U)
         self.n_classes = n_classes
         self.between, self.end = self.n_pieces + n_classes, self.n_pieces + n_classes + 1
+
+    @classmethod
+    def of_pieces(cls, pieces_U: NDArray[np.int64], n_classes: int) -> Vocabulary:
+        """Takes given pieces."""
+        return cls([(pieces_U,)], n_classes)
 
     def __len__(self) -> int:
         return self.n_pieces + self.n_classes + 2
@@ -65,21 +73,70 @@ class TaskLM:
         max_length: Longest text in tokens, marks included.
         device: Where it runs.
         perplexity: Per token, on rows that were held out of its training.
+        tokenizer: Spells its pieces, where they are not those of the source learner.
     """
 
-    def __init__(self, vocabulary: Vocabulary, model: Any, max_length: int, device: str, perplexity: float) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        model: Any,
+        max_length: int,
+        device: str,
+        *,
+        perplexity: float,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
         self.vocabulary, self.max_length, self.perplexity = vocabulary, max_length, perplexity
+        self.tokenizer = tokenizer
         self.model, self._device = model.eval(), device
 
-    @torch.no_grad()
     def nll(self, texts: list[Parts], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Returns every text's mean negative log-likelihood per token, in nats, the end mark included."""
+        sums_N, counts_N = self._losses(texts, labels)
+        return sums_N / counts_N
+
+    def perplexity_of(self, texts: list[Parts], labels: NDArray[np.int64]) -> float:
+        """Returns the perplexity per token of all texts together, the end marks included."""
+        sums_N, counts_N = self._losses(texts, labels)
+        return float(np.exp(sums_N.sum() / counts_N.sum()))
+
+    def losses(self, texts: list[Parts], labels: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the (B, L) losses, in nats, of every token of B texts, 0 on padding, and which are no padding.
+
+        The graph leads to the model's weights where these ask for gradients, as those of `copy` do.
+        """
         rows = [self.vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
-        made = np.zeros(len(rows))
-        for chunk in batches_of([len(row) for row in rows], 64):
-            losses_BL, real_BL = losses_of(self.model, [rows[i] for i in chunk], self._device)
-            made[chunk] = (losses_BL.sum(1) / real_BL.sum(1)).double().cpu().numpy()
-        return made
+        return losses_of(self.model, rows, self._device)
+
+    def copy(self) -> TaskLM:
+        """Returns a copy whose weights may be trained; this one stays as it is."""
+        model = copy.deepcopy(self.model).requires_grad_(True)
+        return TaskLM(self.vocabulary, model, self.max_length, self._device, perplexity=self.perplexity)
+
+    def _losses(self, texts: list[Parts], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        rows = [self.vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
+        return summed_losses(self.model, rows, self._device)
+
+    @torch.no_grad()
+    def expected(self, texts: list[Parts], labels: NDArray[np.int64], places: NDArray[np.int64]) -> torch.Tensor:
+        """Returns the (N, V) scores of the token at one place of every text, given what stands before it.
+
+        Args:
+            texts: Token ids of N texts, field by field.
+            labels: Their classes.
+            places: A place in each text, counted over its fields.
+        """
+        rows, ends = [], []
+        for parts, label, place in zip(texts, labels, places, strict=True):
+            row = self.vocabulary.encode(parts, label)
+            rows.append(row)
+            fields = np.searchsorted(np.cumsum([len(part) for part in parts]), place, side="right")
+            ends.append(int(place + fields))  # the class mark stands before it, and a mark before every further field
+        width = max(map(len, rows))
+        ids_NL = torch.tensor([row + [0] * (width - len(row)) for row in rows]).to(self._device)
+        with _autocast(self._device):
+            logits = self.model(input_ids=ids_NL, use_cache=False).logits
+        return logits[torch.arange(len(rows)), torch.tensor(ends)].float()
 
     def decoder(self, labels: NDArray[np.int64]) -> Decoder:
         """Starts B texts, one of each given class."""
@@ -175,6 +232,16 @@ def batches_of(lengths: list[int], size: int) -> list[NDArray[np.int64]]:
 def _autocast(device: str) -> torch.autocast:
     dtype = compute_dtype(device)
     return torch.autocast(device.split(":", maxsplit=1)[0], dtype=dtype, enabled=dtype is not torch.float32)
+
+
+@torch.no_grad()
+def summed_losses(model: Any, rows: list[list[int]], device: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Returns every row's summed loss, in nats, and its number of tokens."""
+    sums_N, counts_N = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
+    for chunk in batches_of([len(row) for row in rows], 64):
+        losses_BL, real_BL = losses_of(model, [rows[i] for i in chunk], device)
+        sums_N[chunk], counts_N[chunk] = losses_BL.sum(1).double().cpu().numpy(), real_BL.sum(1).cpu().numpy()
+    return sums_N, counts_N
 
 
 def losses_of(model: Any, rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:

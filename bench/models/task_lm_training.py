@@ -17,7 +17,7 @@ from bench.canonical import content_id, sha256_file
 from bench.cost import CostMeter
 from bench.experiment.record import PhaseCost
 from bench.matching.options import TASK_LM_VERSION
-from bench.models.task_lm import TaskLM, Vocabulary, batches_of, losses_of
+from bench.models.task_lm import TaskLM, Vocabulary, batches_of, losses_of, summed_losses
 from bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def train_task_lm(
             optimiser.zero_grad()
             schedule.step()
             tick((step + 1) / steps)
-    return TaskLM(vocabulary, model, max_length, device, _perplexity(model, [rows[i] for i in held], device))
+    return TaskLM(vocabulary, model, max_length, device, perplexity=_perplexity(model, [rows[i] for i in held], device))
 
 
 def _new_model(vocabulary: Vocabulary, table_VE: torch.Tensor, max_length: int, options: TaskLMOptions) -> Any:
@@ -141,16 +141,11 @@ def _shuffled(
     return made[:steps]
 
 
-@torch.no_grad()
 def _perplexity(model: Any, rows: list[list[int]], device: str) -> float:
     if not rows:
         return float("nan")
-    total, count = 0.0, 0
-    model.eval()
-    for chunk in batches_of([len(row) for row in rows], 64):
-        losses_BL, real_BL = losses_of(model, [rows[i] for i in chunk], device)
-        total, count = total + float(losses_BL.sum()), count + int(real_BL.sum())
-    return math.exp(total / count)
+    sums_N, counts_N = summed_losses(model.eval(), rows, device)
+    return math.exp(sums_N.sum() / counts_N.sum())
 
 
 def cached_task_lm(
@@ -195,7 +190,7 @@ def cached_task_lm(
             model = _new_model(vocabulary, table_VE, int(known["max_length"]), options).to(device)
             load_model(model, weights)
             cost.charge(PhaseCost.model_validate(known["cost"]))
-            return TaskLM(vocabulary, model, int(known["max_length"]), device, float(known["perplexity"]))
+            return TaskLM(vocabulary, model, int(known["max_length"]), device, perplexity=float(known["perplexity"]))
         with cost.phase("language model"):
             made = train_task_lm(texts, labels, table_VE, options, seed=seed, device=device, tick=tick)
         _write(entry, weights, made, cost.phases[-1])

@@ -79,6 +79,9 @@ class Frame:
 def frame_of(tokenizer: Tokenizer, n_fields: int) -> Frame:
     """Reads the special tokens off what a tokenizer makes of one-word fields."""
     inner: Any = tokenizer.inner
+    if tokenizer.suffix:
+        plain = frame_of(tokenizer.without_suffix(), n_fields)
+        return Frame((*plain.gaps[:-1], plain.gaps[-1] + tokenizer.suffix), plain.gap_types, plain.pad_id)
     if n_fields == 2 and not tokenizer.separates:
         between = tuple(inner("\n", add_special_tokens=False)["input_ids"])
         (before, behind) = frame_of(tokenizer, 1).gaps

@@ -151,24 +151,38 @@ class BiLSTM(nn.Module):
 
 
 class Tokenizer:
-    """A transformers tokenizer that yields `Encoded`; loaded from a local folder, never from the network."""
+    """A transformers tokenizer that yields `Encoded`; loaded from a local folder, never from the network.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The tokenizer's files.
+        suffix: Text behind every text, never cut off.
+    """
+
+    def __init__(self, folder: Path, suffix: str = "") -> None:
         from transformers import AutoTokenizer
 
         self.inner: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.pad_id: int = next(i for i in (self.inner.pad_token_id, self.inner.eos_token_id, 0) if i is not None)
         self.identity = str(folder)
+        self.suffix: tuple[int, ...] = (
+            tuple(self.inner(suffix, add_special_tokens=False)["input_ids"]) if suffix else ()
+        )
         # A tokenizer without a special token between the texts of a pair (GPT-2's) would run them together.
         self.separates = self.inner.num_special_tokens_to_add(pair=True) > self.inner.num_special_tokens_to_add()
+
+    def without_suffix(self) -> Tokenizer:
+        """Returns the same tokenizer without a suffix."""
+        plain = copy.copy(self)
+        plain.suffix = ()
+        return plain
 
     def __call__(self, fields: dict[str, list[str]], max_length: int) -> Encoded:
         """Tokenises one field, or two as a pair; longer texts are cut at `max_length` tokens."""
         columns = list(fields.values())
         if len(columns) == 2 and not self.separates:
             columns = [["\n".join(parts) for parts in zip(*columns, strict=True)]]
-        made = self.inner(*columns, truncation=True, max_length=max_length)
-        arrays = [np.asarray(row, dtype=np.int64) for row in made["input_ids"]]
+        made = self.inner(*columns, truncation=True, max_length=max_length - len(self.suffix))
+        arrays = [np.asarray([*row, *self.suffix], dtype=np.int64) for row in made["input_ids"]]
         if not arrays or min(len(row) for row in arrays) == 0:  # decoders add no special token to an empty text
             arrays = [row if len(row) else np.array([self.pad_id]) for row in arrays]
         types = None

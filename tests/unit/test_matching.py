@@ -18,7 +18,7 @@ from bench.matching.gradients import (
     random_texts,
 )
 from bench.matching.points import cluster, train_head, trained_heads
-from bench.matching.synthesis import best_distinct
+from bench.matching.stage import best_distinct
 
 N, D, C, K, G = 17, 5, 3, 2, 4
 GROUPS = np.arange(N) % G

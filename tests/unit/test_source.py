@@ -128,7 +128,7 @@ def test_frames_of_tokenizers_without_special_tokens_part_fields_by_a_line_break
             return {"input_ids": ids, "special_tokens_mask": [0] * len(ids)}
 
     class Bare:
-        inner, separates, pad_id, identity = Plain(), False, 0, "bare"
+        inner, separates, pad_id, identity, suffix = Plain(), False, 0, "bare", ()
 
     single, pair = frame_of(Bare(), 1), frame_of(Bare(), 2)  # type: ignore[arg-type]
     assert (single.gaps, pair.gaps) == (((), ()), ((), (10,), ()))
