@@ -107,11 +107,12 @@ def show(
     kind: Annotated[str | None, typer.Option("--kind", help="Where a name has several meanings.")] = None,
     root: RootOption = Path("runs"),
     json_: JsonFlag = False,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Draw a set's curves into this file.")] = None,
 ) -> None:
     """Show everything about a plug-in, preset, suite, protocol, or a stage by the beginning of its id."""
     from bench.commands.show import show_command
 
-    raise typer.Exit(show_command(name, kind, root, json_))
+    raise typer.Exit(show_command(name, kind, root, json_, figure))
 
 
 @app.command()

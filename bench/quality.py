@@ -50,8 +50,9 @@ def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str
         context: Builds the model; its cost meter is charged.
 
     Returns:
-        `judge_perplexity` per token, and `judge_perplexity_real`, that of train rows held out of the judge's training. To be
-        read from both sides: above it the texts are odd, far below it they are commonplace.
+        `judge_perplexity` per token (pieces that the train split never uses are left out), and `judge_perplexity_real`, that of
+        train rows held out of the judge's training. To be read from both sides: above it the texts are odd, far below it they are
+        commonplace.
     """
     from bench.matching.start import words_of
 

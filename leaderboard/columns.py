@@ -105,6 +105,12 @@ def standing_text(row: Row) -> str:
     return "ranked" if row["ranked"] else row["unranked_reason"]
 
 
+def perplexity_text(row: Row) -> str:
+    """Writes a perplexity with the real texts' in brackets."""
+    value, real = row["judge_perplexity"], row["judge_perplexity_real"]
+    return MISSING if value is None or real is None else f"{value:.0f} ({real:.0f})"
+
+
 def _audit_text(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
@@ -218,6 +224,25 @@ COLUMNS: tuple[Column, ...] = (
         "AUC of membership inference on the trained model; 0.5 is no leak.",
         lambda row: _audit_text(row["t2_auc"]),
         lambda row: row["t2_auc"],
+        outputs=IN_DOCUMENTS,
+        optional=True,
+    ),
+    Column(
+        "judge_perplexity",
+        "perplexity",
+        "Perplexity per token of generated texts by a language model of the task that had no part in them, and that of held-out real texts "
+        "in brackets. Above it the texts are odd, far below it commonplace.",
+        perplexity_text,
+        lambda row: row["judge_perplexity"],
+        outputs=IN_DOCUMENTS,
+        optional=True,
+    ),
+    Column(
+        "distinct_2",
+        "distinct-2",
+        "Share of different pairs of neighbouring words in generated texts, 0 to 1.",
+        lambda row: MISSING if row["distinct_2"] is None else f"{row['distinct_2']:.2f}",
+        lambda row: row["distinct_2"],
         outputs=IN_DOCUMENTS,
         optional=True,
     ),

@@ -22,6 +22,7 @@ from leaderboard.schema import (
     PrivacyFields,
     Row,
     StandingFields,
+    TextFields,
     budget_order,
 )
 from leaderboard.unseen import unseen_entries
@@ -101,10 +102,28 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool) -> Row:
         "distil_cpu_s": _mean_cost(group.distils.values(), "cpu_s"),
         "train_wall_s": _mean_cost(records, "wall_s"),
         **_privacy(group),
+        **_texts(group),
         **_standing(group),
         **_method(group),
         **_derived(records, metric, _n_classes(group)),
         **_origin(group, records),
+    }
+
+
+def _texts(group: Group) -> TextFields:
+    """Averages what was measured about generated texts."""
+
+    def mean(name: str) -> float | None:
+        found = [
+            r.distil.diagnostics[name] for r in group.distils.values() if r.distil and name in r.distil.diagnostics
+        ]
+        return fmean(found) if found else None
+
+    return {
+        "judge_perplexity": mean("judge_perplexity"),
+        "judge_perplexity_real": mean("judge_perplexity_real"),
+        "distinct_2": mean("distinct_2"),
+        "teacher_agreement_frac": mean("teacher_agreement_frac"),
     }
 
 

@@ -83,6 +83,19 @@ class PrivacyFields(TypedDict):
     t2_auc: float | None
 
 
+class TextFields(TypedDict):
+    """How generated texts read; means over sets, null for sets of real rows and where it was not measured."""
+
+    judge_perplexity: float | None
+    """Per token, by a language model that had no part in the texts."""
+    judge_perplexity_real: float | None
+    """The same of held-out real texts."""
+    distinct_2: float | None
+    """Share of different pairs of neighbouring words."""
+    teacher_agreement_frac: float | None
+    """Share of texts to which a head trained on the real texts gives the label that they bear."""
+
+
 class StandingFields(TypedDict):
     """Whether it may be ranked."""
 
@@ -161,6 +174,7 @@ class Row(
     CostFields,
     PrivacyFields,
     StandingFields,
+    TextFields,
     MethodFields,
     HeadlineFields,
     DerivedFields,
@@ -190,6 +204,7 @@ FIELD_GROUPS = (
     CostFields,
     PrivacyFields,
     StandingFields,
+    TextFields,
     MethodFields,
     HeadlineFields,
     DerivedFields,

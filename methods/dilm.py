@@ -137,8 +137,9 @@ class _Tuning:
         made = []
         for label in range(self._real.n_classes):
             rows = rng.permutation(self._real.positions_of_class(label))[:ROWS_OF_A_TEACHER]
-            size = min(self._config.teacher_size, len(rows))
-            own_ND = self._real_ND[rows]
+            own_ND = np.unique(self._real_ND[rows], axis=0)  # repeated texts make no further cluster
+            size = min(self._config.teacher_size, len(own_ND))
+            rows = rows[: len(own_ND)]
             medoids = cluster(own_ND, np.zeros(len(rows), dtype=np.int64), size, int(rng.integers(2**31))).medoids_G
             made.append(torch.from_numpy(own_ND[medoids]).to(self._source.device))
         return made
@@ -152,9 +153,10 @@ class _Tuning:
         labels = np.full(config.batch * min(config.batches, -(-n_real // config.batch)), label)
         texts = self._lm.sample(labels, len(self._real.fields), ctx.torch_seed(f"pool {label} {loop}"), config.top_p)
         h_ND = self._source.features(self._source.frame.around(texts))
-        groups = cluster(h_ND.cpu().numpy(), labels * 0, config.batch, ctx.torch_seed(f"clusters {label} {loop}"))
+        size = min(config.batch, len(np.unique(h_ND.cpu().numpy(), axis=0)))
+        groups = cluster(h_ND.cpu().numpy(), labels * 0, size, ctx.torch_seed(f"clusters {label} {loop}"))
         rng = ctx.rng(f"order {label} {loop}")
-        return _Pool(texts, h_ND, [rng.permutation(np.flatnonzero(groups.groups_N == g)) for g in range(config.batch)])
+        return _Pool(texts, h_ND, [rng.permutation(np.flatnonzero(groups.groups_N == g)) for g in range(size)])
 
     def _match(self, head: Head, teacher_ND: torch.Tensor, pool: _Pool, label: int, step: int) -> float:
         """Adds one class's part of the generator's gradient (section 3.2); returns its distance."""

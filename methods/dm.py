@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from bench.api import Method, MethodCard, Skip, SynthesisConfig
 
@@ -48,6 +48,14 @@ class DM(Method):
         """`permuted`: the features of the next class, a control."""
         group_size: PositiveInt = 1
         """Synthetic texts whose mean features are matched."""
+
+        @model_validator(mode="after")
+        def _kernel_is_used(self) -> DM.Config:
+            if self.kernel == "mmd" and self.outer == 0:
+                raise ValueError(
+                    "a text alone has no distribution: kernel=mmd is matched by steps, and outer is 0; give outer=8"
+                )
+            return self
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
         """Needs to know the number of groups beforehand."""

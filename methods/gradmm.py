@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from pydantic import PositiveInt, model_validator
 
-from bench.api import Method, MethodCard, Skip, SynthesisConfig, UsageError
+from bench.api import Method, MethodCard, Skip, SynthesisConfig
 
 Distance = Literal["cosine", "whole", "l2"]
 Space = Literal["head", "lora", "all"]
@@ -84,6 +84,10 @@ class GradMM(Method):
                 raise ValueError(
                     "target=random draws head inputs, which have no gradient below the head; use space=head"
                 )
+            if self.space != "head" and self.outer == 0:
+                raise ValueError(
+                    f"space={self.space} is matched by steps on token vectors, and outer is 0; use space=head"
+                )
             if (self.form == "prompt") != (self.lm != "task-lm"):
                 raise ValueError("form=prompt and a pretrained lm go together; give both, or neither")
             if self.encoders > 1 and (self.form == "prompt" or self.space != "head"):
@@ -93,8 +97,13 @@ class GradMM(Method):
                 raise ValueError("form=prompt needs output=text, space=head, and real_per_class (paper: 3 to 25)")
             return self
 
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of groups beforehand."""
+    def supports(self, task: Task, budget: Budget) -> Skip | None:
+        """Needs to know the number of groups beforehand, and a word for every class."""
+        words, names = self.config.label_words, task.label_names
+        if words and len(words) != len(names):
+            return Skip(
+                f"gradmm has {len(words)} label words, {task.name} has {len(names)} classes; give method.label_words"
+            )
         return Skip("gradmm needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
@@ -114,10 +123,7 @@ class GradMM(Method):
 
     def _words(self, real: LabelledText) -> tuple[str, ...]:
         """Returns what names the classes in words."""
-        words = self.config.label_words or tuple(name.lower() for name in real.label_names)
-        if len(words) != real.n_classes:
-            raise UsageError(f"method.label_words names {len(words)} classes, the task has {real.n_classes}.")
-        return words
+        return self.config.label_words or tuple(name.lower() for name in real.label_names)
 
     def _goal(self, stage: Stage, ctx: Context) -> _Gradients | _Weights:
         """Trains the heads and takes the gradients to be matched."""
@@ -183,6 +189,7 @@ class _Gradients:
     ) -> None:
         self.stage, self.heads, self.gradients, self.target, self.shares = stage, heads, gradients, target, shares
         self.distance: Distance = distance
+        self._goals: dict[int, HeadGradients] = {}
 
     def loss(self, read: Reading, copies: int) -> torch.Tensor:
         """Returns the mean distance over heads, groups and copies."""
@@ -194,7 +201,11 @@ class _Gradients:
 
         from bench.api import distances
 
-        goal = self.gradients.take(torch.arange(len(self.stage.groups)).repeat(copies))
+        if copies == 1:
+            self._goals[1] = self.gradients
+        if copies not in self._goals:
+            self._goals[copies] = self.gradients.take(torch.arange(len(self.stage.groups)).repeat(copies))
+        goal = self._goals[copies]
         groups_M, targets_MC = self.places(copies)
         return distances(goal, self.heads, h_MD, targets_MC, groups_M, distance=self.distance).mean()
 
@@ -237,7 +248,7 @@ class _Weights:
 
         self._goal, self._per_group = goal, config.real_per_group
         self._model = WeightGradients(goal.stage.source, goal.heads, config.space, ctx.torch_seed("adapters"))
-        self._real = self._of_real(goal.target.groups_N.cpu().numpy(), ctx.rng("drawn texts"))
+        self._real = self._of_real(np.arange(len(goal.target.groups_N)), ctx.rng("drawn texts"))
 
     def loss(self, read: Reading, copies: int) -> torch.Tensor:
         """Returns the mean distance over heads, groups and copies."""
@@ -268,21 +279,18 @@ class _Weights:
         from bench.api import between, halves
 
         first, second, both = halves(self._goal.target.groups_N.cpu().numpy(), rng)
-        made, other = (self._of_real(self._only(rows), rng) for rows in (first, second))
+        if len(both) == 0:
+            return float("nan")
+        made, other = (self._of_real(rows, rng) for rows in (first, second))
         distance = self._goal.distance
         each = [between(a[g], b[g], distance) for a, b in zip(made, other, strict=True) for g in both]
-        return float(torch.stack(each).mean()) if each else float("nan")
+        return float(torch.stack(each).mean())
 
-    def _of_real(self, groups_N: np.ndarray, rng: np.random.Generator) -> list[list[tuple[torch.Tensor, ...]]]:
-        """Takes the real gradients over a draw of every group's texts; texts of group -1 are in none."""
-        n_groups = len(self._goal.stage.groups)
-        order = rng.permutation(len(groups_N))
+    def _of_real(self, among_N: np.ndarray, rng: np.random.Generator) -> list[list[tuple[torch.Tensor, ...]]]:
+        """Takes the real gradients over a draw of every group's texts."""
+        order, n_groups = rng.permutation(among_N), len(self._goal.stage.groups)
+        groups_N = self._goal.target.groups_N.cpu().numpy()
         rows = np.concatenate([order[groups_N[order] == g][: self._per_group] for g in range(n_groups)])
         real = self._goal.stage.real.take(rows)
         encoded, targets_NC = self._goal.stage.source.tokenise(real), self._goal.target.targets_NC[rows]
         return self._model.of_texts(encoded, targets_NC, groups_N[rows], n_groups)
-
-    def _only(self, rows: np.ndarray) -> np.ndarray:
-        groups_N = np.full(len(self._goal.target.groups_N), -1)
-        groups_N[rows] = self._goal.target.groups_N.cpu().numpy()[rows]
-        return groups_N

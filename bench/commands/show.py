@@ -19,10 +19,15 @@ from bench.registry import REGISTRIES
 
 GROUPS = ("suite", "protocol", "budget", "experiment", "learner", "method", "task")
 MIN_ID = 6
+FIGURE_ENDINGS = (".svg", ".pdf", ".png")
 
 
-def show_command(name: str, kind: str | None, root: Path, as_json: bool) -> int:
-    """Prints what is known about a name or an id. Returns the exit code."""
+def show_command(name: str, kind: str | None, root: Path, as_json: bool, figure: Path | None = None) -> int:
+    """Prints what is known about a name or an id, or draws a set's curves into a file. Returns the exit code."""
+    if figure is not None:
+        draw_curves(find_stage(name, root), figure)
+        print(figure)  # noqa: T201
+        return 0
     found = describe(name, kind, root)
     if as_json:
         print(json.dumps(found))  # noqa: T201
@@ -70,6 +75,34 @@ def find_stage(start: str, root: Path) -> Record:
         what = "no stage" if not found else f"{len(found)} stages"
         raise UsageError(f"{what} in {root} and the accepted records begin with '{start}'; `tdbench plan` lists ids.")
     return found[0]
+
+
+def draw_curves(record: Record, path: Path) -> None:
+    """Draws what a method noted at every step of making a set, one panel for each curve.
+
+    Args:
+        record: Of a distilled set.
+        path: File to be written; its ending (svg, pdf, png) is the format.
+
+    Raises:
+        UsageError: The stage has no curves, or the ending is no format.
+    """
+    curves = {} if record.distil is None else record.distil.curves
+    if not curves:
+        raise UsageError(f"stage {record.id} has no curves; give the id of a set that was fitted step by step.")
+    if path.suffix not in FIGURE_ENDINGS:
+        raise UsageError(f"'{path.name}' does not end in {', '.join(FIGURE_ENDINGS)}; the ending is the format.")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(curves), 3), layout="constrained")
+    cell = record.cell
+    figure.suptitle(f"{cell.task}, {record.method_facts.label}, {cell.budget}, set {cell.set_index}")
+    for place, (name, values) in enumerate(curves.items()):
+        axes = figure.add_subplot(1, len(curves), place + 1)
+        axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) < 40 else None, markersize=3)
+        axes.set(xlabel="step", title=name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
 
 
 def _plugin(kind: str, plugin: Any) -> dict[str, Any]:

@@ -46,12 +46,11 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
-        # A train record whose set is gone or was made anew cannot be checked by anyone; text copied from the train split is not
-        # ours to publish.
+        # A train record whose set is gone or was made anew cannot be checked by anyone.
         if record.stage != "train" or record.status != "ok" or record.custom or record.distil_id not in distils:
             continue
         distil = distils[record.distil_id]
-        if record.set_sha256 == set_sha256(distil) and not (distil.distil and distil.distil.n_train_exact):
+        if record.set_sha256 == set_sha256(distil):
             assert record.protocol is not None
             cell = record.cell
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
@@ -105,6 +104,9 @@ def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
         return {"all_rows": True}
     if made.soft is not None:
         return {"not_kept": "token vectors are too large; the record names their sha256"}
+    copied = record.distil.n_train_exact if record.distil else 0
+    if copied:  # text of the train split is not ours to publish
+        return {"not_kept": f"{copied} of its texts equal train texts; the record names the set's sha256"}
     packed: dict[str, Any] = {"labels": pack_ints(tuple(made.labels_M.tolist()))}
     if made.row_ids_M is not None:
         packed["row_ids"] = made.row_ids_M.tolist()

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(diagnostics.items()) if np.isfinite(value)}
 
 
+def _read(job: DistilJob) -> Iterator[str]:
+    """Says what may have been seen by the pretrained models that the method read."""
+    if job.cell.source:
+        yield _contamination(job, resolve_learner(str(job.cell.source["name"])))
+    if job.method.causal_lm is not None and job.data.data_kind != "standin":
+        yield f"{job.method.causal_lm}: what it was trained on is not known to leave the task out"
+
+
 def _contamination(job: DistilJob, learner: Learner | None) -> str:
     """Says why the pretrained model behind a learner may have seen the task; generated text was seen by nobody."""
     model = None if learner is None else learner.pretrained()
@@ -126,7 +134,7 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
         n_bytes=made.n_bytes(real),
         n_test_exact=made.n_exact(real, job.data.test),
         n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,
-        contamination=_contamination(job, resolve_learner(str(job.cell.source["name"])) if job.cell.source else None),
+        contamination="; ".join(filter(None, _read(job))),
     )
 
 

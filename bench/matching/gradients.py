@@ -10,6 +10,7 @@ Shapes: K heads, G groups, N texts, C outputs, D head inputs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,6 +67,11 @@ class HeadGradients:
     weight_KGCD: torch.Tensor
     bias_KGC: torch.Tensor
 
+    @cached_property
+    def squares(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The (K, G) squared lengths of both tensors; taken once, because a target stays while what is fitted to it changes."""
+        return (self.weight_KGCD**2).sum((2, 3)), (self.bias_KGC**2).sum(-1)
+
     def take(self, groups: torch.Tensor) -> HeadGradients:
         """Returns the given groups, in that order."""
         return HeadGradients(self.weight_KGCD[:, groups], self.bias_KGC[:, groups])
@@ -96,10 +102,10 @@ def gradient_distances(real: HeadGradients, made: HeadGradients, distance: Dista
     """Returns the (K, G) distances between gradients of the same groups and heads."""
     weight = _Products(
         (real.weight_KGCD * made.weight_KGCD).sum((2, 3)),
-        (real.weight_KGCD**2).sum((2, 3)),
-        (made.weight_KGCD**2).sum((2, 3)),
+        real.squares[0],
+        made.squares[0],
     )
-    bias = _Products((real.bias_KGC * made.bias_KGC).sum(-1), (real.bias_KGC**2).sum(-1), (made.bias_KGC**2).sum(-1))
+    bias = _Products((real.bias_KGC * made.bias_KGC).sum(-1), real.squares[1], made.squares[1])
     return _combine(weight, bias, distance)
 
 
@@ -115,10 +121,10 @@ def every_distance(
     errors_KNC = heads.errors(h_ND, targets_NC)
     dot_KNG = torch.einsum("kgcd,knc,nd->kng", real.weight_KGCD, errors_KNC, h_ND)
     made_KN1 = ((errors_KNC**2).sum(-1) * (h_ND**2).sum(-1)).unsqueeze(-1)
-    weight = _Products(dot_KNG, (real.weight_KGCD**2).sum((2, 3)).unsqueeze(1), made_KN1)
+    weight = _Products(dot_KNG, real.squares[0].unsqueeze(1), made_KN1)
     bias = _Products(
         torch.einsum("kgc,knc->kng", real.bias_KGC, errors_KNC),
-        (real.bias_KGC**2).sum(-1).unsqueeze(1),
+        real.squares[1].unsqueeze(1),
         (errors_KNC**2).sum(-1).unsqueeze(-1),
     )
     return _combine(weight, bias, distance).mean(0)
@@ -180,9 +186,9 @@ def _products(
         dot.append((lifted_KBC * errors_KNC[:, rows]).sum((1, 2)) / max(1, len(rows)))
     gram_KNN = (errors_KNC @ errors_KNC.transpose(1, 2)) * (h_ND @ h_ND.t())
     made = torch.einsum("ng,knm,mg->kg", member_NG, gram_KNN, member_NG)
-    weight = _Products(torch.stack(dot, dim=1), (real.weight_KGCD**2).sum((2, 3)), made.clamp(min=0))
+    weight = _Products(torch.stack(dot, dim=1), real.squares[0], made.clamp(min=0))
     mean_KGC = torch.einsum("knc,ng->kgc", errors_KNC, member_NG)
-    bias = _Products((mean_KGC * real.bias_KGC).sum(-1), (real.bias_KGC**2).sum(-1), (mean_KGC**2).sum(-1))
+    bias = _Products((mean_KGC * real.bias_KGC).sum(-1), real.squares[1], (mean_KGC**2).sum(-1))
     return weight, bias
 
 

@@ -64,6 +64,18 @@ class SynthesisConfig(MethodConfig):
     """Real texts of a class that are used at all, for the low-resource setting; null for all."""
 
     @model_validator(mode="after")
+    def _does_something(self) -> SynthesisConfig:
+        if self.outer == 0 and self.output == "embedding":
+            raise ValueError(
+                "token vectors are fitted by steps, and outer is 0; use the method's -embedding preset, or outer=1"
+            )
+        if self.outer == 0 and self.encoders > 1:
+            raise ValueError(
+                "further encoders are matched at by steps on token vectors, and outer is 0; give outer, or encoders=1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _enough_samples(self) -> SynthesisConfig:
         if self.pool < self.candidates:
             raise ValueError(

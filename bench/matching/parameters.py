@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Gradient = tuple[torch.Tensor, ...]
 """One tensor for every weight."""
 LORA_RANK = 8
-LORA_PLACES = re.compile(r"(^|\.)(query|value|q_proj|v_proj|q_lin|v_lin|qkv|c_attn)\.weight$")
+LORA_PLACES = re.compile(r"(^|\.)(query|value|q_proj|v_proj|q_lin|v_lin)\.weight$")
 """Where LoRA's authors put adapters: the query and value maps (Hu et al., 2022, section 4.2)."""
 _BATCH = 32
 _NEGLIGIBLE = 1e-5

@@ -117,6 +117,8 @@ def _proposals(
 ) -> NDArray[np.int64]:
     """Returns the (S, P) tokenizer's ids to be tried: likely pieces towards whose vectors the cost falls steepest."""
     pieces = torch.from_numpy(pieces_U).to(source.device)
+    special = np.isin(pieces_U, source.tokenizer.inner.all_special_ids)
+    logits_SU = logits_SU.masked_fill(torch.from_numpy(special).to(logits_SU.device), -torch.inf)
     likely_SK = logits_SU.topk(min(options.likely, len(pieces)), dim=1).indices
     gain_SK = -torch.einsum("se,ske->sk", slope_SE, source.table_VE[pieces[likely_SK]])
     best_SP = gain_SK.topk(min(options.proposals, likely_SK.shape[1]), dim=1).indices

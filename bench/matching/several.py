@@ -87,9 +87,11 @@ def _redraw(module: nn.Module, seed: int) -> None:
             if isinstance(part, nn.LayerNorm):
                 part.reset_parameters()
             elif found is None or part is not found[2]:
-                for weight in part.parameters(recurse=False):
-                    drawn = torch.randn(weight.shape, generator=generator) * 0.02 if weight.ndim > 1 else 0.0
-                    weight.copy_(torch.as_tensor(drawn))
+                for name, weight in part.named_parameters(recurse=False):
+                    if weight.ndim > 1:
+                        weight.copy_(torch.randn(weight.shape, generator=generator) * 0.02)
+                    else:
+                        weight.fill_(1.0 if name == "weight" else 0.0)  # a norm's scale, or an offset
 
 
 def _drawn(groups_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -101,8 +103,7 @@ def _on(source: SourceModel, stage: Stage, rows: NDArray[np.int64] | None) -> St
     """Returns a stage of a draw of the real texts, as another encoder reads them."""
     assert rows is not None
     real, groups = stage.real.take(rows), stage.groups
-    place_of_row = {int(row): place for place, row in enumerate(rows)}
-    medoids = np.array([place_of_row.get(int(row), 0) for row in groups.medoids_G])
+    medoids = np.array([np.flatnonzero(groups.groups_N[rows] == g)[0] for g in range(len(groups))])
     h_ND = source.features(source.tokenise(real)).cpu().numpy()
     return Stage(real, source, h_ND, Groups(groups.groups_N[rows], medoids, groups.labels_G), stage.group_S)
 

@@ -6,6 +6,7 @@ Shapes: N real texts, M synthetic texts, S token vectors, D width of the head's 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +94,7 @@ class SourceModel:
         self._hold(module)
 
     def _hold(self, module: nn.Module) -> None:
+        self._changed = False
         self._head = _drop_head(module)
         self._ready = Prepared(module, self.device)
         self._place: Any = token_table(self._ready.module)
@@ -104,7 +106,9 @@ class SourceModel:
         """Returns the same learner with other weights; they must be of its own token table."""
         other = copy.copy(self)
         other._own_encoder = None
+        other.__dict__.pop("identity", None)
         other._hold(module)
+        other._changed = True
         return other
 
     def tokenise(self, text: LabelledText) -> Encoded:
@@ -176,7 +180,7 @@ class SourceModel:
             UsageError: So many gradients of its size would not fit into memory.
         """
         weight_CD = self._head.weight.detach().float().to(self.device)
-        need_gb = 4e-9 * weight_CD.numel() * n_groups
+        need_gb = 3 * 4e-9 * weight_CD.numel() * n_groups  # the target, and those of two halves of the texts
         if need_gb > GRADIENT_LIMIT_GB:
             raise UsageError(
                 f"gradients of {n_groups} groups for a vocabulary of {len(weight_CD)} would take {need_gb:.0f} GB, more than "
@@ -202,7 +206,14 @@ class SourceModel:
             "dtype": str(self._ready.dtype),
             "seed": self._seed if self._has_new_parts else 0,
             "version": POOLED_VERSION,
+            **({"weights": self._weights_sha256()} if self._changed else {}),
         }
+
+    def _weights_sha256(self) -> str:
+        made = hashlib.sha256()
+        for weight in self._ready.module.state_dict().values():
+            made.update(weight.detach().float().cpu().numpy().tobytes())
+        return made.hexdigest()
 
     @property
     def tokens_id(self) -> str:

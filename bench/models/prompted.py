@@ -115,6 +115,8 @@ def label_tokens(tokenizer: Tokenizer, words: tuple[str, ...], template: str) ->
         UsageError: Two words begin with the same token.
     """
     inner: Any = tokenizer.inner
+    if not all(word.strip() for word in words):
+        raise UsageError(f"a label word is empty: {list(words)}; give one for every class by method.label_words.")
     blank = "" if template.endswith((" ", "\n")) else " "
     firsts = [int(inner(blank + word, add_special_tokens=False)["input_ids"][0]) for word in words]
     if len(set(firsts)) < len(firsts):
@@ -179,7 +181,7 @@ def prompted_lm(name: str, prompt: str, labels: tuple[str, ...], max_length: int
     tokenizer = Tokenizer(resolve(causal_name(name)))
     inner: Any = tokenizer.inner
     pieces = _plain_pieces(inner, model.get_input_embeddings().num_embeddings)
-    prompts = [inner(prompt.format(label=label), add_special_tokens=False)["input_ids"] for label in labels]
+    prompts = [inner(prompt.replace("{label}", label), add_special_tokens=False)["input_ids"] for label in labels]
     begin = next(i for i in (inner.bos_token_id, inner.eos_token_id, tokenizer.pad_id) if i is not None)
     width = 1 + max(map(len, prompts))
     filled = np.array([[begin] * (width - len(ids)) + list(ids) for ids in prompts], dtype=np.int64)

@@ -105,8 +105,12 @@ class TaskLM:
 
         The graph leads to the model's weights where these ask for gradients, as those of `copy` do.
         """
-        rows = [self.vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
+        rows = [self._row(parts, label) for parts, label in zip(texts, labels, strict=True)]
         return losses_of(self.model, rows, self._device)
+
+    def _row(self, parts: Parts, label: int) -> list[int]:
+        """Encodes a text, cut to what the model has places for."""
+        return self.vocabulary.encode(parts, label)[: self.max_length]
 
     def copy(self) -> TaskLM:
         """Returns a copy whose weights may be trained; this one stays as it is."""
@@ -114,7 +118,7 @@ class TaskLM:
         return TaskLM(self.vocabulary, model, self.max_length, self._device, perplexity=self.perplexity)
 
     def _losses(self, texts: list[Parts], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        rows = [self.vocabulary.encode(parts, label) for parts, label in zip(texts, labels, strict=True)]
+        rows = [self._row(parts, label) for parts, label in zip(texts, labels, strict=True)]
         return summed_losses(self.model, rows, self._device)
 
     @torch.no_grad()
@@ -128,10 +132,11 @@ class TaskLM:
         """
         rows, ends = [], []
         for parts, label, place in zip(texts, labels, places, strict=True):
-            row = self.vocabulary.encode(parts, label)
-            rows.append(row)
-            fields = np.searchsorted(np.cumsum([len(part) for part in parts]), place, side="right")
-            ends.append(int(place + fields))  # the class mark stands before it, and a mark before every further field
+            rows.append(self.vocabulary.encode(parts, label))
+            sizes = np.array([len(part) for part in parts])
+            field = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
+            before = [*parts[:field], parts[field][: place - sizes[:field].sum()]]
+            ends.append(len(self.vocabulary.encode(tuple(before), label)) - 2)  # without the end mark
         width = max(map(len, rows))
         ids_NL = torch.tensor([row + [0] * (width - len(row)) for row in rows]).to(self._device)
         with _autocast(self._device):

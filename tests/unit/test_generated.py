@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from bench.budget import Budget
+from bench.commands.show import draw_curves
 from bench.distilled import DistilledSet
+from bench.errors import UsageError
 from bench.matching.points import halves, head_path, train_head
 from bench.matching.replace import ReplaceOptions, replace_tokens
 from bench.matching.start import words_of
@@ -108,7 +111,7 @@ def test_the_floor_is_the_distance_of_two_halves_and_falls_with_more_texts(real,
     floors = {}
     for size in (6, 30):
         ctx = context(tmp_path)
-        distil(of("dm", output="embedding", start="rows", rho=0.0, outer=0, real_per_class=size), real, ctx)
+        distil(of("dm", output="embedding", start="rows", rho=0.0, outer=1, inner=1, real_per_class=size), real, ctx)
         floors[size] = ctx.diagnostics["match_floor"]
     assert 0 < floors[30] < floors[6]
 
@@ -228,3 +231,23 @@ def test_budgets_in_tokens_are_left_out_by_dilm():
     skip = METHODS.get("dilm")().supports(small_task("pairs").task, Budget("tok60", tokens_per_class=60))
     assert skip is not None
     assert "per class" in skip.reason
+
+
+class _Stage:
+    """The part of a record that a figure needs."""
+
+    def __init__(self, curves: dict[str, tuple[float, ...]]) -> None:
+        self.id, self.distil = "abcdef0123", type("D", (), {"curves": curves})
+        self.cell = type("C", (), {"task": "sst2", "budget": "dpc10", "set_index": 0})
+        self.method_facts = type("F", (), {"label": "gradmm"})
+
+
+def test_curves_are_drawn_one_panel_each_and_their_absence_is_said(tmp_path: Path):
+    record = _Stage({"match_loss": (3.0, 2.0, 1.0), "admm_primal": (1.0, 0.5, 0.4)})
+    draw_curves(record, tmp_path / "new" / "x.svg")  # type: ignore[arg-type]
+    drawn = (tmp_path / "new" / "x.svg").read_text()
+    assert drawn.count('id="axes_') == 2
+    with pytest.raises(UsageError, match="has no curves"):
+        draw_curves(_Stage({}), tmp_path / "x.svg")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"does not end in \.svg, \.pdf, \.png"):
+        draw_curves(record, tmp_path / "x.doc")  # type: ignore[arg-type]

@@ -151,7 +151,7 @@ def inflate(raw: dict[str, Any]) -> None:
     next(record for record in raw["records"] if record.get("train"))["train"]["accuracy_frac"] = 99.0
 
 
-def test_a_set_made_anew_and_text_copied_from_the_train_split_stay_out_of_packs(store, tmp_path):
+def test_a_set_made_anew_stays_out_of_packs_and_of_copied_text_only_the_record_is_kept(store, tmp_path):
     runs, records = store
     stale = [r.model_copy(update={"set_sha256": "0" * 64}) if r.id == "t0" else r for r in records]
     copied = [
@@ -159,7 +159,12 @@ def test_a_set_made_anew_and_text_copied_from_the_train_split_stay_out_of_packs(
         for r in stale
     ]
     write_packs(runs, tmp_path / "packs", copied)
-    assert {r.id for r in Accepted(tmp_path / "packs").records()} == {"t2", "d2"}
+    accepted = Accepted(tmp_path / "packs")
+    assert {r.id for r in accepted.records()} == {"t1", "d1", "t2", "d2"}
+    assert accepted.packed_set("d1") == {
+        "not_kept": "1 of its texts equal train texts; the record names the set's sha256"
+    }
+    assert "fields" in accepted.packed_set("d2") or "row_ids" in accepted.packed_set("d2")
 
 
 @pytest.mark.parametrize(

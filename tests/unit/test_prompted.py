@@ -142,8 +142,15 @@ def test_label_words_that_begin_alike_are_refused(real, tmp_path):
         source = ctx.asked(real.take(range(4)), LM, " It was ")
     with pytest.raises(UsageError, match=r"\['great', 'great'\] begin with the same token"):
         label_tokens(source.tokenizer, ("great", "great"), " It was ")
-    with pytest.raises(UsageError, match="names 3 classes, the task has 2"):
-        distil(of("gradmm", **{**PROMPT, "label_words": ("a", "b", "c")}), real, wide_context(tmp_path))
+    with pytest.raises(UsageError, match="a label word is empty"):
+        label_tokens(source.tokenizer, ("great", " "), " It was ")
+
+
+def test_label_words_for_another_number_of_classes_are_left_out_of_the_plan():
+    method = of("gradmm", **{**PROMPT, "label_words": ("a", "b", "c")})
+    skip = method.supports(small_task("two classes").task, small_budget(2))
+    assert skip is not None
+    assert "3 label words" in skip.reason
 
 
 def test_a_prompt_without_the_label_and_unknown_models_are_refused():
@@ -164,6 +171,9 @@ def test_a_prompt_without_the_label_and_unknown_models_are_refused():
         ({"form": "prompt", "lm": "gpt2", "real_per_class": 5, "output": "embedding"}, "output=text"),
         ({"encoders": 2, "space": "lora"}, "several encoders"),
         ({"target": "random", "space": "all"}, "no gradient below the head"),
+        ({"space": "lora", "outer": 0}, "matched by steps"),
+        ({"output": "embedding", "outer": 0}, "fitted by steps"),
+        ({"encoders": 2, "outer": 0}, "further encoders"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(options, message):
@@ -173,7 +183,11 @@ def test_options_that_do_not_fit_together_are_refused(options, message):
 
 def test_a_model_that_cannot_be_had_is_missing_in_the_plan(monkeypatch):
     from bench.experiment.plan import Planner
+    from bench.models.resolve import resolve
 
+    monkeypatch.setattr("bench.models.resolve._from_hub_cache", lambda *_: None)
+    monkeypatch.setattr("bench.models.resolve.hub_reachable", lambda: False)
+    resolve.cache_clear()
     runs = settings_for(["task=sst2", "method=gradmm-phi-1_5", "protocol=lite-v1", "data.kind=standin", "budget=dpc10"])
     plan = Planner().plan(runs)
     assert plan.cells == []
@@ -183,7 +197,7 @@ def test_a_model_that_cannot_be_had_is_missing_in_the_plan(monkeypatch):
 @pytest.mark.parametrize("kind", ["trained", "random"])
 def test_further_encoders_differ_in_weights_but_not_in_the_token_table(kind, real, tmp_path):
     ctx = context(tmp_path)
-    config = METHODS.get("dm").Config(encoders=2, encoder_kind=kind, encoder_steps=3)
+    config = METHODS.get("gradmm").Config(encoders=2, encoder_kind=kind, encoder_steps=3)
     with ctx.cost.phase("x"):
         source = ctx.source(real)
         before = source.features(source.tokenise(real.take(range(6))))
@@ -204,7 +218,7 @@ def test_an_objective_over_encoders_is_the_mean_of_its_parts(real, tmp_path):
     from bench.matching.fit import Reading
 
     ctx = context(tmp_path)
-    method = of("dm", encoders=3, encoder_steps=2)
+    method = of("dm", encoders=3, encoder_steps=2, outer=1)
     with ctx.cost.phase("x"):
         stage = make_stage(real, 3, 1, ctx)
         from methods.dm import _Means
@@ -220,7 +234,11 @@ def test_an_objective_over_encoders_is_the_mean_of_its_parts(real, tmp_path):
 
 @pytest.mark.parametrize("name", ["gradmm", "dm"])
 def test_several_encoders_work_end_to_end(name, real, tmp_path):
-    distil(of(name, encoders=2, encoder_steps=2, pool=6, outer=1, inner=3), real, context(tmp_path))
+    options = {"output": "embedding", "start": "rows", "rho": 0.0, "outer": 1, "inner": 3}
+    one, two = (distil(of(name, encoders=n, encoder_steps=2, **options), real, context(tmp_path)).soft for n in (1, 2))
+    assert one is not None
+    assert two is not None
+    assert not np.allclose(one.vectors_SD, two.vectors_SD)
 
 
 @pytest.mark.parametrize("space", ["lora", "all"])
