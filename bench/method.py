@@ -99,6 +99,11 @@ class Method(ABC):
         name = getattr(self.config, "lm", TASK_LM)
         return None if name == TASK_LM else str(name)
 
+    @property
+    def uses_task_lm(self) -> bool:
+        """Whether this configuration reads the task's language model; a property of that name of its Config may deny it."""
+        return "lm" in self.card.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)
+
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
         """Returns why this method cannot run on a task with a budget, or None when it can."""
         return None

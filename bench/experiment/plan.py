@@ -164,7 +164,7 @@ class Planner:
         if "source" in method.card.reads:
             how["matching"] = MATCHING_VERSION
         if "lm" in method.card.reads:
-            how["task_lm"] = TASK_LM_VERSION
+            how["task_lm"] = TASK_LM_VERSION if method.uses_task_lm else 1  # 1 from when every such method named one
         if method.causal_lm is not None:
             how["lm"] = causal_sha256(method.causal_lm)
         return {**how, **self._learners[name].identity()}

@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from bench.method import MethodConfig
 
-TASK_LM_VERSION = 1
+TASK_LM_VERSION = 2
 """Raised whenever the same rows and options give another language model; part of the ids of sets that were made with one."""
 
 MATCHING_VERSION = 1
@@ -62,6 +62,11 @@ class SynthesisConfig(MethodConfig):
     """Fine-tuning steps of the others."""
     real_per_class: PositiveInt | None = None
     """Real texts of a class that are used at all, for the low-resource setting; null for all."""
+
+    @property
+    def uses_task_lm(self) -> bool:
+        """Whether texts are sampled from a language model, or chosen by one: token vectors that start from rows need none."""
+        return self.output == "text" or self.start == "lm" or self.rho > 0
 
     @model_validator(mode="after")
     def _does_something(self) -> SynthesisConfig:

@@ -49,7 +49,7 @@ def synthesise(
         lm: In the place of the task's language model; over the source's tokens.
     """
     is_text = config.output == "text"
-    if lm is None and (is_text or config.start == "lm" or config.rho > 0):
+    if lm is None and config.uses_task_lm:
         lm = ctx.task_lm(stage.real, stage.source)
     made = _Synthesis(stage, objective, config, lm, ctx)
     with ctx.cost.phase("start"):

@@ -58,13 +58,17 @@ def load_causal(name: str) -> Any:
 
 
 class LastPosition(nn.Module):
-    """Scores of the token that follows a text: (B, L) -> (B, V); in float32, because gradients are taken of them."""
+    """Scores of the token that follows a text: (B, L) -> (B, V); the body in the compute type, the scores in float32.
 
-    float32_only = True
+    The body's weights stay as they are, so it holds them in the compute type. Its attention is computed step by step, and its
+    activation in one: on short texts the fused attention of a CPU takes longer, forwards and backwards.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.backbone, self.config = model.base_model, model.config
+        self.backbone.set_attn_implementation("eager")
+        _fuse_activations(self.backbone)
         table = model.get_output_embeddings()
         self.head = Float32Linear(table.in_features, table.out_features, bias=table.bias is not None)
         with torch.no_grad():  # copies, because token vectors replace the token table that it may be tied to
@@ -72,15 +76,34 @@ class LastPosition(nn.Module):
             if table.bias is not None:
                 self.head.bias.copy_(table.bias)
 
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Turns the body's weights into a compute type."""
+        self.backbone.to(dtype)
+
     def get_input_embeddings(self) -> nn.Module:
         """Returns the token table, as transformers models do."""
         return self.backbone.get_input_embeddings()  # type: ignore[operator, no-any-return]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
         """Returns float32 scores."""
-        hidden_BLD = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.of_vectors(self.get_input_embeddings()(input_ids), attention_mask)
+
+    def of_vectors(self, x_BLE: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Returns the float32 scores behind texts of token vectors."""
+        x_BLE = x_BLE.to(next(self.backbone.parameters()).dtype)
+        hidden_BLD = self.backbone(inputs_embeds=x_BLE, attention_mask=attention_mask).last_hidden_state
         last_B = attention_mask.sum(1) - 1
-        return self.head(hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B])
+        return self.head(hidden_BLD[torch.arange(len(last_B), device=last_B.device), last_B].float())
+
+
+def _fuse_activations(module: nn.Module) -> None:
+    """Lets one kernel compute the same function that some models spell out in eight."""
+    from transformers.activations import NewGELUActivation
+
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, nn.GELU(approximate="tanh"))
 
 
 class Asked(TorchLearner):

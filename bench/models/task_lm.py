@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bench.models.head_loss import head_loss
 from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
@@ -251,13 +252,7 @@ def summed_losses(model: Any, rows: list[list[int]], device: str) -> tuple[NDArr
 
 def losses_of(model: Any, rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns the (B, L) losses of every next token, 0 on padding, and which of them are real."""
-    width = max(map(len, rows))
-    ids_BL = torch.zeros(len(rows), width, dtype=torch.int64)
-    real_BL = torch.zeros(len(rows), width, dtype=torch.bool)
-    for b, row in enumerate(rows):
-        ids_BL[b, : len(row)] = torch.tensor(row)
-        real_BL[b, : len(row)] = True
-    ids_BL, real_BL = ids_BL.to(device), real_BL.to(device)
+    ids_BL, real_BL = _padded(rows, device)
     with _autocast(device):
         logits_BLV = model(input_ids=ids_BL, use_cache=False).logits  # causal, padded on the right: no mask is needed
     wanted_BL = ids_BL[:, 1:].masked_fill(~real_BL[:, 1:], -100)
@@ -265,3 +260,23 @@ def losses_of(model: Any, rows: list[list[int]], device: str) -> tuple[torch.Ten
         logits_BLV[:, :-1].float().flatten(0, 1), wanted_BL.flatten(), reduction="none"
     )
     return losses.view(wanted_BL.shape), real_BL[:, 1:]
+
+
+def mean_loss(model: Any, rows: list[list[int]], device: str) -> torch.Tensor:
+    """Returns the mean loss of every next token of all texts under a GPT-2, for training: differentiable once."""
+    ids_BL, real_BL = _padded(rows, device)
+    with _autocast(device):
+        hidden_BLD = model.transformer(input_ids=ids_BL, use_cache=False).last_hidden_state
+    weight, real_BL = model.get_output_embeddings().weight, real_BL[:, 1:]
+    return head_loss(hidden_BLD[:, :-1][real_BL], weight, ids_BL[:, 1:][real_BL], compute_dtype(device))
+
+
+def _padded(rows: list[list[int]], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the (B, L) tokens of texts, padded on the right, and which are no padding."""
+    width = max(map(len, rows))
+    ids_BL = torch.zeros(len(rows), width, dtype=torch.int64)
+    real_BL = torch.zeros(len(rows), width, dtype=torch.bool)
+    for b, row in enumerate(rows):
+        ids_BL[b, : len(row)] = torch.tensor(row)
+        real_BL[b, : len(row)] = True
+    return ids_BL.to(device), real_BL.to(device)

@@ -17,7 +17,8 @@ from bench.canonical import content_id, sha256_file
 from bench.cost import CostMeter
 from bench.experiment.record import PhaseCost
 from bench.matching.options import TASK_LM_VERSION
-from bench.models.task_lm import TaskLM, Vocabulary, batches_of, losses_of, summed_losses
+from bench.models.task_lm import TaskLM, Vocabulary, mean_loss, summed_losses
+from bench.training.dropout import MaskSource, use_cheap_dropout
 from bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     Parts = tuple[NDArray[np.int64], ...]
 
 _HELD_OUT_FRAC, _HELD_OUT_MAX = 0.05, 500
+_POOL = 1_600
+"""Texts among which those of similar length are looked for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class TaskLMOptions:
     Args:
         layers: Decoder layers.
         heads: Attention heads.
-        batch_size: Texts of a step.
+        batch_tokens: Tokens of a step, marks included; so a step costs the same whatever the task.
         steps: Most steps.
         epochs: Most passes over the rows; small tasks stop there.
         lr: Peak learning rate of AdamW, cosine, 10 % warm-up.
@@ -44,7 +47,7 @@ class TaskLMOptions:
 
     layers: int = 4
     heads: int = 6
-    batch_size: int = 32
+    batch_tokens: int = 512
     steps: int = 1_000
     epochs: float = 4.0
     lr: float = 1e-3
@@ -79,15 +82,18 @@ def train_task_lm(
     order = rng.permutation(len(rows))
     n_held = min(_HELD_OUT_MAX, int(len(rows) * _HELD_OUT_FRAC))
     held, used = order[:n_held], order[n_held:]
-    steps = max(1, min(options.steps, math.ceil(options.epochs * len(used) / options.batch_size)))
+    lengths = [len(row) for row in rows]
+    used_tokens = sum(lengths[i] for i in used)
+    steps = max(1, min(options.steps, math.ceil(options.epochs * used_tokens / options.batch_tokens)))
     with fork_rng(device):
         torch.manual_seed(seed % 2**63)
         model = _new_model(vocabulary, table_VE, max_length, options).to(device).train()
+        if device == "cpu":
+            use_cheap_dropout(model, MaskSource(seed % 2**63))
         optimiser = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=0.01, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-        for step, batch in enumerate(_shuffled(used, [len(row) for row in rows], options.batch_size, steps, rng)):
-            losses_BL, real_BL = losses_of(model, [rows[i] for i in batch], device)
-            (losses_BL.sum() / real_BL.sum()).backward()
+        for step, batch in enumerate(_shuffled(used, lengths, options.batch_tokens, steps, rng)):
+            mean_loss(model, [rows[i] for i in batch], device).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             optimiser.zero_grad()
@@ -108,10 +114,12 @@ def _new_model(vocabulary: Vocabulary, table_VE: torch.Tensor, max_length: int, 
         resid_pdrop=options.dropout,
         embd_pdrop=options.dropout,
         attn_pdrop=options.dropout,
+        activation_function="gelu_pytorch_tanh",  # GPT-2's, in one kernel
         bos_token_id=None,
         eos_token_id=vocabulary.end,
     )
     model = GPT2LMHeadModel(config)
+    model.set_attn_implementation("eager")  # on short texts faster than what a CPU fuses, dropout and all
     pieces = torch.from_numpy(vocabulary.pieces_U)
     with torch.no_grad():
         known = table_VE.cpu()[pieces]
@@ -128,15 +136,17 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _shuffled(
-    used: NDArray[np.int64], lengths: list[int], size: int, steps: int, rng: np.random.Generator
+    used: NDArray[np.int64], lengths: list[int], batch_tokens: int, steps: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Cuts epochs into batches of texts of similar length, in random order."""
+    """Cuts epochs into batches of about so many tokens, each of texts of similar length, in random order."""
     made: list[NDArray[np.int64]] = []
     while len(made) < steps:
         order = rng.permutation(used)
-        for start in range(0, len(order), 50 * size):
-            pool = order[start : start + 50 * size]
-            batches = [pool[part] for part in batches_of([lengths[i] for i in pool], size)]
+        for start in range(0, len(order), _POOL):
+            pool = order[start : start + _POOL]
+            pool = pool[np.argsort([lengths[i] for i in pool], kind="stable")]
+            places = np.cumsum([lengths[i] for i in pool]) // batch_tokens
+            batches = np.split(pool, np.flatnonzero(np.diff(places)) + 1)
             made += [batches[i] for i in rng.permutation(len(batches))]
     return made[:steps]
 

@@ -40,6 +40,9 @@ class Prepared:
         self.module, self.device = module, device
         self.dtype = torch.float32 if getattr(module, "float32_only", False) else dtype or compute_dtype(device)
         self.packs = False
+        self._converted = hasattr(module, "compute_in")
+        if self._converted:
+            module.compute_in(self.dtype)  # type: ignore[operator]
         if device == "cpu":
             keep_freed_memory()
             self.packs = packed and _pack(module, self.dtype)
@@ -80,8 +83,8 @@ class Prepared:
         return [np.array(chunk) for chunk in chunks]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Lets matrix products of modules that are not packed run in the compute type."""
-        if self.packs or self.dtype is torch.float32:
+        """Lets matrix products of modules that are neither packed nor in the compute type themselves run in it."""
+        if self.packs or self._converted or self.dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.device.split(":", maxsplit=1)[0], dtype=self.dtype)
 

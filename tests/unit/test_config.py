@@ -47,7 +47,8 @@ def plugin_of(method: str) -> str:  # a preset names what it extends
 @pytest.mark.parametrize("suite", files("suite"))
 def test_a_suite_expands_into_its_methods_and_budgets(suite):
     raw = yaml.safe_load((CONF / "suite" / f"{suite}.yaml").read_text())["suite"]
-    assert grid([*BASE, f"suite={suite}"]) == [("sst2", plugin_of(m), b) for m in raw["methods"] for b in raw["budgets"]]
+    plugins = [plugin_of(name) for name in raw["methods"]]
+    assert grid([*BASE, f"suite={suite}"]) == [("sst2", name, budget) for name in plugins for budget in raw["budgets"]]
 
 
 def test_without_a_suite_the_quick_one_runs():
@@ -55,11 +56,13 @@ def test_without_a_suite_the_quick_one_runs():
 
 
 def test_naming_a_method_keeps_the_budgets_of_the_suite():
-    assert grid([*BASE, "suite.budgets=[dpc1,dpc5]", "method=kmeans"]) == [("sst2", "kmeans", "dpc1"), ("sst2", "kmeans", "dpc5")]
+    made = grid([*BASE, "suite.budgets=[dpc1,dpc5]", "method=kmeans"])
+    assert made == [("sst2", "kmeans", "dpc1"), ("sst2", "kmeans", "dpc5")]
 
 
 def test_naming_a_budget_keeps_the_methods_of_the_suite():
-    assert grid([*BASE, "suite.methods=[random,herding]", "budget=tok250"]) == [("sst2", "random", "tok250"), ("sst2", "herding", "tok250")]
+    made = grid([*BASE, "suite.methods=[random,herding]", "budget=tok250"])
+    assert made == [("sst2", "random", "tok250"), ("sst2", "herding", "tok250")]
 
 
 def test_naming_both_runs_one_cell_whatever_the_suite_says():
@@ -244,9 +247,7 @@ def test_a_comma_without_the_multirun_flag_says_add_it(override):
 
 @pytest.mark.parametrize("overrides", [[], ["method=kmeans"], ["suite=lite"]])
 def test_a_missing_task_is_asked_for_with_the_known_ones(overrides):
-    message = refusal(*overrides)
-    assert "add task=NAME" in message
-    assert "agnews" in message
+    assert "agnews" in refusal(*overrides).partition("add task=NAME")[2]
 
 
 @pytest.mark.parametrize("word", ["kmeans", "learners=[minilm", "method==kmeans="])

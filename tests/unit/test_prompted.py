@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -44,8 +45,14 @@ def wide_context(tmp_path: Path) -> Context:
     return Context(0, "cpu", CostMeter(), tmp_path, no_encoder, make_source=lambda: source)
 
 
+@pytest.fixture
+def exact(monkeypatch):
+    """Lets sources compute in float32, so that they can be compared with plain models."""
+    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
+
+
 @needs_stories
-def test_the_head_reads_the_state_behind_the_template(real, tmp_path):
+def test_the_head_reads_the_state_behind_the_template(exact, real, tmp_path):
     ctx, few = wide_context(tmp_path), real.take(range(5))
     with ctx.cost.phase("x"):
         source = ctx.asked(few, LM, " It was ")
@@ -70,7 +77,39 @@ def test_the_head_reads_the_state_behind_the_template(real, tmp_path):
 
 
 @needs_stories
-def test_matched_gradients_are_those_of_the_label_word_at_the_last_place(real, tmp_path):
+def test_in_half_precision_the_state_is_nearly_the_same(real, tmp_path, monkeypatch):
+    made = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _, dtype=dtype: dtype)
+        ctx = wide_context(tmp_path)
+        with ctx.cost.phase("x"):
+            source = ctx.asked(real, LM, " It was ")
+            made[dtype] = source.features(source.tokenise(real))
+            soft = vectors_of(source, words_of(source, real))
+            by_vectors = source.features(source.frame.around_vectors(soft, len(source.table_VE)))
+        assert made[dtype].dtype is torch.float32
+        assert torch.nn.functional.cosine_similarity(by_vectors, made[dtype]).min() > 0.999
+    near = torch.nn.functional.cosine_similarity(*made.values())
+    assert 0.99 < near.min() < 1
+
+
+def test_fused_activations_compute_the_same():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from bench.models.prompted import LastPosition
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=8, n_embd=12, n_layer=2, n_head=2)).eval()
+    ids = torch.randint(0, 50, (3, 8))
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits[:, -1]
+        made = LastPosition(copy.deepcopy(model))
+        assert not any(type(part).__name__ == "NewGELUActivation" for part in made.modules())
+        assert torch.allclose(made(ids, torch.ones_like(ids)), expected, atol=1e-5)
+
+
+@needs_stories
+def test_matched_gradients_are_those_of_the_label_word_at_the_last_place(exact, real, tmp_path):
     """Against autograd through the whole model: full vocabulary, first token of the label word (GRADMM, section 5.1)."""
     ctx = wide_context(tmp_path)
     method = of("gradmm", **PROMPT, group_size=3)

@@ -25,7 +25,7 @@ from bench.training.learner import TrainContext, TrainingSet
 from bench.training.learners.bow_logreg import BowLogReg
 from bench.training.recipe import Recipe
 
-OPTIONS = TaskLMOptions(layers=1, heads=2, steps=25, batch_size=16)
+OPTIONS = TaskLMOptions(layers=1, heads=2, steps=25, batch_tokens=160)
 
 
 @pytest.fixture(params=KINDS)
@@ -183,7 +183,7 @@ def test_scores_are_those_of_a_plain_forward_pass_and_training_lowers_them(real,
         with torch.no_grad():
             expected = float(lm.model(input_ids=ids, labels=ids).loss)
         assert got == pytest.approx(expected, rel=1e-5)
-    longer = TaskLMOptions(layers=1, heads=2, steps=150, batch_size=16, epochs=50)
+    longer = TaskLMOptions(layers=1, heads=2, steps=150, batch_tokens=160, epochs=50)
     trained = train_task_lm(words, real.labels_N, source.table_VE, longer, seed=0, device="cpu")
     assert trained.perplexity < lm.perplexity < len(lm.vocabulary)
 
