@@ -26,8 +26,9 @@ class SynthesisConfig(MethodConfig):
 
     output: Literal["text", "embedding"] = "text"
     """Readable text, or token vectors of the source learner."""
-    start: Literal["lm", "rows", "words"] = "lm"
-    """Samples of the task's language model that serve the objective best; real texts; or random words of the train split."""
+    start: Literal["lm", "lm-any", "rows", "words"] = "lm"
+    """Samples of the task's language model that serve the objective best, among those that a linear head trained on the real texts is
+    sure of or among all; real texts; or random words of the train split."""
     pool: PositiveInt = 40
     """Samples of the language model for each text wanted; at least as many as candidates."""
     candidates: PositiveInt = 2
@@ -66,7 +67,7 @@ class SynthesisConfig(MethodConfig):
     @property
     def uses_task_lm(self) -> bool:
         """Whether texts are sampled from a language model, or chosen by one: token vectors that start from rows need none."""
-        return self.output == "text" or self.start == "lm" or self.rho > 0
+        return self.output == "text" or self.start in ("lm", "lm-any") or self.rho > 0
 
     @model_validator(mode="after")
     def _does_something(self) -> SynthesisConfig:

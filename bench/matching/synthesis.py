@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.context import Context
+    from bench.matching.gradients import Head
     from bench.matching.options import SynthesisConfig
     from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
     Words = list[tuple[NDArray[np.int64], ...]]
 
-TEACHER_STEPS = 500
+TEACHER_STEPS, SURE = 500, 0.8
+"""Training of the head that knows classes, and the share of a sample's own class from which on it is sure."""
 
 
 def synthesise(
@@ -73,19 +75,23 @@ class _Synthesis:
     ) -> None:
         self._stage, self._objective, self._config, self._lm, self._ctx = stage, objective, config, lm, ctx
         self._copies = config.candidates if config.output == "text" else 1
+        self._teacher: Head | None = None
         self.labels_M = np.tile(stage.labels_S, self._copies)
 
     def start(self) -> Words:
         """Returns the M texts to start from, all slots of one copy after another."""
         stage, config, ctx = self._stage, self._config, self._ctx
         n_slots, source = len(stage.group_S), stage.source
-        if config.start == "lm":
+        if config.start in ("lm", "lm-any"):
             assert self._lm is not None
             per_class = config.pool * n_slots // stage.real.n_classes
             labels_N = np.repeat(np.arange(stage.real.n_classes), per_class)
             pool = self._lm.sample(labels_N, len(stage.real.fields), ctx.torch_seed("samples"))
-            costs_NS = self._alone(source.features(source.frame.around(pool)), labels_N)
+            h_ND = source.features(source.frame.around(pool))
+            costs_NS = self._alone(h_ND, labels_N)
             costs_NS[labels_N[:, None] != stage.labels_S[None, :]] = np.inf
+            if config.start == "lm":
+                costs_NS[self._doubtful(h_ND, labels_N)] = np.inf
             return [pool[i] for i in best_distinct(costs_NS, self._copies)]
         words, rng = words_of(source, stage.real), ctx.rng("start")
         rows_M = np.zeros(self._copies * n_slots, dtype=np.int64)
@@ -98,6 +104,25 @@ class _Synthesis:
         if config.start == "rows":
             return texts
         return random_words(np.array([[len(part) for part in parts] for parts in texts]), words, rng)
+
+    def _doubtful(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Finds samples whose class the teacher is not sure of; of every class the surest are left, at least one a candidate."""
+        own_N = self._teacher_shares(h_ND)[np.arange(len(labels_N)), labels_N]
+        doubtful_N = own_N < SURE
+        self._ctx.diagnostics["pool_sure_frac"] = float(1 - doubtful_N.mean())
+        for label in range(self._stage.real.n_classes):
+            rows = np.flatnonzero(labels_N == label)
+            needed = self._copies * int((self._stage.labels_S == label).sum())
+            doubtful_N[rows[np.argsort(-own_N[rows], kind="stable")[:needed]]] = False
+        return doubtful_N
+
+    def _teacher_shares(self, h_ND: torch.Tensor) -> NDArray[np.float32]:
+        """Returns the (N, C) class shares that a linear head gives, trained on the real texts."""
+        if self._teacher is None:
+            targets_NC = self._stage.one_hot(self._stage.real.labels_N)
+            self._teacher = train_head(self._stage.h, targets_NC, TEACHER_STEPS, self._ctx.rng("teacher"))
+        with torch.no_grad():
+            return torch.softmax(h_ND @ self._teacher.weight_CD.t() + self._teacher.bias_C, dim=1).cpu().numpy()
 
     def fit(self, words: Words) -> SoftInputs:
         """Fits the texts' token vectors, and notes the distances before and after."""
@@ -164,8 +189,7 @@ class _Synthesis:
         fields = text_of(source, list(stage.real.fields), words)
         spelt = LabelledText(fields, labels_M, stage.real.label_names, np.arange(len(words)))
         h_MD = source.features(source.tokenise(spelt))
-        teacher = train_head(stage.h, stage.one_hot(stage.real.labels_N), TEACHER_STEPS, self._ctx.rng("teacher"))
-        says_M = (h_MD @ teacher.weight_CD.t() + teacher.bias_C).argmax(1).cpu().numpy()
+        says_M = self._teacher_shares(h_MD).argmax(1)
         costs_MS = self._alone(h_MD, labels_M)
         n_slots = costs_MS.shape[1]
         own_M = costs_MS[np.arange(len(words)), np.tile(np.arange(n_slots), len(words) // n_slots)]

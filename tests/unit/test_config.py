@@ -85,8 +85,7 @@ def test_commas_with_the_multirun_flag_run_every_combination():
     overrides = ["task=sst2,agnews", "method=random,kmeans", "budget=dpc1,dpc10"]
     expected = {(t, m, b) for t in ("sst2", "agnews") for m in ("random", "kmeans") for b in ("dpc1", "dpc10")}
     made = grid(overrides, multirun=True)
-    assert len(made) == 8
-    assert set(made) == expected
+    assert sorted(made) == sorted(expected)
 
 
 def test_a_swept_task_still_expands_the_suite_and_repeats_nothing():

@@ -15,7 +15,9 @@ from bench.distilled import DistilledSet
 from bench.errors import UsageError
 from bench.matching.points import halves, head_path, train_head
 from bench.matching.replace import ReplaceOptions, replace_tokens
+from bench.matching.stage import make_stage
 from bench.matching.start import words_of
+from bench.matching.synthesis import _Synthesis
 from bench.quality import distinct, judged, text_quality
 from bench.registry import METHODS
 from bench.testing.texts import small_task
@@ -95,6 +97,41 @@ def test_replacing_at_the_end_is_part_of_both_matching_methods(real, tmp_path):
         distil(of(name, start="rows", outer=0, candidates=1, replace=4, proposals=4, likely=10), real, ctx)
         assert ctx.curves["replace_cost"] == sorted(ctx.curves["replace_cost"], reverse=True)
         assert ctx.diagnostics["match_kept"] < ctx.diagnostics["match_start"]
+
+
+def synthesis(real, ctx, **options) -> _Synthesis:
+    method = of("gradmm", **options)
+    stage = make_stage(real, 3, 1, ctx)
+    goal = method._goal(stage, ctx)  # type: ignore[attr-defined]
+    return _Synthesis(stage, goal, method.config, ctx.task_lm(real, stage.source), ctx)
+
+
+def test_samples_are_started_from_only_where_the_teacher_is_sure(real, tmp_path, monkeypatch):
+    ctx = context(tmp_path)
+    shares = {}
+    monkeypatch.setattr("bench.matching.synthesis.SURE", 0.6)
+    with ctx.cost.phase("x"):
+        for start in ("lm", "lm-any"):
+            made = synthesis(real, ctx, start=start, pool=30, candidates=2)
+            h = made._stage.source.features(made._stage.source.frame.around(made.start()))
+            shares[start] = made._teacher_shares(h)[np.arange(12), made.labels_M]
+    assert shares["lm"].min() >= 0.6
+    assert shares["lm-any"].min() < 0.6
+
+
+def test_where_the_teacher_is_never_sure_the_surest_samples_are_left(real, tmp_path, monkeypatch):
+    ctx = context(tmp_path)
+    monkeypatch.setattr("bench.matching.synthesis.SURE", 2.0)
+    with ctx.cost.phase("x"):
+        made = synthesis(real, ctx, pool=8, candidates=2)
+        h, labels = made._stage.h[:20], np.arange(20) % 2
+        doubtful = made._doubtful(h, labels)
+        own = made._teacher_shares(h)[np.arange(20), labels]
+    for label in (0, 1):
+        left = own[(labels == label) & ~doubtful]
+        assert len(left) == 6  # two candidates for each of three slots
+        assert left.min() >= own[(labels == label) & doubtful].max()
+    assert ctx.diagnostics["pool_sure_frac"] == 0
 
 
 def test_halves_part_every_group_and_leave_out_single_texts():

@@ -92,7 +92,7 @@ def test_texts_are_made_of_pieces_of_the_train_split_and_one_candidate_a_slot_is
     assert names <= set(ctx.diagnostics)
 
 
-@pytest.mark.parametrize("start", ["lm", "rows", "words"])
+@pytest.mark.parametrize("start", ["lm", "lm-any", "rows", "words"])
 def test_without_steps_the_start_is_what_comes_out(start, real, tmp_path):
     made = distil(of("gradmm", start=start, outer=0, pool=6, candidates=1), real, context(tmp_path))
     assert made.fields is not None
