@@ -162,7 +162,7 @@ class Planner:
         name = one.protocol.source
         how = {"name": name, "max_length": one.protocol.length_for(one.task_name), "features": FEATURES_VERSION}
         if "source" in method.card.reads:
-            how["matching"] = MATCHING_VERSION
+            how["matching"] = getattr(method.config, "matching_version", MATCHING_VERSION)
         if "lm" in method.card.reads:
             how["task_lm"] = TASK_LM_VERSION if method.uses_task_lm else 1  # 1 from when every such method named one
         if method.causal_lm is not None:

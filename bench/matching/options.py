@@ -12,7 +12,10 @@ TASK_LM_VERSION = 2
 """Raised whenever the same rows and options give another language model; part of the ids of sets that were made with one."""
 
 MATCHING_VERSION = 1
-"""Raised whenever the same options and seeds give other texts or vectors; part of the ids of sets of methods that read the source."""
+"""Raised whenever the same options and seeds give other vectors; part of the ids of sets of methods that read the source."""
+
+WORDS_VERSION = 2
+"""In its place where a synthesis makes texts, or starts from generated ones; raised whenever those change, or vectors do."""
 
 Distance = Literal["cosine", "whole", "l2"]
 """`cosine`: mean over the tensors of 1 - cosine; `whole`: 1 - cosine of all tensors in one; `l2`: squared Euclidean distance."""
@@ -27,8 +30,8 @@ class SynthesisConfig(MethodConfig):
     output: Literal["text", "embedding"] = "text"
     """Readable text, or token vectors of the source learner."""
     start: Literal["lm", "lm-any", "rows", "words"] = "lm"
-    """Samples of the task's language model that serve the objective best, among those that a linear head trained on the real texts is
-    sure of or among all; real texts; or random words of the train split."""
+    """Samples of the task's language model that serve the objective best, among the third of their class that a linear head trained on the
+    real texts is surest of, or among all; real texts; or random words of the train split."""
     pool: PositiveInt = 40
     """Samples of the language model for each text wanted; at least as many as candidates."""
     candidates: PositiveInt = 2
@@ -39,7 +42,7 @@ class SynthesisConfig(MethodConfig):
     """Adam steps between them."""
     lr: PositiveFloat = 0.02
     """Their learning rate."""
-    rho: NonNegativeFloat = 5.0
+    rho: NonNegativeFloat = 0.5
     """Weight of ADMM's ties between vectors and words, as a mean over vectors; 0 for none."""
     balance: Literal["fixed", "residual"] = "fixed"
     """Whether rho follows ADMM's residuals."""
@@ -68,6 +71,11 @@ class SynthesisConfig(MethodConfig):
     def uses_task_lm(self) -> bool:
         """Whether texts are sampled from a language model, or chosen by one: token vectors that start from rows need none."""
         return self.output == "text" or self.start in ("lm", "lm-any") or self.rho > 0
+
+    @property
+    def matching_version(self) -> int:
+        """Version of the code that these options run."""
+        return WORDS_VERSION if self.uses_task_lm else MATCHING_VERSION
 
     @model_validator(mode="after")
     def _does_something(self) -> SynthesisConfig:

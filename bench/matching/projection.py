@@ -1,7 +1,8 @@
 """From token vectors to words: the nearest tokens, among which a language model chooses from left to right.
 
 GRADMM, section 4.2 ("top-k" projection). All texts are decoded together, and the decoder keeps what it has read, so a projection costs one
-pass of the language model over the texts instead of one for every prefix. Shapes: M texts, S vectors, E width, U pieces, T slots.
+pass of the language model over the texts instead of one for every prefix. As published, the nearest tokens are all alike to the model; so
+it rewrites even vectors that are words. A price for distance keeps these. Shapes: M texts, S vectors, E width, U pieces, T slots.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Projection:
         lengths_MF: Vectors of every text and field.
         labels_M: Classes; the model reads a text's class first.
         top_k: Nearest pieces by cosine among which the model chooses; 1 takes the nearest.
+        nearness: What a cosine of 1 is worth beside the model's scores, in nats; 0 as published.
     """
 
     def __init__(
@@ -38,7 +40,10 @@ class Projection:
         lengths_MF: NDArray[np.int64],
         labels_M: NDArray[np.int64],
         top_k: int,
+        *,
+        nearness: float,
     ) -> None:
+        self._nearness = nearness
         self._lm, self._lengths_MF, self._labels_M = lm, lengths_MF, labels_M
         unknown = source.tokenizer.inner.unk_token_id
         allowed = np.flatnonzero(lm.vocabulary.pieces_U != (-1 if unknown is None else unknown))
@@ -63,7 +68,8 @@ class Projection:
     @torch.no_grad()
     def choose(self, v_SE: torch.Tensor) -> torch.Tensor:
         """Returns the language model's (S,) ids of the chosen pieces."""
-        near_SK = self._allowed[self._nearest(v_SE)]
+        cosine_SK, places_SK = self._nearest(v_SE)
+        near_SK, worth_SK = self._allowed[places_SK], self._nearness * cosine_SK
         if self._top_k == 1:
             return near_SK[:, 0]
         chosen_S = near_SK[:, 0].clone()
@@ -73,7 +79,8 @@ class Projection:
             slot_M = slots_MT[:, place]
             own = torch.nonzero(slot_M >= 0).squeeze(1)
             options_BK = near_SK[slot_M[own]]
-            best_B1 = decoder.logits[own].gather(1, options_BK).argmax(1, keepdim=True)
+            scores_BK = decoder.logits[own].gather(1, options_BK) + worth_SK[slot_M[own]]
+            best_B1 = scores_BK.argmax(1, keepdim=True)
             chosen_S[slot_M[own]] = options_BK.gather(1, best_B1).squeeze(1)
             if place + 1 < slots_MT.shape[1]:
                 token_M = torch.where(slot_M == _BETWEEN, self._lm.vocabulary.between, self._lm.vocabulary.end)
@@ -81,10 +88,11 @@ class Projection:
                 decoder.append(token_M)
         return chosen_S
 
-    def _nearest(self, v_SE: torch.Tensor) -> torch.Tensor:
-        """Returns the (S, K) places, among the allowed pieces, of the K nearest by cosine, nearest first."""
+    def _nearest(self, v_SE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the (S, K) cosines of the K nearest allowed pieces, nearest first, and their places among these."""
         unit_SE = torch.nn.functional.normalize(v_SE, dim=1)
-        return (unit_SE @ self._unit_AE.t()).topk(self._top_k, dim=1).indices
+        values, places = (unit_SE @ self._unit_AE.t()).topk(self._top_k, dim=1)
+        return values, places
 
 
 _BETWEEN, _NOTHING = -1, -2

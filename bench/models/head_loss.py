@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 _CHUNK = 256
 
@@ -36,7 +37,10 @@ class _HeadLoss(torch.autograd.Function):
         return total / len(h)
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         d_h, d_weight = ctx.saved_tensors
         return d_h * grads[0], d_weight * grads[0], None, None
 

@@ -77,8 +77,9 @@ class LastPosition(nn.Module):
                 self.head.bias.copy_(table.bias)
 
     def compute_in(self, dtype: torch.dtype) -> None:
-        """Turns the body's weights into a compute type."""
-        self.backbone.to(dtype)
+        """Turns the body's weights into a compute type; tables such as those of rotary positions stay exact."""
+        for weight in self.backbone.parameters():
+            weight.data = weight.data.to(dtype)
 
     def get_input_embeddings(self) -> nn.Module:
         """Returns the token table, as transformers models do."""

@@ -38,9 +38,9 @@ class TaskLMOptions:
     Args:
         layers: Decoder layers.
         heads: Attention heads.
-        batch_tokens: Tokens of a step, marks included; so a step costs the same whatever the task.
+        batch_tokens: About so many tokens a step, marks included; so a step costs much the same whatever the task.
         steps: Most steps.
-        epochs: Most passes over the rows; small tasks stop there.
+        epochs: Most passes, counted in tokens; small tasks stop there.
         lr: Peak learning rate of AdamW, cosine, 10 % warm-up.
         dropout: Everywhere.
     """

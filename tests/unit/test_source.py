@@ -135,7 +135,7 @@ def test_frames_of_tokenizers_without_special_tokens_part_fields_by_a_line_break
     assert pair.around([(np.array([7, 8]), np.array([9]))]).ids[0].tolist() == [7, 8, 10, 9]
 
 
-def literal_projection(source: SourceModel, lm: TaskLM, v: np.ndarray, lengths: np.ndarray, labels: np.ndarray, k: int):
+def literal_projection(source: SourceModel, lm: TaskLM, v: np.ndarray, lengths, labels, k: int, nearness: float):
     """One text after another, one word after another, the whole prefix read anew for every word."""
     table = source.table_VE.numpy()[lm.vocabulary.pieces_U]
     unit = table / np.linalg.norm(table, axis=1, keepdims=True)
@@ -151,23 +151,23 @@ def literal_projection(source: SourceModel, lm: TaskLM, v: np.ndarray, lengths: 
                 near = np.argsort(-likeness, kind="stable")[:k]
                 with torch.no_grad():
                     scores = lm.model(input_ids=torch.tensor([prefix])).logits[0, -1].numpy()
-                made.append(int(near[scores[near].argmax()]))
+                made.append(int(near[(scores[near] + nearness * likeness[near]).argmax()]))
                 prefix.append(made[-1])
             start += length
     return made
 
 
-@pytest.mark.parametrize("top_k", [1, 6])
-def test_projecting_all_texts_at_once_gives_what_word_by_word_gives(real, cost, tmp_path, top_k):
+@pytest.mark.parametrize(("top_k", "nearness"), [(1, 0.0), (6, 0.0), (6, 3.0)])
+def test_projecting_all_texts_at_once_gives_what_word_by_word_gives(real, cost, tmp_path, top_k, nearness):
     source = source_of(real, cost, tmp_path)
     lm = lm_of(real, source)
     words = words_of(source, real.take(range(5)))
     soft = vectors_of(source, words)
     noisy = soft.vectors_SD + 0.02 * np.random.default_rng(0).normal(size=soft.vectors_SD.shape).astype(np.float32)
     labels = real.labels_N[:5]
-    projection = Projection(source, lm, soft.lengths_MF, labels, top_k)
+    projection = Projection(source, lm, soft.lengths_MF, labels, top_k, nearness=nearness)
     chosen = projection.choose(torch.from_numpy(noisy)).tolist()
-    assert chosen == literal_projection(source, lm, noisy, soft.lengths_MF, labels, top_k)
+    assert chosen == literal_projection(source, lm, noisy, soft.lengths_MF, labels, top_k, nearness)
     spelt = projection.words(torch.from_numpy(noisy))
     assert [[len(part) for part in parts] for parts in spelt] == soft.lengths_MF.tolist()
     expected = source.table_VE.numpy()[lm.vocabulary.pieces_U[chosen]]

@@ -45,6 +45,14 @@ def test_in_half_precision_the_head_loss_is_nearly_the_same(problem):
         assert torch.nn.functional.cosine_similarity(got.flatten(), want.flatten(), dim=0) > 0.999
 
 
+def test_the_head_loss_refuses_to_be_differentiated_twice(problem):
+    h, weight, targets = problem
+    h = h.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(head_loss(h, weight, targets) ** 2, h, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (gradient**2).sum().backward()
+
+
 @pytest.fixture(scope="module")
 def rows():
     rng = np.random.default_rng(0)
