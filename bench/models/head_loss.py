@@ -1,7 +1,7 @@
 """Cross-entropy of a large vocabulary without its scores ever being whole.
 
 Scores and their gradients are formed for a few hundred tokens at a time, and what the backward pass needs is ready when the loss is
-(Hsu et al., 2024, Liger Kernel, section 3.2). Shapes: N tokens, D width, V vocabulary.
+(as Hsu et al., 2024, do in Liger Kernel). Shapes: N tokens, D width, V vocabulary.
 """
 
 from __future__ import annotations
