@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench._paths import CONF
 from bench.errors import UsageError, unknown_name
 from bench.registry import METHODS, TASKS, Entry
-from bench.settings import Protocol, RunSettings, check_values
+from bench.settings import Audit, Protocol, RunSettings, check_values
 
 GROUPS = ("suite", "task", "method", "budget", "protocol", "audit", "runtime", "experiment")
 KEYS = ("learners", "sets", "seeds", "data")
@@ -82,14 +82,19 @@ def default_config(group: str, choice: str) -> dict[str, Any]:
 
 
 @cache
-def locked_protocols() -> dict[str, str]:
-    """Returns protocol name -> sha256 of the content it was published with."""
-    return yaml.safe_load((CONF / "protocol" / "lock.yml").read_text())
+def locked(group: str) -> dict[str, str]:
+    """Returns name -> sha256 of the content it was published with, for `protocol` or `audit`."""
+    return yaml.safe_load((CONF / group / "lock.yml").read_text())
 
 
 def is_custom(protocol: Protocol) -> bool:
     """Tells whether a protocol differs from the published one of its name: its rows are then never ranked."""
-    return locked_protocols().get(protocol.name) != protocol.sha256
+    return locked("protocol").get(protocol.name) != protocol.sha256
+
+
+def is_custom_audit(audit: Audit) -> bool:
+    """Tells whether an audit differs from the published one of its name: its results are then not shown on the board."""
+    return locked("audit").get(audit.name) != audit.sha256
 
 
 def _register_plugins() -> None:

@@ -146,8 +146,8 @@ def merged(phases: list[PhaseCost]) -> list[PhaseCost]:
     return list(made.values())
 
 
-def share(cost: PhaseCost, parts: int) -> PhaseCost:
-    """Returns one of `parts` equal shares of a cost; memory peaks belong to all of them."""
+def share(cost: PhaseCost, parts: float) -> PhaseCost:
+    """Returns one of `parts` equal shares of a cost, which need not be a whole number; memory peaks belong to all of them."""
     values = {name: getattr(cost, name) for name in AMOUNTS}
     return cost.model_copy(update={name: None if value is None else value / parts for name, value in values.items()})
 

@@ -170,10 +170,37 @@ class Data(_Settings):
     root: Path | None
 
 
+class AuditRuns(_Settings):
+    """Distillations of an audit by a method's cost class: complementary pairs, or a single run."""
+
+    seconds: PositiveInt
+    minutes: PositiveInt
+    hours: PositiveInt
+
+    @field_validator("seconds", "minutes", "hours")
+    @classmethod
+    def _in_pairs(cls, value: int) -> int:
+        if value != 1 and value % 2:
+            raise ValueError("expected 1, or an even number: runs come in complementary pairs")
+        return value
+
+
 class Audit(_Settings):
     """The `audit` group."""
 
-    games: tuple[str, ...]
+    name: str
+    games: tuple[Literal["text", "model"], ...]
+    """What the attacker sees: the released texts, the trained model's scores, or both in turn."""
+    pool_rows: PositiveInt
+    """Candidates; half of them are members in each run."""
+    auxiliary_rows: PositiveInt
+    """The attacker's own rows."""
+    runs: AuditRuns
+
+    @property
+    def sha256(self) -> str:
+        """Hash that locks the audit's content."""
+        return sha256_text(canonical_json(self.model_dump(mode="json")))
 
 
 class RunSettings(_Settings):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from bench.budget import Budget
     from bench.experiment.record import DataKind
 
 VALIDATION_FRAC = 0.1
@@ -134,6 +135,21 @@ def _others(positions: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
     kept = np.ones(n_rows, dtype=bool)
     kept[positions] = False
     return np.flatnonzero(kept)
+
+
+def check_size(data: TaskData, budget: Budget) -> None:
+    """Checks that every class has at least as many train rows as the budget asks for.
+
+    Raises:
+        DataError: Names the class and both numbers.
+    """
+    counts = np.bincount(data.train.labels_N, minlength=data.train.n_classes)
+    for name, count in zip(data.train.label_names, counts, strict=True):
+        if budget.per_class is not None and count < budget.per_class:
+            raise DataError(
+                f"task '{data.task.name}': class '{name}' has {count} train rows, fewer than the {budget.per_class} of "
+                f"budget {budget.name}; choose a smaller budget."
+            )
 
 
 def stratified_draw(labels_N: NDArray[np.int64], n_rows: int, seed: int) -> NDArray[np.int64]:

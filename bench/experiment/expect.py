@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bench.experiment.audit_jobs import AuditJob, QueryJob
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.training.resolve import resolve_learner
 
-Job = DistilJob | TrainJob
+Job = DistilJob | TrainJob | QueryJob | AuditJob
 CPU_FLOPS_PER_S, GPU_FLOPS_PER_S = 5e11, 2e13
 DISTIL_PRIOR_S = {"seconds": 2.0, "minutes": 180.0, "hours": 3_600.0}
+GAMES_PRIOR_S = 20.0
 TOKENS_OF_MAX = 0.6
 """Mean length of a text over the maximum length."""
 
@@ -31,6 +33,10 @@ def expected_s(job: Job, device: str) -> float:
     """Guesses one stage's seconds."""
     if isinstance(job, DistilJob):
         return DISTIL_PRIOR_S[job.facts.cost_class]
+    if isinstance(job, AuditJob):
+        return GAMES_PRIOR_S
+    if isinstance(job, QueryJob):
+        return expected_s(job.train, device) * len(job.queries) / len(job.distil.data.test)
     protocol = job.protocol
     steps = protocol.full.steps if job.distil.facts.full_data and protocol.full else protocol.steps
     rows = min(protocol.batch_size, (job.distil.budget.per_class or 32) * job.distil.data.train.n_classes)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from bench.budget import Budget
 from bench.canonical import content_id
 from bench.config import is_custom
 from bench.data.loading import TaskData
-from bench.experiment.record import Cell, MethodFacts
+from bench.experiment.record import Cell, MethodFacts, Stage
 from bench.method import Method
+from bench.privacy.pool import Pool
 from bench.settings import Protocol
 from bench.training.learner import Learner
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
@@ -18,24 +20,44 @@ from bench.training.recipe import ENGINE_NUMERICS, Recipe
 
 @dataclass(frozen=True, eq=False)
 class DistilJob:
-    """One distilled set to be made."""
+    """One distilled set to be made.
+
+    Args:
+        cell: What is distilled.
+        facts: About the method.
+        method: The method.
+        budget: How large the set may be.
+        data: The task; of a shadow, its train split is the members of a run.
+        pool: An audit's pool, for a shadow: a set that is made only to be attacked.
+    """
 
     cell: Cell
     facts: MethodFacts
     method: Method
     budget: Budget
     data: TaskData
+    pool: Pool | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """Its kind."""
+        return "distil" if self.pool is None else "shadow"
 
     @cached_property
     def id(self) -> str:
         """Hash of the cell; the data enter by their fingerprint."""
-        return content_id({"stage": "distil", **self.cell.model_dump(mode="json", exclude={"task_options", "options"})})
+        return content_id(
+            {"stage": self.stage, **self.cell.model_dump(mode="json", exclude={"task_options", "options"})}
+        )
 
     @property
     def title(self) -> str:
         """Short description for progress lines."""
         cell = self.cell
-        return f"{cell.task} · {self.facts.label} · {cell.budget} · set {cell.set_index}"
+        what = f"set {cell.set_index}"
+        if self.pool is not None:
+            what = "null run" if self.data.train is self.pool.null_rows else f"audit run {cell.set_index}"
+        return f"{cell.task} · {self.facts.label} · {cell.budget} · {what}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +71,7 @@ class TrainJob:
     protocol: Protocol
     recipe: Recipe | None
     """None until the size of the set is known, for recipes in epochs."""
+    stage: ClassVar[Stage] = "train"
 
     @cached_property
     def id(self) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from bench.budget import Budget
 from bench.canonical import canonical_json
-from bench.data.loading import TaskData, load_task
+from bench.data.loading import TaskData, check_size, load_task
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+from bench.experiment.audit_jobs import AuditJob, lay_out
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.recipes import recipe_for
 from bench.experiment.record import Cell, MethodFacts
@@ -23,6 +22,7 @@ from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
 from bench.models.resolve import available, causal_name, causal_sha256
+from bench.privacy.pool import Pool, draw_pool
 from bench.registry import METHODS, TASKS
 from bench.settings import RunSettings
 from bench.training.learner import Learner
@@ -38,6 +38,7 @@ class Plan:
 
     Args:
         cells: Distil jobs, each with its train jobs.
+        audits: Audits of methods, each with its own runs.
         skipped: (what, why) for everything left out on purpose.
         missing: (what, why) for everything left out because a prerequisite is missing.
         failed: (what, error) for tasks whose data cannot be used.
@@ -45,6 +46,7 @@ class Plan:
     """
 
     cells: list[tuple[DistilJob, list[TrainJob]]] = field(default_factory=list)
+    audits: list[AuditJob] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
     failed: list[tuple[str, TDBenchError]] = field(default_factory=list)
@@ -52,8 +54,8 @@ class Plan:
 
     @property
     def n_stages(self) -> int:
-        """Number of stages, both kinds."""
-        return sum(1 + len(trains) for _, trains in self.cells)
+        """Number of stages of all kinds."""
+        return sum(1 + len(trains) for _, trains in self.cells) + sum(1 + len(audit.jobs) for audit in self.audits)
 
 
 class Planner:
@@ -62,6 +64,7 @@ class Planner:
     def __init__(self) -> None:
         self._data: dict[str, TaskData | TDBenchError] = {}
         self._learners: dict[str, Learner] = {}
+        self._pools: dict[str, Pool] = {}
 
     def plan(self, runs: Iterable[RunSettings], method: Method | None = None) -> Plan:
         """Plans all runs and cuts out the shard that the runtime names.
@@ -84,6 +87,8 @@ class Planner:
                 plan.data.append(data)
             try:
                 cells = self._cells(one, method or _method(one), data, plan)
+                if one.audit.games and cells:
+                    self._audit(one, cells[0][0], plan)
             except DataError as error:
                 plan.failed.append((f"{one.task_name} · {one.budget.name}", error))
                 continue
@@ -94,7 +99,8 @@ class Planner:
                 else:
                     self._merge(plan, distil, trains)
         index, count = settings[0].runtime.shard_of if settings else (1, 1)
-        plan.cells = [cell for i, cell in enumerate(plan.cells) if i % count == index - 1]
+        plan.cells = plan.cells[index - 1 :: count]
+        plan.audits = plan.audits[index - 1 :: count]
         return plan
 
     @staticmethod
@@ -155,6 +161,30 @@ class Planner:
             cells.append((distil, trains))
         return cells
 
+    def _audit(self, one: RunSettings, distil: DistilJob, plan: Plan) -> None:
+        """Adds the audit of a method, unless there is nothing to be found out."""
+        protocol, name, data = one.protocol, one.protocol.source, distil.data
+        what = f"audit of {distil.title.rpartition(' · ')[0]}"
+        if distil.facts.full_data or distil.facts.external or not distil.method.card.uses_budget:
+            plan.skipped.append((what, "it is given a set or keeps none or all of the rows: nothing is to be inferred"))
+            return
+        learner = self._learners[name]
+        problem = learner.available() if "model" in one.audit.games else None
+        if problem is not None:
+            plan.missing.append((what, problem))
+            return
+        recipe = recipe_for(protocol, one.task_name, name, learner, full_data=False)
+        key = canonical_json([data.fingerprint, one.audit.pool_rows, one.audit.auxiliary_rows])
+        try:
+            if key not in self._pools:
+                self._pools[key] = draw_pool(data, one.audit.pool_rows, one.audit.auxiliary_rows)
+            audit = lay_out(TrainJob(distil, name, learner, 0, protocol, recipe), self._pools[key], one.audit)
+        except DataError as error:
+            plan.failed.append((what, error))
+            return
+        if audit.id not in {known.id for known in plan.audits}:
+            plan.audits.append(audit)
+
     def _source(self, one: RunSettings, method: Method) -> dict[str, Any]:
         """Returns what a method distils with besides the train split; empty for methods that read no encoder."""
         if "encoder" not in method.card.reads:
@@ -210,21 +240,6 @@ def _bound_to_source(one: RunSettings, what: str, plan: Plan) -> RunSettings:
 def _method(one: RunSettings) -> Method:
     plugin = METHODS.get(one.method_name)
     return plugin(plugin.Config(**one.method_options))
-
-
-def check_size(data: TaskData, budget: Budget) -> None:
-    """Checks that every class has at least as many train rows as the budget asks for.
-
-    Raises:
-        DataError: Names the class and both numbers.
-    """
-    counts = np.bincount(data.train.labels_N, minlength=data.train.n_classes)
-    for name, count in zip(data.train.label_names, counts, strict=True):
-        if budget.per_class is not None and count < budget.per_class:
-            raise DataError(
-                f"task '{data.task.name}': class '{name}' has {count} train rows, fewer than the {budget.per_class} of "
-                f"budget {budget.name}; choose a smaller budget."
-            )
 
 
 def _replication(one: RunSettings, method: Method) -> tuple[int, int]:

@@ -11,25 +11,24 @@ import zlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from bench.canonical import sha256_text
 from bench.errors import RecordError
+from bench.experiment.audit_record import AuditResult, Frozen
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
 Output = Literal["rows", "text", "embedding"]
 DataKind = Literal["real", "real-subset", "standin"]
 CostClass = Literal["seconds", "minutes", "hours"]
+Stage = Literal["distil", "train", "shadow", "query", "audit"]
+"""`shadow`: a set made from a half of an audit's candidates; `query`: what a model trained on it says of them."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class PhaseCost(_Frozen):
+class PhaseCost(Frozen):
     """What one phase of a stage cost. Unknown is null, never 0."""
 
     phase: str
@@ -51,7 +50,7 @@ class PhaseCost(_Frozen):
     """True when the phase's result was read from a cache: the cost is the one of first computing it."""
 
 
-class Cell(_Frozen):
+class Cell(Frozen):
     """What was distilled: task x method x budget x set index. The part of an identity that all stages share."""
 
     task: str
@@ -74,7 +73,7 @@ class Cell(_Frozen):
     """The encoder that the method reads: source learner, its files' hash, maximum length in tokens. Empty where none is read."""
 
 
-class MethodFacts(_Frozen):
+class MethodFacts(Frozen):
     """The part of a method's card that rankings need."""
 
     label: str
@@ -90,7 +89,7 @@ class MethodFacts(_Frozen):
     """True for a set read from a file: never ranked."""
 
 
-class DistilResult(_Frozen):
+class DistilResult(Frozen):
     """Facts about one distilled set, counted by the harness."""
 
     track: Track
@@ -112,7 +111,7 @@ class DistilResult(_Frozen):
     epsilon: float | Literal["inf"] | None = None
 
 
-class TrainResult(_Frozen):
+class TrainResult(Frozen):
     """One trained target model and its single reading of the test split."""
 
     learner: str
@@ -138,7 +137,7 @@ class TrainResult(_Frozen):
     notes: tuple[str, ...] = ()
 
 
-class Provenance(_Frozen):
+class Provenance(Frozen):
     """Where and with what a stage ran."""
 
     suite_version: str
@@ -155,7 +154,7 @@ class Provenance(_Frozen):
     plugin_source_sha256: str | None = None
 
 
-class Failure(_Frozen):
+class Failure(Frozen):
     """Why a stage failed."""
 
     type: str
@@ -163,27 +162,28 @@ class Failure(_Frozen):
     traceback: str
 
 
-class Record(_Frozen):
+class Record(Frozen):
     """One stage of one cell."""
 
     schema_version: int = SCHEMA_VERSION
-    stage: Literal["distil", "train"]
+    stage: Stage
     id: str
     distil_id: str
     status: Literal["ok", "failed"]
     cell: Cell
     method_facts: MethodFacts
     learner: str | None = None
-    """Name of the trained learner, train stage only; also on failures."""
+    """Name of the trained learner, train and query stages only; also on failures."""
     seed_index: int | None = None
     protocol: dict[str, Any] | None = None
-    """The whole protocol, train stage only."""
+    """The whole protocol; all stages but distil and shadow."""
     set_sha256: str | None = None
-    """Content of the distilled set that was trained on, train stage only."""
+    """Content of the distilled set that was trained on, train and query stages only."""
     custom: bool = False
-    """True when protocol keys were overridden: such rows are never ranked."""
+    """True when keys of the protocol, or of the audit, were overridden: such rows are never ranked."""
     distil: DistilResult | None = None
     train: TrainResult | None = None
+    audit: AuditResult | None = None
     cost: tuple[PhaseCost, ...] = ()
     provenance: Provenance
     artefacts: dict[str, str] = Field(default_factory=dict)
@@ -206,7 +206,7 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
         RecordError: The schema version is unknown or newer than this suite.
     """
     version = raw.get("schema_version")
-    if version in (1, 2, 3):  # later versions added fields, all with a default that is true of older records
+    if version in (1, 2, 3, 4):  # later versions added fields, all with a default that is true of older records
         return {**raw, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(

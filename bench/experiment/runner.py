@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.distilled import DistilledSet, check_files
 from bench.errors import RecordError
+from bench.experiment.audit_jobs import QueryJob
+from bench.experiment.audit_runner import Audits
 from bench.experiment.devices import choose_device
 from bench.experiment.expect import Job, expected_s, expected_seconds
 from bench.experiment.jobs import DistilJob, TrainJob, family
+from bench.experiment.outcome import Outcome, is_of_another_set, phrase
 from bench.experiment.plan import Plan
 from bench.experiment.record import Record, set_sha256
 from bench.experiment.stages import failed, run_distil, run_train, run_train_stack
@@ -29,31 +31,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass
-class Outcome:
-    """What a run did.
-
-    Args:
-        n_run: Stages run now.
-        n_reused: Stages found finished.
-        failures: Records of stages that failed, now or before.
-        n_failed_now: Stages that failed in this run.
-        damaged: What was wrong with stored records that had to be made again.
-        n_blocked: Train stages without a distilled set, because its stage failed.
-        drifted: Methods whose source differs from the one that made a reused record of the same version.
-        stopped: True when `runtime.max_failures` was reached.
-    """
-
-    n_run: int = 0
-    n_reused: int = 0
-    failures: list[Record] = field(default_factory=list)
-    n_failed_now: int = 0
-    n_blocked: int = 0
-    damaged: set[str] = field(default_factory=set)
-    drifted: set[str] = field(default_factory=set)
-    stopped: bool = False
-
-
 class Runner:
     """Runs plans.
 
@@ -65,26 +42,32 @@ class Runner:
     """
 
     def __init__(self, store: Store, runtime: Runtime, reporter: Reporter, accepted: Accepted | None = None) -> None:
-        self._store, self._runtime, self._reporter, self._accepted = store, runtime, reporter, accepted
-        self._device = choose_device(runtime.device)
+        self.store, self._runtime, self._reporter, self._accepted = store, runtime, reporter, accepted
+        self.device = choose_device(runtime.device)
+        self.tick = reporter.tick
         self._ran: set[str] = set()
         self._found: set[str] = set()
         """Stages that were to run and that another run finished first; a second pass must not count them again."""
-        self._stacks = self._device.startswith("cuda")
+        self._stacks = self.device.startswith("cuda")
         """Whether the sets and seeds of one method are trained together."""
         self._stacked: set[str] = set()
+        self._audits = Audits(self)
         self._outcome = Outcome()
 
     def run(self, plan: Plan) -> Outcome:
         """Runs everything that is missing. A failing stage is recorded and stops no other cell."""
         pending = [self._pending(distil, trains) for distil, trains in plan.cells]
-        has_features = (self._store.cache / "features").is_dir()
-        expected = expected_seconds([job for jobs in pending for job in jobs], self._device, has_features)
+        audits = [(audit, self._audits.pending(audit)) for audit in plan.audits]
+        has_features = (self.store.cache / "features").is_dir()
+        to_do = [job for jobs in (*pending, *(jobs for _, jobs in audits)) for job in jobs]
+        expected = expected_seconds(to_do, self.device, has_features)
         self._outcome.n_reused = plan.n_stages - len(expected)
         self._reporter.start(expected)
         try:
             waiting = self._pass(list(zip(plan.cells, pending, strict=True)), wait=False)
+            held = self._audits.run(audits, wait=False)
             self._pass(waiting, wait=True)
+            self._audits.run(held, wait=True)
         finally:
             self._reporter.close()
         return self._outcome
@@ -94,25 +77,28 @@ class Runner:
         listed = []
         for distil, trains in plan.cells:
             pending = self._pending(distil, trains)
-            for job in (distil, *trains):
-                record = self._known(job)
-                settled = "failed" if record is not None and record.status == "failed" else "finished"
-                listed.append(
-                    {
-                        "id": job.id,
-                        "stage": "distil" if isinstance(job, DistilJob) else "train",
-                        "title": job.title,
-                        "state": "to run" if job in pending else settled,
-                        "expected_s": round(expected_s(job, self._device), 1),
-                    }
-                )
+            listed += [self._state(job, pending) for job in (distil, *trains)]
+        for audit in plan.audits:
+            pending = self._audits.pending(audit)
+            listed += [self._state(job, pending) for job in (*audit.jobs, audit)]
         return listed
+
+    def _state(self, job: Job, pending: list[Job]) -> dict[str, Any]:
+        record = self._known(job)
+        settled = "failed" if record is not None and record.status == "failed" else "finished"
+        return {
+            "id": job.id,
+            "stage": job.stage,
+            "title": job.title,
+            "state": "to run" if job in pending else settled,
+            "expected_s": round(expected_s(job, self.device), 1),
+        }
 
     def _pass(self, cells: list, wait: bool) -> list:
         """Runs cells; those that another run holds come back for a second pass, which waits."""
         held = []
         for (distil, trains), pending in cells:
-            if self._stop():
+            if self.stops():
                 break
             try:
                 if self._stacks and family(distil) not in self._stacked:
@@ -130,14 +116,14 @@ class Runner:
         """
         ready: list[tuple[TrainJob, DistilledSet, Record]] = []
         for (distil, trains), pending in cells:
-            if self._stop():
+            if self.stops():
                 return
             with suppress(Busy):
-                record = self._ensure(
-                    distil, distil in pending, lambda scratch, d=distil: self._distil(d, scratch), False
+                record = self.ensure(
+                    distil, distil in pending, lambda scratch, d=distil: self.distil(d, scratch), False
                 )
                 wanted = [job for job in trains if job in pending] if record.status == "ok" else []
-                made = self._load(distil, record) if wanted else None
+                made = self.load(distil, record) if wanted else None
                 if made is not None and len(set(made.labels_M.tolist())) > 1:
                     ready += [(job, made, record) for job in wanted]
         kinds = [(job.learner_name, job.protocol.sha256) for job, _, _ in ready]
@@ -147,7 +133,7 @@ class Runner:
                 for (job, made, record), other in zip(ready, kinds, strict=True):
                     with suppress(Busy):
                         if other == kind:
-                            locks.enter_context(self._store.lock("train", job.id, wait=False))
+                            locks.enter_context(self.store.lock("train", job.id, wait=False))
                             known = self._stored(job)
                             if known is None or not self._is_settled(job, known):
                                 own.append((job, made, record))
@@ -158,51 +144,56 @@ class Runner:
         jobs = [job for job, _, _ in own]
         made, hashes = [one for _, one, _ in own], [set_sha256(record) for _, _, record in own]
         try:
-            records = run_train_stack(jobs, made, hashes, self._device, lambda _: None)
+            records = run_train_stack(jobs, made, hashes, self.device, lambda _: None)
         except (Exception, SystemExit) as error:  # the members are tried alone, and fail or not by themselves
             _LOG.warning("the stack failed (%s: %s); its models are trained one by one", type(error).__name__, error)
             return
         for job, record in zip(jobs, records or [], strict=False):
-            with self._store.writing("train", job.id) as scratch:
-                self._store.put(record, scratch)
+            with self.store.writing("train", job.id) as scratch:
+                self.store.put(record, scratch)
             self._ran.add(job.id)
             self._outcome.n_run += 1
             self._reporter.stage(job.title)
-            self._reporter.done(f"{_phrase(record)}, in a stack,")
+            self._reporter.done(f"{phrase(record)}, in a stack,")
 
     def _cell(self, distil: DistilJob, trains: list[TrainJob], pending: list[Job], wait: bool) -> None:
-        record = self._ensure(distil, distil in pending, lambda scratch: self._distil(distil, scratch), wait)
+        record = self.ensure(distil, distil in pending, lambda scratch: self.distil(distil, scratch), wait)
         if record.status == "failed":
             self._outcome.n_blocked += len(trains)
             return
         made: DistilledSet | None = None
         for job in trains:
-            if self._stop():
+            if self.stops():
                 return
             known = self._known(job)
-            wanted = job in pending or known is None or _is_of_another_set(known, record)
+            wanted = job in pending or known is None or is_of_another_set(known, record)
             if wanted and made is None:
-                made = self._load(distil, record)
-            self._ensure(job, wanted, lambda _, job=job, made=made: self._train(job, made), wait)
+                made = self.load(distil, record)
+            self.ensure(job, wanted, lambda _, job=job, made=made: self._train(job, made), wait)
 
-    def _distil(self, job: DistilJob, scratch: Path) -> Record:
-        return run_distil(job, scratch, self._store.cache, self._device, self._reporter.tick)
+    def distil(self, job: DistilJob, scratch: Path) -> Record:
+        """Makes a set."""
+        return run_distil(job, scratch, self.store.cache, self.device, self.tick)
 
     def _train(self, job: TrainJob, made: DistilledSet | None) -> Record:
         assert made is not None
         record = self._known(job.distil)
         assert record is not None
-        return run_train(job, made, set_sha256(record), self._device, self._reporter.tick)
+        return run_train(job, made, set_sha256(record), self.device, self.tick)
 
-    def _load(self, job: DistilJob, record: Record) -> DistilledSet:
-        folder = self._store.folder("distil", job.id)
+    def load(self, job: DistilJob, record: Record) -> DistilledSet:
+        """Returns the set that a record describes."""
+        folder = self.store.folder(job.stage, job.id)
         if folder.is_dir() or self._accepted is None:
             return DistilledSet.load(folder, record.artefacts)
         return self._accepted.distilled(job.id, job.data.train)
 
-    def _ensure(self, job: Job, pending: bool, work: Callable[[Path], Record], wait: bool) -> Record:
-        """Returns the stage's record, running it when it is still missing."""
-        stage = "distil" if isinstance(job, DistilJob) else "train"
+    def ensure(self, job: Job, pending: bool, work: Callable[[Path], Record], wait: bool) -> Record:
+        """Returns the stage's record, running it when it is still missing.
+
+        Raises:
+            Busy: Another run is on it and `wait` is false.
+        """
         handled = job.id in self._ran or job.id in self._found
         if not pending or handled:
             record = self._known(job)
@@ -210,7 +201,7 @@ class Runner:
             if not handled:
                 self._note_reuse(job, record)
             return record
-        with self._store.lock(stage, job.id, wait):
+        with self.store.lock(job.stage, job.id, wait):
             record = self._stored(job)
             if record is not None and self._is_settled(job, record):  # another run was faster
                 self._reporter.stage(job.title)
@@ -220,18 +211,18 @@ class Runner:
                 self._note_reuse(job, record)
                 return record
             self._reporter.stage(job.title)
-            with self._store.writing(stage, job.id) as scratch:
+            with self.store.writing(job.stage, job.id) as scratch:
                 try:
                     record = work(scratch)
                 except (Exception, SystemExit) as error:  # a plug-in may raise anything: it becomes a record
-                    record = failed(job, error, self._device)
-                self._store.put(record, scratch)
+                    record = failed(job, error, self.device)
+                self.store.put(record, scratch)
         self._ran.add(job.id)
         self._outcome.n_run += 1
         if record.status == "failed":
             self._outcome.failures.append(record)
             self._outcome.n_failed_now += 1
-        self._reporter.done(_phrase(record))
+        self._reporter.done(phrase(record))
         return record
 
     def _known(self, job: Job) -> Record | None:
@@ -242,11 +233,10 @@ class Runner:
 
     def _stored(self, job: Job) -> Record | None:
         """Returns the stored record; one that cannot be used counts as missing, so that its stage is run again."""
-        stage = "distil" if isinstance(job, DistilJob) else "train"
         try:
-            record = self._store.get(stage, job.id)
-            if record is not None and record.status == "ok" and stage == "distil":
-                check_files(self._store.folder(stage, job.id), record.artefacts)
+            record = self.store.get(job.stage, job.id)
+            if record is not None and record.status == "ok":
+                check_files(self.store.folder(job.stage, job.id), record.artefacts)
         except RecordError as error:
             self._outcome.damaged.add(str(error))
             return None
@@ -257,14 +247,29 @@ class Runner:
         pending: list[Job] = [distil] if made is None or self._again(made) else []
         for job in trains:
             record = self._known(job)
-            if record is None or self._again(record) or _is_of_another_set(record, made):
+            if record is None or self._again(record) or is_of_another_set(record, made):
                 pending.append(job)
         return pending
 
     def _is_settled(self, job: Job, record: Record) -> bool:
         """Tells whether a record found under the lock makes running the stage needless."""
-        made = self._known(job.distil) if isinstance(job, TrainJob) else None
-        return not self._again(record) and not (made is not None and _is_of_another_set(record, made))
+        made = self._known(job.distil) if isinstance(job, TrainJob | QueryJob) else None
+        return not self._again(record) and not is_of_another_set(record, made)
+
+    def is_open(self, job: Job) -> bool:
+        """Tells whether a stage is still to be run."""
+        record = self._known(job)
+        return record is None or not self._is_settled(job, record)
+
+    def finished(self, job: Job) -> Record:
+        """Returns the record of a stage that has run."""
+        record = self._known(job)
+        assert record is not None
+        return record
+
+    def block(self, n_stages: int) -> None:
+        """Counts stages that cannot run, because what they need has failed."""
+        self._outcome.n_blocked += n_stages
 
     def _again(self, record: Record) -> bool:
         if record.id in self._ran:
@@ -279,20 +284,8 @@ class Runner:
         if isinstance(job, DistilJob) and record.provenance.plugin_source_sha256 != source:
             self._outcome.drifted.add(distil.cell.method)
 
-    def _stop(self) -> bool:
+    def stops(self) -> bool:
+        """Tells whether so many stages have failed that no other is to begin."""
         limit = self._runtime.max_failures
         self._outcome.stopped = limit is not None and self._outcome.n_failed_now >= limit
         return self._outcome.stopped
-
-
-def _is_of_another_set(record: Record, made: Record | None) -> bool:
-    """Tells whether a train record belongs to a set that has been made anew since, with another content."""
-    return made is not None and record.status == "ok" and record.set_sha256 != set_sha256(made)
-
-
-def _phrase(record: Record) -> str:
-    if record.error is not None:
-        return f"FAILED ({record.error.type}: {record.error.message.splitlines()[0][:120] if record.error.message else ''})"
-    if record.train is not None:
-        return f"accuracy {record.train.accuracy_frac:.1%}"
-    return f"{record.distil.n_rows} texts" if record.distil else "done"

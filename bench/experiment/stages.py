@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,12 +25,15 @@ from bench.experiment.provenance import provenance
 from bench.experiment.recipes import recipe_in_epochs
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
-from bench.models.encoder import CachedEncoder, Encoder
+from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
 from bench.quality import judged, text_quality
 from bench.registry import source_sha256
 from bench.training.learner import Learner, TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
+
+if TYPE_CHECKING:
+    from bench.experiment.expect import Job
 
 Tick = Callable[[float], None]
 
@@ -40,7 +43,7 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     cost = CostMeter(device)
     work = scratch / "work"
     work.mkdir()
-    context = _context(job, cost, work, cache=cache, device=device, tick=tick)
+    context = context_of(job, cost, work, cache=cache, device=device, tick=tick)
     # A copy, because a plug-in may change in place what later cells rely on; and standard output belongs to the command.
     with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
         made = job.method.distil(job.data.train.copy(), job.budget, context)
@@ -58,8 +61,8 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     shutil.rmtree(work)
     if made.output == "text":
         context.diagnostics.update(text_quality(made, job.data.train))
-        if "lm" in job.method.card.reads:
-            evaluator = _context(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
+        if "lm" in job.method.card.reads and job.stage == "distil":
+            evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
     result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics), "curves": curves})
@@ -74,10 +77,11 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     source = source_sha256(type(job.method))
     if job.method.card.external:
         cost = CostMeter(device)  # nobody has measured it
-    return _record(job, job.id, "distil", device, cost, distil=result, artefacts=hashes, source=source)
+    return describe(job, job.id, job.stage, device, cost, distil=result, artefacts=hashes, source=source)
 
 
-def _context(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device: str, tick: Tick) -> Context:
+def context_of(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device: str, tick: Tick) -> Context:
+    """Returns what a method is handed."""
     cell = job.cell
 
     def source(what: str, reads: str) -> tuple[Learner, int]:
@@ -87,7 +91,8 @@ def _context(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device
 
     def make_encoder() -> Encoder:
         learner, max_length = source("encoder", "('encoder',)")
-        return CachedEncoder(learner.encoder(max_length, device), cache / "features")
+        encoder = CachedEncoder(learner.encoder(max_length, device), cache / "features")
+        return encoder if job.pool is None else SlicedEncoder(encoder, job.pool.rows)
 
     return Context(
         seed=seed_from("set", cell.task, cell.task_version, cell.set_index),
@@ -141,8 +146,8 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
 def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, tick: Tick) -> Record:
     """Trains one learner with one seed and reads the test rows once; the learner sees the test texts without labels."""
     cost = CostMeter(device)
-    train, test, recipe = _inputs(job, made)
-    context = TrainContext(_seed(job), device, cost, tick)
+    train, test, recipe = train_inputs(job, made)
+    context = TrainContext(train_seed(job), device, cost, tick)
     only = train.only_class
     if only is not None:
         context.notes.append("one class: the constant predictor, no training")
@@ -165,13 +170,13 @@ def run_train_stack(
         A record for each job, or None where they must be trained one by one.
     """
     cost = CostMeter(device)
-    inputs = [_inputs(job, one) for job, one in zip(jobs, made, strict=True)]
+    inputs = [train_inputs(job, one) for job, one in zip(jobs, made, strict=True)]
     _, test, recipe = inputs[0]
     trains = [train for train, _, _ in inputs]
     same = all(other == recipe for _, _, other in inputs)
     if not same or any(train.only_class is not None for train in trains):
         return None
-    contexts = [TrainContext(_seed(job), device, cost, tick) for job in jobs]
+    contexts = [TrainContext(train_seed(job), device, cost, tick) for job in jobs]
     with contextlib.redirect_stdout(sys.stderr):
         scores = jobs[0].learner.fit_predict_stack(trains, test.without_labels(), recipe, contexts)
     if scores is None:
@@ -185,7 +190,8 @@ def run_train_stack(
     return records
 
 
-def _inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
+def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
+    """Returns what a learner trains on, the test rows, and the recipe."""
     data = job.distil.data
     recipe = job.recipe or recipe_in_epochs(
         job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(made)
@@ -193,7 +199,8 @@ def _inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledTex
     return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
 
 
-def _seed(job: TrainJob) -> int:
+def train_seed(job: TrainJob) -> int:
+    """Returns the learner's seed."""
     return seed_from("learner", job.distil.cell.set_index, job.seed_index)
 
 
@@ -221,8 +228,8 @@ def _train_record(
         notes=tuple(context.notes),
         **score(predictions, test.labels_N, data.train.n_classes),
     )
-    parts = {"train": result, "set_sha256": set_sha256, **_protocol(job)}
-    return _record(job.distil, job.id, "train", context.device, context.cost, **parts)
+    parts = {"train": result, "set_sha256": set_sha256, **protocol_parts(job)}
+    return describe(job.distil, job.id, "train", context.device, context.cost, **parts)
 
 
 def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
@@ -236,17 +243,21 @@ def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> n
     return scores.argmax(axis=1)
 
 
-def failed(job: DistilJob | TrainJob, error: BaseException, device: str) -> Record:
+def failed(job: Job, error: BaseException, device: str) -> Record:
     """Describes a failure as a record."""
     failure = Failure(
         type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
     )
+    if isinstance(job, DistilJob):
+        return describe(job, job.id, job.stage, device, CostMeter(), error=failure)
+    parts: dict[str, Any] = {"protocol": job.protocol.model_dump(mode="json"), "custom": is_custom(job.protocol)}
     if isinstance(job, TrainJob):
-        return _record(job.distil, job.id, "train", device, CostMeter(), error=failure, **_protocol(job))
-    return _record(job, job.id, "distil", device, CostMeter(), error=failure)
+        parts = protocol_parts(job)
+    return describe(job.distil, job.id, job.stage, device, CostMeter(), error=failure, **parts)
 
 
-def _protocol(job: TrainJob) -> dict[str, Any]:
+def protocol_parts(job: TrainJob) -> dict[str, Any]:
+    """Returns the fields of a record that say how a model was trained."""
     return {
         "learner": job.learner_name,
         "seed_index": job.seed_index,
@@ -256,7 +267,8 @@ def _protocol(job: TrainJob) -> dict[str, Any]:
     }
 
 
-def _record(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
+def describe(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
+    """Makes a record of what a stage found and cost."""
     from bench.training.precision import compute_dtype_name
 
     origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=parts.pop("source", None))

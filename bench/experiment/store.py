@@ -2,6 +2,9 @@
 
     <root>/distil/<id>/   record.json distilled.parquet card.yaml ...
     <root>/train/<id>/    record.json
+    <root>/shadow/<id>/   an audit's sets, like distil
+    <root>/query/<id>/    record.json scores.safetensors
+    <root>/audit/<id>/    record.json
     <root>/cache/         encoder features, shared by all stages
     <root>/locks/         one lock file an id
 
@@ -23,7 +26,8 @@ from filelock import FileLock, Timeout
 from bench.errors import RecordError
 from bench.experiment.record import Record, read_record
 
-STAGES = ("distil", "train")
+STAGES = ("distil", "train", "audit")
+"""Stages that the board is built from; what audits are made of stays in the run folder."""
 
 
 class Busy(Exception):  # noqa: N818 - not an error: another run is on it

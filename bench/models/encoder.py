@@ -11,7 +11,7 @@ import numpy as np
 from filelock import FileLock
 
 from bench.canonical import content_id, sha256_file
-from bench.cost import CostMeter
+from bench.cost import CostMeter, share
 from bench.data.text import LabelledText
 from bench.experiment.record import PhaseCost
 
@@ -50,6 +50,11 @@ class CachedEncoder:
         self._inner = inner
         self._folder = folder
 
+    @property
+    def is_rowwise(self) -> bool:
+        """Whether a text's features do not depend on the texts beside it."""
+        return isinstance(self._inner, TransformerEncoder)
+
     def embed(
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
     ) -> NDArray[np.float32]:
@@ -80,6 +85,41 @@ class CachedEncoder:
                 features = compute(text, cost, tick)
             _write_entry(folder, features, cost.phases[-1])
         return features
+
+
+class SlicedEncoder:
+    """Looks up rows of a larger text whose features are computed once; the bill is the rows' share.
+
+    Only for encoders that see each text by itself: one that is fitted on the rows it encodes is asked for just those.
+
+    Args:
+        inner: The encoder.
+        whole: The larger text.
+    """
+
+    def __init__(self, inner: CachedEncoder, whole: LabelledText) -> None:
+        self.identity = inner.identity
+        self._inner, self._whole = inner, whole
+
+    def embed(
+        self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Returns (N, D) float32 features with L2 norm 1."""
+        places = _places(text, self._whole) if self._inner.is_rowwise else None
+        if places is None:
+            return self._inner.embed(text, cost, tick)
+        features = self._inner.embed(self._whole, cost, tick)
+        cost.phases[-1] = share(cost.phases[-1], len(self._whole) / len(places))
+        return features[places]
+
+
+def _places(text: LabelledText, whole: LabelledText) -> NDArray[np.int64] | None:
+    """Returns where the rows of one text are in another, or None where some are not, or read otherwise."""
+    known = {int(row): place for place, row in enumerate(whole.row_ids_N)}
+    places = [known.get(int(row), -1) for row in text.row_ids_N]
+    if not places or min(places) < 0 or whole.take(places).fields != text.fields:
+        return None
+    return np.array(places, dtype=np.int64)
 
 
 def _read_entry(folder: Path) -> tuple[NDArray[np.float32], PhaseCost] | None:

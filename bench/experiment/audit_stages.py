@@ -1,0 +1,132 @@
+"""Runs the stages of an audit: a target model's answers, and the games."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.canonical import sha256_file
+from bench.config import is_custom, is_custom_audit
+from bench.cost import CostMeter
+from bench.distilled import DistilledSet, check_files
+from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
+from bench.experiment.record import Record, set_sha256
+from bench.experiment.stages import Tick, describe, protocol_parts, train_inputs, train_seed
+from bench.models.encoder import CachedEncoder
+from bench.privacy.games import DELTA, Run, play
+from bench.training.learner import TrainContext
+from bench.training.resolve import resolve_learner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bench.data.text import LabelledText
+
+SCORES_FILE = "scores.safetensors"
+
+
+def run_query(job: QueryJob, made: DistilledSet, set_id: str, scratch: Path, *, device: str, tick: Tick) -> Record:
+    """Trains the target model on a shadow's set and keeps its scores of the queries in `scratch`; it sees no label of theirs."""
+    from safetensors.numpy import save_file
+
+    cost = CostMeter(device)
+    train, _, recipe = train_inputs(job.train, made)
+    context = TrainContext(train_seed(job.train), device, cost, tick)
+    if train.only_class is not None:
+        n_classes = len(job.queries.label_names)
+        scores_NC = np.tile(np.eye(n_classes, dtype=np.float32)[train.only_class], (len(job.queries), 1))
+    else:
+        with contextlib.redirect_stdout(sys.stderr):
+            scores_NC = job.train.learner.fit_predict(train, job.queries.without_labels(), recipe, context)
+    save_file({"scores": np.ascontiguousarray(scores_NC, dtype=np.float32)}, scratch / SCORES_FILE)
+    artefacts = {SCORES_FILE: sha256_file(scratch / SCORES_FILE)}
+    parts = {"artefacts": artefacts, "set_sha256": set_id, **protocol_parts(job.train)}
+    return describe(job.distil, job.id, job.stage, device, cost, **parts)
+
+
+def read_scores(folder: Path, record: Record) -> NDArray[np.float32]:
+    """Reads what `run_query` kept.
+
+    Raises:
+        RecordError: The file is missing or has changed.
+    """
+    from safetensors.numpy import load_file
+
+    check_files(folder, record.artefacts)
+    return load_file(folder / SCORES_FILE)["scores"]
+
+
+def run_audit(
+    job: AuditJob,
+    sets: list[DistilledSet],
+    scores: list[NDArray[np.float32] | None],
+    records: list[Record],
+    *,
+    cache: Path,
+    device: str,
+    tick: Tick,
+) -> Record:
+    """Plays the games.
+
+    Args:
+        job: The audit.
+        sets: The set of every run, the null run's last.
+        scores: (N, C) scores of the queries by every run's target model, or None where no game asks for them.
+        records: Of the runs' distillations.
+        cache: Where features are kept.
+        device: Device of the attacker's encoder.
+        tick: Receives the finished fraction.
+    """
+    cost = CostMeter(device)
+    notes: list[str] = []
+    runs = [
+        Run(made, shadow.distil.data.train, said) for made, shadow, said in zip(sets, job.runs, scores, strict=True)
+    ]
+    shadows, null = (runs, None) if job.null is None else (runs[:-1], runs[-1])
+    claims = [float(r.distil.epsilon) for r in records if r.distil is not None and r.distil.epsilon is not None]
+    with cost.phase("attack"):
+        result = play(
+            job.pool,
+            shadows,
+            null,
+            embed=_embed(job, cost, cache, device=device, notes=notes),
+            tick=tick,
+            claim=(max(claims), DELTA) if claims else None,
+        )
+    result |= {
+        "audit_version": AUDIT_VERSION,
+        "settings": job.settings.model_dump(mode="json"),
+        "games": job.settings.games,
+        "set_sha256s": tuple(map(set_sha256, records)),
+        "notes": (*result.get("notes", ()), *notes),
+    }
+    parts: dict[str, Any] = {
+        "audit": result,
+        "protocol": job.protocol.model_dump(mode="json"),
+        "learner": job.protocol.source if "model" in job.settings.games else None,
+        "custom": is_custom(job.protocol) or is_custom_audit(job.settings),
+    }
+    return describe(job.distil, job.id, job.stage, device, cost, **parts)
+
+
+def _embed(
+    job: AuditJob, cost: CostMeter, cache: Path, *, device: str, notes: list[str]
+) -> Callable[[LabelledText], NDArray[np.float32]] | None:
+    """Returns the attacker's encoder of texts: the protocol's source learner as it was before it saw the task."""
+    learner = resolve_learner(job.protocol.source)
+    problem = learner.available()
+    if problem is None:
+        encoder = CachedEncoder(
+            learner.encoder(job.protocol.length_for(job.distil.cell.task), device), cache / "features"
+        )
+        if encoder.is_rowwise:
+            return lambda text: encoder.embed(text, cost)
+        problem = f"{job.protocol.source} has no public encoder"
+    notes.append(f"no attack by nearest neighbours: {problem}")
+    return None

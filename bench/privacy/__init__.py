@@ -1,0 +1,1 @@
+"""Membership-inference audits: pools, games, attacks, statistics."""

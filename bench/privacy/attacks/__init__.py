@@ -1,0 +1,1 @@
+"""Attacks: each gives every candidate a score that is larger where membership is more likely."""

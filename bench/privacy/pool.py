@@ -1,0 +1,123 @@
+"""The pool of an audit: candidates of which a coin makes members, and an auxiliary set that belongs to the attacker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.canonical import seed_from
+from bench.data.text import LabelledText
+from bench.errors import DataError
+from bench.privacy.duplicates import duplicate_groups
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.data.loading import TaskData
+
+POOL_VERSION = 1
+POOL_SHARE = 2 / 3
+"""Largest share of a train split that the pool takes; the rest is the attacker's."""
+LEAST_ROWS = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One random split of a train split. Shapes: R candidate rows in G duplicate groups, A auxiliary rows.
+
+    Members and non-members come from the same R rows by independent fair coins, one a group, so nothing but membership tells them apart.
+    Run 2k takes the groups whose k-th coin shows heads, run 2k + 1 the others.
+
+    Args:
+        rows: The R candidates.
+        group_R: Group of every candidate.
+        auxiliary: Rows that are in no run and have no near-duplicate in the pool: the attacker's own text.
+        seed: Of the coins.
+    """
+
+    rows: LabelledText
+    group_R: NDArray[np.int64]
+    auxiliary: LabelledText
+    seed: int
+
+    @cached_property
+    def n_groups(self) -> int:
+        """Number of groups G, the units that are counted."""
+        return int(self.group_R.max()) + 1
+
+    @cached_property
+    def single_G(self) -> NDArray[np.bool_]:  # noqa: N802 - a shape suffix
+        """(G,) whether a group has one record: a promise for one record says less about larger ones."""
+        return np.bincount(self.group_R) == 1
+
+    def coins(self, run: int) -> NDArray[np.bool_]:
+        """Returns the (G,) membership of a run."""
+        heads = np.random.default_rng(seed_from(self.seed, "coins", run // 2)).random(self.n_groups) < 0.5
+        return ~heads if run % 2 else heads
+
+    def members(self, run: int) -> LabelledText:
+        """Returns the rows that a method sees in a run."""
+        return self.rows.take(np.flatnonzero(self.coins(run)[self.group_R]))
+
+    @cached_property
+    def null_rows(self) -> LabelledText:
+        """What the null run distils from: half of the auxiliary set, at most as many rows as a run's members."""
+        return self.auxiliary.take(np.arange(min(len(self.auxiliary), len(self.rows)) // 2))
+
+    @cached_property
+    def population(self) -> LabelledText:
+        """The other half, which no run and no null run sees: RMIA's population."""
+        return self.auxiliary.take(np.arange(len(self.null_rows), len(self.auxiliary)))
+
+    @cached_property
+    def queries(self) -> LabelledText:
+        """What target models are asked about: the candidates, then the population."""
+        return joined(self.rows, self.population)
+
+    def by_group(self, scores_R: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the (G,) largest score of every group."""
+        best = np.full(self.n_groups, -np.inf)
+        np.maximum.at(best, self.group_R, scores_R)
+        return best
+
+
+def joined(first: LabelledText, second: LabelledText) -> LabelledText:
+    """Returns the rows of one text and then those of another with the same fields."""
+    fields = {name: [*column, *second.fields[name]] for name, column in first.fields.items()}
+    labels_N, row_ids_N = (
+        np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("labels_N", "row_ids_N")
+    )
+    return LabelledText(fields, labels_N, first.label_names, row_ids_N)
+
+
+def draw_pool(data: TaskData, n_rows: int, n_auxiliary: int) -> Pool:
+    """Draws a task's pool; the same for all methods.
+
+    Args:
+        data: The task.
+        n_rows: Candidates wanted; at most two thirds of the train split are taken.
+        n_auxiliary: Auxiliary rows wanted; fewer where there are no more, or where some have a near-duplicate in the pool.
+
+    Raises:
+        DataError: The train split is too small.
+    """
+    train, task = data.train, data.task
+    n_pool = min(n_rows, int(len(train) * POOL_SHARE))
+    if n_pool < LEAST_ROWS:
+        raise DataError(
+            f"task '{task.name}' has {len(train)} train rows; an audit needs at least {int(LEAST_ROWS / POOL_SHARE)}."
+        )
+    seed = seed_from("audit pool", task.name, task.version, POOL_VERSION)
+    drawn = np.random.default_rng(seed).permutation(len(train))[: n_pool + n_auxiliary]
+    candidates = train.take(drawn)
+    group = duplicate_groups(candidates)
+    own = ~np.isin(group[n_pool:], group[:n_pool])
+    return Pool(
+        rows=candidates.take(np.arange(n_pool)),
+        group_R=group[:n_pool],  # numbered by their first row, so the pool's groups come first and without a gap
+        auxiliary=candidates.take(n_pool + np.flatnonzero(own)),
+        seed=seed,
+    )

@@ -1,0 +1,176 @@
+"""Statistics of membership inference. Shapes: S runs (or one), G candidate groups, of which some are members in each run.
+
+Scores are larger where membership is more likely. Ties count half.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.float64]
+    Members = NDArray[np.bool_]
+
+LEAST_NON_MEMBERS = {0.01: 1_000, 0.001: 5_000}
+"""False-positive rate -> non-members below which a true-positive rate at it rests on fewer than ten records, and is not reported."""
+ROC_FPR = tuple(float(f"{10 ** (exponent / 10):.4g}") for exponent in range(-30, 1))
+"""False-positive rates at which curves are kept: ten a decade, from 0.001 to 1."""
+_ONE_SIDED_95, _POWER_80 = float(stats.norm.ppf(0.95)), float(stats.norm.ppf(0.80))
+
+
+@dataclass(frozen=True)
+class AucEstimate:
+    """Mean AUC over runs.
+
+    Args:
+        auc: The mean.
+        low: Lower limit of its interval; None where there is none.
+        high: Upper limit.
+        se: Standard error.
+        p_value: Two-sided, of 0.5.
+        by_run: Every run's own AUC.
+    """
+
+    auc: float
+    low: float
+    high: float
+    se: float
+    p_value: float
+    by_run: tuple[float, ...]
+
+    @property
+    def detectable(self) -> float:
+        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8."""
+        return 0.5 + (_ONE_SIDED_95 + _POWER_80) * self.se
+
+
+def auc(scores_G: Scores, members_G: Members) -> float:
+    """Returns the probability that a member scores above a non-member (Mann and Whitney); 0.5 where one side is empty."""
+    return _placements(scores_G, members_G)[0]
+
+
+def _placements(scores_G: Scores, members_G: Members) -> tuple[float, Scores]:
+    """Returns the AUC and every group's part of its deviation (DeLong et al., 1988): the parts add up to 0, their squares to its variance."""
+    n_in = int(members_G.sum())
+    n_out = len(members_G) - n_in
+    part_G = np.zeros(len(scores_G))
+    if not n_in or not n_out:
+        return 0.5, part_G
+    rank_G = stats.rankdata(scores_G)
+    above_in = (rank_G[members_G] - stats.rankdata(scores_G[members_G])) / n_out
+    above_out = 1 - (rank_G[~members_G] - stats.rankdata(scores_G[~members_G])) / n_in
+    value = float(above_in.mean())
+    # DeLong's sample variances have n - 1 below.
+    part_G[members_G] = (above_in - value) / math.sqrt(n_in * max(1, n_in - 1))
+    part_G[~members_G] = (above_out - value) / math.sqrt(n_out * max(1, n_out - 1))
+    return value, part_G
+
+
+def estimate_auc(scores_SG: Scores, members_SG: Members, pairs_S: Sequence[int], level: float = 0.95) -> AucEstimate:
+    """Estimates the AUC of an attack over runs that share their candidates.
+
+    Two sources of chance are added up. Records: each group's parts are summed over all runs before they are squared, so that what a
+    group does in a run and in its complement, where it is on the other side, is not taken for independent. Runs: the spread of the
+    pairs' means beyond what records explain, with Satterthwaite's degrees of freedom for the few pairs it rests on. With one pair the spread of runs is
+    unknown, and the interval is about records alone.
+
+    Args:
+        scores_SG: An attack's scores.
+        members_SG: Who was a member.
+        pairs_S: Which pair of complementary runs each run belongs to.
+        level: Of the interval.
+    """
+    found = [_placements(scores_G, members_G) for scores_G, members_G in zip(scores_SG, members_SG, strict=True)]
+    by_run = np.array([value for value, _ in found])
+    parts_SG = np.array([part_G for _, part_G in found])
+    pairs = np.unique(np.asarray(pairs_S), return_inverse=True)[1]
+    n_pairs = int(pairs.max()) + 1
+    means_K = np.array([by_run[pairs == k].mean() for k in range(n_pairs)])
+    parts_KG = np.array([parts_SG[pairs == k].mean(axis=0) for k in range(n_pairs)])
+    value = float(means_K.mean())
+    common_G = parts_KG.mean(axis=0)
+    variance, degrees = float((common_G**2).sum()), math.inf
+    if n_pairs > 1:
+        spread = float(((means_K - value) ** 2).sum()) / (n_pairs * (n_pairs - 1))
+        of_records = float(((parts_KG - common_G) ** 2).sum()) / (n_pairs * (n_pairs - 1))
+        if spread > of_records:
+            variance += spread - of_records
+            degrees = max(1.0, (n_pairs - 1) * (variance / spread) ** 2)
+    error = math.sqrt(variance)
+    law = stats.norm if math.isinf(degrees) else stats.t(degrees)
+    half = float(law.ppf((1 + level) / 2)) * error
+    far = abs(value - 0.5)
+    p_value = 2 * float(law.sf(far / error)) if error else float(far < 1e-12)
+    return AucEstimate(value, max(0.0, value - half), min(1.0, value + half), error, p_value, tuple(by_run.tolist()))
+
+
+def true_positive_rate(scores_G: Scores, members_G: Members, fpr: float) -> float:
+    """Returns the share of members above the threshold that at most a share `fpr` of non-members exceeds; ties count as not above."""
+    out = np.sort(scores_G[~members_G])[::-1]
+    allowed = math.floor(fpr * len(out) + 1e-9)
+    if allowed >= len(out):
+        return 1.0
+    return float((scores_G[members_G] > out[allowed]).mean())
+
+
+def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Returns the exact interval of a binomial share."""
+    found = stats.binomtest(hits, trials).proportion_ci(level, "exact")
+    return float(found.low), float(found.high)
+
+
+@dataclass(frozen=True)
+class TprEstimate:
+    """True-positive rate at a false-positive rate, with its interval; the threshold's own chance is not in it."""
+
+    tpr: float
+    low: float
+    high: float
+
+
+def estimate_tpr(scores_SG: Scores, members_SG: Members, fpr: float) -> TprEstimate | None:
+    """Averages the true-positive rate over runs; its interval is Clopper-Pearson's for the members of one run, since runs share them.
+
+    Returns:
+        None where some run has too few non-members for this rate (see LEAST_NON_MEMBERS).
+    """
+    least_out, least_in = int((~members_SG).sum(axis=1).min()), int(members_SG.sum(axis=1).min())
+    if least_out < LEAST_NON_MEMBERS[fpr] or not least_in:
+        return None
+    rates = [true_positive_rate(scores, members, fpr) for scores, members in zip(scores_SG, members_SG, strict=True)]
+    mean = float(np.mean(rates))
+    low, high = clopper_pearson(round(mean * least_in), least_in)
+    return TprEstimate(mean, min(low, mean), max(high, mean))
+
+
+def roc_curve(scores_SG: Scores, members_SG: Members) -> tuple[float, ...]:
+    """Returns the mean true-positive rate at every rate of ROC_FPR; between the steps of a run's curve it is interpolated, as ties are in the AUC."""
+    curves = []
+    for scores_G, members_G in zip(scores_SG, members_SG, strict=True):
+        levels = np.unique(scores_G)[::-1]
+        out, into = np.sort(scores_G[~members_G]), np.sort(scores_G[members_G])
+        fpr = 1 - np.searchsorted(out, levels, side="left") / max(1, len(out))
+        tpr = 1 - np.searchsorted(into, levels, side="left") / max(1, len(into))
+        # Of several points above one rate the last one is where the curve goes on from.
+        curves.append(np.interp(ROC_FPR, *_last_of_each(np.r_[0.0, fpr], np.r_[0.0, tpr])))
+    return tuple(np.mean(curves, axis=0).round(6).tolist())
+
+
+def _last_of_each(x: Scores, y: Scores) -> tuple[Scores, Scores]:
+    last = np.r_[x[1:] != x[:-1], True]
+    return x[last], y[last]
+
+
+def detectable_auc(n_in: int, n_out: int) -> float:
+    """Returns the smallest AUC that one run with so many members and non-members finds (one-sided 5 %, power 0.8)."""
+    se = math.sqrt((n_in + n_out + 1) / (12 * n_in * n_out))
+    return 0.5 + (_ONE_SIDED_95 + _POWER_80) * se
