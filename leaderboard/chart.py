@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from leaderboard.columns import score_text
+from leaderboard.column import score_text
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import Line, LineKind, Table
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from bench.experiment.record import PhaseCost, Record
+from bench.experiment.record import Cell, PhaseCost, Record
+from leaderboard.audits import Audits, privacy_fields
 from leaderboard.compare import compare
 from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.keys import Scope
@@ -19,7 +20,6 @@ from leaderboard.schema import (
     IdentityFields,
     MethodFields,
     OriginFields,
-    PrivacyFields,
     Row,
     StandingFields,
     TextFields,
@@ -44,9 +44,10 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
-    groups = collect(records)
+    found = list(records)
+    groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
-    entries = [_entry(group, metrics[group.key.scope]) for group in groups]
+    entries = [_entry(group, metrics[group.key.scope], audits) for group in groups]
     entries += unseen_entries(entries)
     compare(entries)
     return [entry.row for entry in sorted(entries, key=_order)]
@@ -77,7 +78,7 @@ def _metrics(groups: list[Group]) -> dict[Scope, str]:
     return {scope: metric for scope, (_, metric) in newest.items()}
 
 
-def _entry(group: Group, metric: str) -> Entry:
+def _entry(group: Group, metric: str, audits: Audits) -> Entry:
     fixed = group.facts.deterministic or group.facts.full_data
     grids: dict[str, Grid] = {name: {} for name in METRICS}
     for set_index, seeds in group.runs.items():
@@ -85,13 +86,14 @@ def _entry(group: Group, metric: str) -> Entry:
         for name, grid in grids.items():
             grid[set_index] = {seed: getattr(train, name) for seed, train in trained.items()}
     return Entry(
-        row=_row(group, grids, metric, fixed), key=group.key, protocol=group.protocol, fixed=fixed, grids=grids
+        row=_row(group, grids, metric, fixed, audits), key=group.key, protocol=group.protocol, fixed=fixed, grids=grids
     )
 
 
-def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool) -> Row:
+def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits: Audits) -> Row:
     """Writes everything that a group's own runs tell; comparisons are filled in later."""
     records = [record for seeds in group.runs.values() for record in seeds.values()]
+    privacy, reach = privacy_fields(_epsilon(group), audits.of(_cell(group), group.key.scope), group.learner)
     return {  # type: ignore[typeddict-item]
         **_identity(group),
         "n_sets": len(group.runs),
@@ -101,7 +103,8 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool) -> Row:
         "distil_wall_s": _mean_cost(group.distils.values(), "wall_s"),
         "distil_cpu_s": _mean_cost(group.distils.values(), "cpu_s"),
         "train_wall_s": _mean_cost(records, "wall_s"),
-        **_privacy(group),
+        **privacy,
+        **reach,
         **_texts(group),
         **_standing(group),
         **_method(group),
@@ -143,16 +146,14 @@ def _identity(group: Group) -> IdentityFields:
     }
 
 
-def _privacy(group: Group) -> PrivacyFields:
-    return {
-        "epsilon": _largest([None if e is None else float(e) for e in _distil_facts(group, "epsilon")]),
-        "t1_auc": None,
-        "t1_auc_low": None,
-        "t1_auc_high": None,
-        "t1_exact_matches": None,
-        "t1_members": None,
-        "t2_auc": None,
-    }
+def _epsilon(group: Group) -> float | None:
+    return _largest([None if e is None else float(e) for e in _distil_facts(group, "epsilon")])
+
+
+def _cell(group: Group) -> Cell | None:
+    """Returns the cell of one of the group's runs; they differ in the set index alone."""
+    records = [*group.distils.values(), *(record for seeds in group.runs.values() for record in seeds.values())]
+    return records[0].cell if records else None
 
 
 def _standing(group: Group) -> StandingFields:

@@ -76,11 +76,38 @@ class PrivacyFields(TypedDict):
     epsilon: float | None
     """The largest of the sets; infinity is written as the text `inf`."""
     t1_auc: float | None
+    """Of membership inference on the set, by the attack named beforehand; mean over runs. Audited sets are not the ranked ones."""
     t1_auc_low: float | None
     t1_auc_high: float | None
     t1_exact_matches: int | None
+    """Texts of an audited set that equal a member; worst run."""
     t1_members: int | None
+    """Members of that run."""
     t2_auc: float | None
+    """Of membership inference on the trained model, of the audited learner only."""
+
+
+class AuditFields(TypedDict):
+    """How far the audit's findings reach."""
+
+    t1_detectable_auc: float | None
+    """Smallest AUC that the audit would have found (one-sided 5 %, power 0.8)."""
+    t1_tpr_at_1pct: float | None
+    """True-positive rate at a false-positive rate of 1 %; null with fewer than 1,000 non-members."""
+    t1_null_auc: float | None
+    """The same attack on a set that was made from other rows."""
+    t2_auc_low: float | None
+    t2_auc_high: float | None
+    t2_detectable_auc: float | None
+    t2_null_auc: float | None
+    epsilon_lower: float | None
+    """Largest lower bound on epsilon that the audit proves, at familywise 95 %."""
+    claim_refuted: bool
+    """Whether it is larger than `epsilon`."""
+    audit_void: bool
+    """Whether the audit finds members where there are none, so that it is not to be believed."""
+    audit_runs: int | None
+    """Sets that were made for the audit, without its null run."""
 
 
 class TextFields(TypedDict):
@@ -179,6 +206,7 @@ class Row(
     HeadlineFields,
     DerivedFields,
     OriginFields,
+    AuditFields,
 ):
     """One method under one protocol, seen by one learner. Null means unknown."""
 
@@ -209,6 +237,7 @@ FIELD_GROUPS = (
     HeadlineFields,
     DerivedFields,
     OriginFields,
+    AuditFields,
 )
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
 """All fields in the order in which files hold them."""

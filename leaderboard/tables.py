@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.columns import COLUMNS, MISSING, Column, Output
+from leaderboard.column import MISSING, Column, Output
+from leaderboard.columns import COLUMNS
 from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"

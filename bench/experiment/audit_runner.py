@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from bench.experiment.audit_stages import read_scores, run_audit, run_query
 from bench.experiment.record import set_sha256
 from bench.experiment.store import Busy
+from bench.privacy.released import Released
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from bench.distilled import DistilledSet
-    from bench.experiment.audit_jobs import AuditJob, QueryJob, Shadow
+    from bench.experiment.audit_jobs import AuditJob, Shadow
     from bench.experiment.expect import Job
     from bench.experiment.record import Record
     from bench.experiment.runner import Runner
@@ -64,7 +65,7 @@ class Audits:
             runner.block(1)
             return True
         try:
-            runner.ensure(audit, audit in pending, lambda _: self._play(audit), wait)
+            runner.ensure(audit, audit in pending, lambda scratch: self._play(audit, scratch), wait)
         except Busy:
             return False
         return True
@@ -84,17 +85,18 @@ class Audits:
 
         return runner.ensure(query, query in pending or runner.is_open(query), ask, wait)
 
-    def _play(self, audit: AuditJob) -> Record:
+    def _play(self, audit: AuditJob, scratch: Path) -> Record:
         runner = self._runner
         records = [runner.finished(shadow.distil) for shadow in audit.runs]
-        sets: list[DistilledSet] = [
-            runner.load(shadow.distil, record) for shadow, record in zip(audit.runs, records, strict=True)
-        ]
-        said = [None if shadow.query is None else self._scores(shadow.query) for shadow in audit.runs]
-        return run_audit(audit, sets, said, records, cache=runner.store.cache, device=runner.device, tick=runner.tick)
-
-    def _scores(self, query: QueryJob):
-        return read_scores(self._runner.store.folder(query.stage, query.id), self._runner.finished(query))
+        targets = []
+        for shadow, record in zip(audit.runs, records, strict=True):
+            query, said = shadow.query, None
+            if query is not None:
+                said = read_scores(runner.store.folder(query.stage, query.id), runner.finished(query))
+            targets.append(Released(runner.load(shadow.distil, record), shadow.distil.data.train, said))
+        return run_audit(
+            audit, targets, records, scratch, cache=runner.store.cache, device=runner.device, tick=runner.tick
+        )
 
 
 def _never(_: object) -> Record:

@@ -15,18 +15,21 @@ from bench.cost import CostMeter
 from bench.distilled import DistilledSet, check_files
 from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
 from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import Tick, describe, protocol_parts, train_inputs, train_seed
+from bench.experiment.stages import Tick, context_of, describe, protocol_parts, train_inputs, train_seed
+from bench.matching.start import vectors_of, words_of
 from bench.models.encoder import CachedEncoder
-from bench.privacy.games import DELTA, Run, play
+from bench.privacy.attacks.text import TextAttacks
+from bench.privacy.attacks.vectors import VectorAttacks
+from bench.privacy.games import DELTA, Match, SetAttacks
 from bench.training.learner import TrainContext
 from bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
+    from bench.context import Context
+    from bench.privacy.attacks.text import Embed
+    from bench.privacy.released import Released
 
 SCORES_FILE = "scores.safetensors"
 
@@ -64,9 +67,9 @@ def read_scores(folder: Path, record: Record) -> NDArray[np.float32]:
 
 def run_audit(
     job: AuditJob,
-    sets: list[DistilledSet],
-    scores: list[NDArray[np.float32] | None],
+    targets: list[Released],
     records: list[Record],
+    scratch: Path,
     *,
     cache: Path,
     device: str,
@@ -76,35 +79,40 @@ def run_audit(
 
     Args:
         job: The audit.
-        sets: The set of every run, the null run's last.
-        scores: (N, C) scores of the queries by every run's target model, or None where no game asks for them.
+        targets: What every run released, the null run last.
         records: Of the runs' distillations.
+        scratch: Empty folder.
         cache: Where features are kept.
         device: Device of the attacker's encoder.
         tick: Receives the finished fraction.
     """
     cost = CostMeter(device)
-    notes: list[str] = []
-    runs = [
-        Run(made, shadow.distil.data.train, said) for made, shadow, said in zip(sets, job.runs, scores, strict=True)
-    ]
-    shadows, null = (runs, None) if job.null is None else (runs[:-1], runs[-1])
+    context = context_of(job.shadows[0].distil, cost, scratch, cache=cache, device=device, tick=tick)
+    runs, null = (targets, None) if job.null is None else (targets[:-1], targets[-1])
     claims = [float(r.distil.epsilon) for r in records if r.distil is not None and r.distil.epsilon is not None]
+    notes: list[str] = []
     with cost.phase("attack"):
-        result = play(
-            job.pool,
-            shadows,
-            null,
-            embed=_embed(job, cost, cache, device=device, notes=notes),
-            tick=tick,
+        attacks: SetAttacks
+        if runs[0].made.soft is None:
+            attacks = TextAttacks(job.pool.rows, job.pool.auxiliary, _embed(job, context, cache, notes))
+        else:
+            source = context.source(runs[0].real)
+            attacks = VectorAttacks(job.pool.rows, lambda text: vectors_of(source, words_of(source, text)))
+        match = Match(
+            pool=job.pool,
+            runs=runs,
+            null=null,
+            attacks=attacks,
+            members_SG=np.array([job.pool.coins(run) for run in range(len(runs))]),
             claim=(max(claims), DELTA) if claims else None,
         )
+        result = match.play(tick)
     result |= {
         "audit_version": AUDIT_VERSION,
         "settings": job.settings.model_dump(mode="json"),
         "games": job.settings.games,
         "set_sha256s": tuple(map(set_sha256, records)),
-        "notes": (*result.get("notes", ()), *notes),
+        "notes": tuple(notes),
     }
     parts: dict[str, Any] = {
         "audit": result,
@@ -115,18 +123,15 @@ def run_audit(
     return describe(job.distil, job.id, job.stage, device, cost, **parts)
 
 
-def _embed(
-    job: AuditJob, cost: CostMeter, cache: Path, *, device: str, notes: list[str]
-) -> Callable[[LabelledText], NDArray[np.float32]] | None:
+def _embed(job: AuditJob, context: Context, cache: Path, notes: list[str]) -> Embed | None:
     """Returns the attacker's encoder of texts: the protocol's source learner as it was before it saw the task."""
     learner = resolve_learner(job.protocol.source)
     problem = learner.available()
     if problem is None:
-        encoder = CachedEncoder(
-            learner.encoder(job.protocol.length_for(job.distil.cell.task), device), cache / "features"
-        )
+        max_length = job.protocol.length_for(job.distil.cell.task)
+        encoder = CachedEncoder(learner.encoder(max_length, context.device), cache / "features")
         if encoder.is_rowwise:
-            return lambda text: encoder.embed(text, cost)
-        problem = f"{job.protocol.source} has no public encoder"
+            return lambda text: encoder.embed(text, context.cost)
+        problem = f"{job.protocol.source} has no encoder that is fixed beforehand"
     notes.append(f"no attack by nearest neighbours: {problem}")
     return None

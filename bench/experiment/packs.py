@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from bench.canonical import canonical_json
-from bench.config import is_custom
+from bench.config import is_custom, is_custom_audit
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import RecordError, UsageError
 from bench.experiment.record import Record, pack_ints, parse_record, set_sha256, unpack_ints
 from bench.experiment.store import Store
-from bench.settings import Protocol, check_values
+from bench.settings import Audit, Protocol, check_values
 
 PACK_VERSION = 1
 _SHARED_KEYS = ("protocol", "provenance", "method_facts", "cell")
-_COST_DIGITS = 4
+_COST_DIGITS, _AUDIT_DIGITS = 4, 6
 
 
 def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[Path]:
@@ -34,7 +34,7 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     Args:
         store: Where the records' distilled sets are.
         folder: Pack folder, such as leaderboard/records.
-        records: Records of both stages; failed and custom ones are left out.
+        records: Records of sets, trainings and audits; failed and custom ones are left out.
 
     Returns:
         The files written.
@@ -46,26 +46,33 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
-        # A train record whose set is gone or was made anew cannot be checked by anyone.
-        if record.stage != "train" or record.status != "ok" or record.custom or record.distil_id not in distils:
-            continue
-        distil = distils[record.distil_id]
-        if record.set_sha256 == set_sha256(distil):
+        if record.status == "ok" and not record.custom and _can_be_checked(record, distils):
             assert record.protocol is not None
             cell = record.cell
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
             groups[folder / record.protocol["name"] / task / f"{cell.method}.json"].append(record)
-    for path, trains in groups.items():
-        _merge(path, trains, distils, store, accepted)
+    for path, members in groups.items():
+        _merge(path, members, distils, store, accepted)
     return sorted(groups)
 
 
-def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: Store, accepted: Accepted) -> None:
+def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
+    """Leaves out trainings whose set is gone or was made anew. Audits name the contents of their sets, which seeds make again."""
+    if record.stage == "audit":
+        return True
+    distil = distils.get(record.distil_id)
+    return record.stage == "train" and distil is not None and record.set_sha256 == set_sha256(distil)
+
+
+def _merge(path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: Accepted) -> None:
     old = _read(path) if path.is_file() else ({}, {})
     known, sets = dict(old[0]), dict(old[1])
-    for train in trains:
-        distil = distils[train.distil_id]
-        known[train.id], known[distil.id] = train, distil
+    for record in members:
+        known[record.id] = record
+        if record.stage == "audit":
+            continue
+        distil = distils[record.distil_id]
+        known[distil.id] = distil
         place = store.folder("distil", distil.id)
         if place.is_dir():
             sets[distil.id] = _set_to_json(DistilledSet.load(place, distil.artefacts), distil)
@@ -80,23 +87,30 @@ def _merge(path: Path, trains: list[Record], distils: dict[str, Record], store: 
 
 
 def _drop_superseded(known: dict[str, Record]) -> None:
-    """Removes trainings by an older engine where a newer one has done the same, and then sets that nothing was trained on."""
+    """Removes trainings and audits by older code where newer code has done the same, and then sets that nothing was trained on."""
 
     def done(record: Record) -> str:
         cell = record.cell.model_dump(mode="json", exclude={"source"})
-        return canonical_json([cell, record.learner, record.seed_index, (record.protocol or {}).get("name")])
+        what = (record.stage, record.learner, record.seed_index, (record.protocol or {}).get("name"))
+        return canonical_json([cell, *what, record.audit.settings if record.audit is not None else None])
 
     newest: dict[str, int] = {}
     for record in known.values():
-        if record.train is not None:
-            newest[done(record)] = max(newest.get(done(record), 0), record.train.engine_numerics)
+        newest[done(record)] = max(newest.get(done(record), 0), _version(record))
     for record in list(known.values()):
-        if record.train is not None and record.train.engine_numerics < newest[done(record)]:
+        if _version(record) < newest[done(record)]:
             del known[record.id]
     used = {record.distil_id for record in known.values() if record.stage == "train"}
     for record in list(known.values()):
         if record.stage == "distil" and record.id not in used:
             del known[record.id]
+
+
+def _version(record: Record) -> int:
+    """Returns the version of the code that made a training or an audit; of sets all count."""
+    if record.train is not None:
+        return record.train.engine_numerics
+    return 0 if record.audit is None else record.audit.audit_version
 
 
 def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
@@ -131,7 +145,9 @@ def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
     for record in sorted(records.values(), key=lambda r: (r.stage, r.cell.budget, r.cell.set_index, r.id)):
         raw = record.model_dump(mode="json", exclude_defaults=True)
         raw["schema_version"] = record.schema_version
-        raw["cost"] = [_rounded(cost) for cost in raw.get("cost", [])]
+        raw["cost"] = [_rounded(cost, _COST_DIGITS) for cost in raw.get("cost", [])]
+        if record.audit is not None:
+            raw["audit"] = _rounded(raw["audit"], _AUDIT_DIGITS)
         if record.train is not None:
             raw["train"]["predictions"] = pack_ints(record.train.predictions)
         for key in _SHARED_KEYS:
@@ -153,8 +169,13 @@ def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
     )
 
 
-def _rounded(cost: dict[str, Any]) -> dict[str, Any]:
-    return {k: float(f"{v:.{_COST_DIGITS}g}") if isinstance(v, float) else v for k, v in cost.items()}
+def _rounded(value: Any, digits: int) -> Any:
+    """Returns a JSON value whose numbers have so many significant digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item, digits) for item in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 def _read(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
@@ -170,12 +191,19 @@ def _read(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
             if item.get("train") is not None:
                 item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
             record = parse_record(item, f"{path}, record {number}")
-            if record.protocol is not None and record.custom != is_custom(check_values(Protocol, record.protocol)):
-                raise RecordError(f"{path}, record {number}: its protocol is not the published one of its name.")
+            if record.protocol is not None and record.custom != _is_custom(record):
+                raise RecordError(
+                    f"{path}, record {number}: its protocol or audit is not the published one of its name."
+                )
             records[record.id] = record
         return records, dict(raw["sets"])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, UsageError) as error:
         raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
+
+
+def _is_custom(record: Record) -> bool:
+    audit = record.audit is not None and is_custom_audit(check_values(Audit, record.audit.settings))
+    return audit or is_custom(check_values(Protocol, record.protocol or {}))
 
 
 class Accepted:
@@ -197,7 +225,7 @@ class Accepted:
             self._sets.update(sets)
 
     def records(self) -> list[Record]:
-        """Returns all records of both stages."""
+        """Returns all records."""
         return list(self._records.values())
 
     def get(self, stage_id: str) -> Record | None:

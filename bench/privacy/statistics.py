@@ -59,7 +59,7 @@ def auc(scores_G: Scores, members_G: Members) -> float:
 
 
 def _placements(scores_G: Scores, members_G: Members) -> tuple[float, Scores]:
-    """Returns the AUC and every group's part of its deviation (DeLong et al., 1988): the parts add up to 0, their squares to its variance."""
+    """Returns the AUC and each group's part of its deviation: the parts add up to 0, their squares to its variance (DeLong, 1988)."""
     n_in = int(members_G.sum())
     n_out = len(members_G) - n_in
     part_G = np.zeros(len(scores_G))
@@ -80,8 +80,8 @@ def estimate_auc(scores_SG: Scores, members_SG: Members, pairs_S: Sequence[int],
 
     Two sources of chance are added up. Records: each group's parts are summed over all runs before they are squared, so that what a
     group does in a run and in its complement, where it is on the other side, is not taken for independent. Runs: the spread of the
-    pairs' means beyond what records explain, with Satterthwaite's degrees of freedom for the few pairs it rests on. With one pair the spread of runs is
-    unknown, and the interval is about records alone.
+    pairs' means beyond what records explain, with Satterthwaite's degrees of freedom for the few pairs it rests on. With one pair that
+    spread is unknown, and the interval is about records alone.
 
     Args:
         scores_SG: An attack's scores.
@@ -153,7 +153,7 @@ def estimate_tpr(scores_SG: Scores, members_SG: Members, fpr: float) -> TprEstim
 
 
 def roc_curve(scores_SG: Scores, members_SG: Members) -> tuple[float, ...]:
-    """Returns the mean true-positive rate at every rate of ROC_FPR; between the steps of a run's curve it is interpolated, as ties are in the AUC."""
+    """Returns the mean true-positive rate at every rate of ROC_FPR; between the steps of a run's curve it is interpolated."""
     curves = []
     for scores_G, members_G in zip(scores_SG, members_SG, strict=True):
         levels = np.unique(scores_G)[::-1]

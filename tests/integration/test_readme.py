@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.config import is_custom, locked_protocols, settings_for
+from bench.config import is_custom, locked, settings_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
@@ -87,7 +87,7 @@ def test_every_suite_composes_for_every_task(suite):
 def test_published_protocol_equals_its_lock(name):
     (one,) = settings_for(["task=agnews", f"protocol={name}", "method=random", "budget=dpc10"])
     assert one.protocol.name == name
-    assert locked_protocols()[name] == one.protocol.sha256, "a published protocol never changes: add a new version"
+    assert locked("protocol")[name] == one.protocol.sha256, "a published protocol never changes: add a new version"
     assert not is_custom(one.protocol)
 
 

@@ -274,7 +274,7 @@ def protocol_hashes() -> dict[str, str]:
 @pytest.fixture
 def published(monkeypatch):
     """Publishes every protocol as it is now."""
-    monkeypatch.setattr(config, "locked_protocols", protocol_hashes)
+    monkeypatch.setattr(config, "locked", {"protocol": protocol_hashes()}.__getitem__)
 
 
 @pytest.mark.parametrize("name", files("protocol"))
@@ -296,5 +296,20 @@ def test_any_overridden_protocol_key_makes_the_protocol_custom(published, overri
 
 
 def test_a_protocol_that_was_never_published_is_custom(monkeypatch):
-    monkeypatch.setattr(config, "locked_protocols", dict)
+    monkeypatch.setattr(config, "locked", lambda _: {})
     assert is_custom(one().protocol)
+
+
+@pytest.mark.parametrize("name", files("audit"))
+def test_a_published_audit_never_changes(name):
+    run = one(f"audit={name}")
+    if run.audit.games:
+        assert config.locked("audit")[name] == run.audit.sha256, "a published audit never changes: add another name"
+        assert not config.is_custom_audit(run.audit)
+    assert config.is_custom_audit(one(f"audit={name}", "audit.pool_rows=600").audit)
+
+
+@pytest.mark.parametrize("runs", [3, 0])
+def test_runs_of_an_audit_come_in_pairs(runs):
+    with pytest.raises(UsageError, match=r"audit\.runs\.seconds: got"):
+        one("audit=text", f"audit.runs.seconds={runs}")

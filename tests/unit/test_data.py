@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from bench.budget import Budget
 from bench.data import sources
-from bench.data.loading import TaskData, load_task, stratified_draw
+from bench.data.loading import TaskData, check_size, load_task, stratified_draw
 from bench.data.text import LabelledText
 from bench.errors import DataError, PrerequisiteError, UsageError
-from bench.experiment.plan import check_size
 from bench.registry import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from leaderboard.chart import build_chart
-from leaderboard.columns import MISSING
+from leaderboard.column import MISSING
 from leaderboard.markdown import render_markdown
 from leaderboard.rows import build_rows
 from leaderboard.stats import mean_interval, welch

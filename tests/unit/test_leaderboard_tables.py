@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from leaderboard.chart import build_chart
-from leaderboard.columns import COLUMNS, difference_text, duration_text, p_text
+from leaderboard.column import difference_text, duration_text, p_text
+from leaderboard.columns import COLUMNS
 from leaderboard.console import summary_tables
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.privacy.released import less_references, references_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-HEADLINE = "logit-difference"
+HEADLINE, ALONE = "logit-difference", "loss"
+"""Named beforehand: the headline with references, and that of a single run."""
 RMIA_A = 0.3
 """How far p(out) stands for p: p = ((1 + a) p(out) + 1 - a) / 2 (Zarifzadeh et al., 2024, offline)."""
 _SMALLEST = 1e-12
@@ -50,22 +53,19 @@ def model_scores(
         pairs_S: Pair of complementary runs that each run belongs to.
 
     Returns:
-        Attack -> (T, R) scores: `loss` (Yeom et al., 2018), and where there are at least two pairs `logit-difference`, the headline (log-odds less
-        the mean of the references', of which half saw the candidate), and `rmia` (Zarifzadeh et al., 2024, offline).
+        Attack -> (T, R) scores: `loss` (Yeom et al., 2018), and where there are at least two pairs `logit-difference`, the headline
+        (log-odds less the mean of the references', of which half saw the candidate), and `rmia` (Zarifzadeh et al., 2024, offline).
     """
-    found = {"loss": own_TR}
-    pairs = np.asarray(pairs_S)
-    if len(np.unique(pairs)) < 2:
+    found = {ALONE: own_TR}
+    if len(set(pairs_S)) < 2:
         return found
-    n_runs = len(pairs)
-    odds_TR, p_TR, p_TZ = own_TR - others_TR, np.exp(own_TR), np.exp(population_TZ)
-    differences, ratios = [], []
+    p_TR, p_TZ = np.exp(own_TR), np.exp(population_TZ)
+    ratios = []
     for target in range(len(own_TR)):
-        refs = np.flatnonzero(pairs != pairs[target]) if target < n_runs else np.arange(n_runs)
-        differences.append(odds_TR[target] - odds_TR[refs].mean(axis=0))
+        refs = references_of(target, pairs_S)
         out_R = _mean_out(p_TR[refs], members_SR[refs])
         ratios.append(_rmia(p_TR[target], p_TZ[target], out_R, p_TZ[refs].mean(axis=0)))
-    return {**found, HEADLINE: np.array(differences), "rmia": np.array(ratios)}
+    return {**found, HEADLINE: less_references(own_TR - others_TR, pairs_S), "rmia": np.array(ratios)}
 
 
 def _mean_out(p_SR: Floats, members_SR: NDArray[np.bool_]) -> Floats:

@@ -87,7 +87,6 @@ class BigramModel:
         seen, kinds_after = self._after[after], self._kinds_after[after]
         return (self._pairs[after, word] + kinds_after * single) / (seen + kinds_after) if seen else single
 
-    def mean_log(self, tokens: Sequence[str]) -> float:
-        """Returns the mean natural logarithm of a text's words' probabilities, end mark included."""
-        pairs = list(pairwise([_START, *tokens, _END]))
-        return sum(math.log(self.probability(second, first)) for first, second in pairs) / len(pairs)
+    def log_probability(self, tokens: Sequence[str]) -> float:
+        """Returns the natural logarithm of a text's probability, end mark included."""
+        return sum(math.log(self.probability(second, first)) for first, second in pairwise([_START, *tokens, _END]))

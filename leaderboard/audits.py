@@ -1,0 +1,133 @@
+"""Joins membership-inference audits with the rows of the methods that they are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.experiment.audit_record import AttackResult, AuditResult
+from bench.experiment.record import Cell, Record
+from leaderboard.keys import Scope, options_text
+from leaderboard.schema import AuditFields, PrivacyFields
+from leaderboard.stats import holm
+
+NULL_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Attributes:
+        result: What it found.
+        learner: The target model of game T2.
+        void: Its null run leaks, Holm-adjusted over all audits of the task and budget: an attack that finds members where there are none
+            is not to be believed.
+    """
+
+    result: AuditResult
+    learner: str | None
+    void: bool
+
+    def headline(self, game: Literal["text", "model"]) -> AttackResult | None:
+        """Returns the attack that was named beforehand."""
+        return next((attack for attack in self.result.attacks if attack.headline and attack.game == game), None)
+
+
+class Audits:
+    """Audits by what they are about; custom ones are left out.
+
+    Args:
+        records: Records of all stages.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        kept: dict[tuple[Any, ...], Record] = {}
+        for record in sorted(records, key=lambda one: one.created):
+            if record.stage == "audit" and record.status == "ok" and record.audit is not None and not record.custom:
+                key = _key(record.cell, str((record.protocol or {}).get("name")))
+                if key not in kept or _worth(record) >= _worth(kept[key]):
+                    kept[key] = record
+        void = _void(kept.values())
+        self._by_key = {
+            key: Audit(record.audit, record.learner, record.id in void)
+            for key, record in kept.items()
+            if record.audit is not None
+        }
+
+    def of(self, cell: Cell | None, scope: Scope) -> Audit | None:
+        """Returns the audit of a method as a cell names it, or None; rows of a custom protocol have none."""
+        return None if cell is None or scope.custom_id else self._by_key.get(_key(cell, scope.protocol))
+
+
+def _key(cell: Cell, protocol: str) -> tuple[Any, ...]:
+    """Names what an audit is about: the same in a cell whatever its set index."""
+    about = cell.model_dump(mode="json", exclude={"set_index"})
+    return protocol, options_text(about)
+
+
+def _worth(record: Record) -> tuple[int, int]:
+    """Of two audits the one by the newer code counts, then the one of more games; then the later."""
+    assert record.audit is not None
+    return record.audit.audit_version, len(record.audit.games)
+
+
+def _void(records: Iterable[Record]) -> set[str]:
+    """Returns the ids of audits with a null run that leaks."""
+    families: defaultdict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for record in records:
+        assert record.audit is not None
+        nulls = [(record.id, attack.null_p) for attack in record.audit.attacks if attack.headline]
+        families[record.cell.task, record.cell.budget] += [(one, p) for one, p in nulls if p is not None]
+    return {
+        one
+        for family in families.values()
+        for (one, _), p in zip(family, holm([p for _, p in family]), strict=True)
+        if p < NULL_LEVEL
+    }
+
+
+def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> tuple[PrivacyFields, AuditFields]:
+    """Writes what a method promises and what its audit found.
+
+    Args:
+        epsilon: The promise.
+        audit: The method's audit, or None.
+        learner: Learner of the row; what a model leaks is said of the audited learner alone.
+    """
+    one = None if audit is None else audit.headline("text")
+    two = None if audit is None or learner != audit.learner else audit.headline("model")
+    result = None if audit is None else audit.result
+    copied, members = (None, None) if result is None else _worst(result)
+    claim = None if result is None else result.epsilon_claim
+    privacy: PrivacyFields = {
+        "epsilon": epsilon,
+        "t1_auc": one and one.auc,
+        "t1_auc_low": one and one.auc_low,
+        "t1_auc_high": one and one.auc_high,
+        "t1_exact_matches": copied,
+        "t1_members": members,
+        "t2_auc": two and two.auc,
+    }
+    reach: AuditFields = {
+        "t1_detectable_auc": one and one.detectable_auc,
+        "t1_tpr_at_1pct": one and one.tpr_at_1pct,
+        "t1_null_auc": one and one.null_auc,
+        "t2_auc_low": two and two.auc_low,
+        "t2_auc_high": two and two.auc_high,
+        "t2_detectable_auc": two and two.detectable_auc,
+        "t2_null_auc": two and two.null_auc,
+        "epsilon_lower": result and result.epsilon_lower,
+        "claim_refuted": result is not None and claim is not None and result.epsilon_lower > float(claim),
+        "audit_void": audit is not None and audit.void,
+        "audit_runs": result and len(result.n_members),
+    }
+    return privacy, reach
+
+
+def _worst(result: AuditResult) -> tuple[int, int]:
+    """Returns the copied texts and the members of the run with the largest share."""
+    runs = list(zip(result.exact_members, result.n_members, strict=True))
+    return max(runs, key=lambda run: run[0] / max(1, run[1]))

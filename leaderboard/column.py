@@ -1,0 +1,102 @@
+"""What a display column is, and how numbers are written in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from leaderboard.schema import Row
+
+MISSING = "\N{EN DASH}"
+"""A visible hole."""
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+Output = Literal["markdown", "page", "console"]
+Viewpoint = Literal["learner", "source", "unseen"]
+EVERYWHERE: frozenset[Output] = frozenset({"markdown", "page", "console"})
+IN_DOCUMENTS: frozenset[Output] = frozenset({"markdown", "page"})
+ON_PAGE: frozenset[Output] = frozenset({"page"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one fact about a row is shown.
+
+    Attributes:
+        key: Stable name.
+        heading: Text above the column; `{learner}` is filled in.
+        description: One sentence for the legend.
+        show: Writes the cell.
+        order: Number that sorts the cell; null sorts last.
+        viewpoint: Whose row is read: `learner` makes one column per learner, `source` reads the source learner's
+            row, `unseen` the mean over the others.
+        outputs: Where the column appears.
+        optional: True when the column is left out of tables in which every cell is missing.
+        tracks: Tracks whose tables have the column; null for all.
+        metric: Headline of the tables that have the column; null for all.
+    """
+
+    key: str
+    heading: str
+    description: str
+    show: Callable[[Row], str]
+    order: Callable[[Row], float | None]
+    viewpoint: Viewpoint = "source"
+    outputs: frozenset[Output] = EVERYWHERE
+    optional: bool = False
+    tracks: frozenset[str] | None = None
+    metric: str | None = None
+
+
+def percent(fraction: float | None) -> str:
+    """Writes a fraction as a percentage without its sign."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def score_text(row: Row) -> str:
+    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`."""
+    low, high = row["ci_low"], row["ci_high"]
+    if row["score_frac"] is None or low is None or high is None:
+        return percent(row["score_frac"])
+    return f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}"
+
+
+def difference_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Writes a difference in points with its interval, such as `+4.2 [1.0, 7.4]`."""
+    if value is None:
+        return MISSING
+    points = f"{100 * value + 0.0:+.1f}"
+    return points if low is None or high is None else f"{points} [{100 * low + 0.0:.1f}, {100 * high + 0.0:.1f}]"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Writes a duration with a unit that keeps it short."""
+    if seconds is None:
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def p_text(p: float | None) -> str:
+    """Writes a p value with three decimals."""
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def runs_text(row: Row) -> str:
+    """Writes how many sets and seeds stand behind a row."""
+    return f"{row['n_sets']} {TIMES} {row['n_seeds']}" if row["n_sets"] else MISSING
+
+
+def standing_text(row: Row) -> str:
+    """Writes `ranked` or why not."""
+    return "ranked" if row["ranked"] else row["unranked_reason"]
+
+
+def perplexity_text(row: Row) -> str:
+    """Writes a perplexity with the real texts' in brackets."""
+    value, real = row["judge_perplexity"], row["judge_perplexity_real"]
+    return MISSING if value is None or real is None else f"{value:.0f} ({real:.0f})"
