@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench._paths import RECORDS, default_board
+from bench.commands.audit import print_audits
 from bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
 from bench.errors import PrerequisiteError, UsageError
 
@@ -116,6 +117,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
         print(json.dumps(_summary(plan, outcome, board, rows)))  # noqa: T201
     else:
         _print_tables(runs, plan, rows)
+        print_audits(plan, Store(runtime.root), accepted)
         _print_outcome(plan, outcome, board, runtime.root)
     return _exit_code(plan, outcome)
 
@@ -236,7 +238,7 @@ def _print_failures(plan: Plan, outcome: Outcome, root: Path) -> None:
     for record in outcome.failures:
         assert record.error is not None
         where = root / record.stage / record.id / "record.json"
-        name = f"{record.cell.task} · {record.method_facts.label} · {record.cell.budget} · {record.learner or 'distil'}"
+        name = f"{record.cell.task} · {record.method_facts.label} · {record.cell.budget} · {record.learner or record.stage}"
         _say(
             f"FAILED {name}: {record.error.type}: {record.error.message.splitlines()[0] if record.error.message else ''}"
         )
@@ -256,6 +258,7 @@ def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict
         "failed": [(what, str(error)) for what, error in plan.failed],
         "data_kind": fingerprints,
         "board": str(board),
+        "audits": [job.id for job in plan.audits],
         "rows": [row for row in rows if row["task"] in fingerprints],
     }
 

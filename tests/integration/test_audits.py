@@ -1,0 +1,160 @@
+"""Audits from the command line: on the stand-in, and on AG News against what must come out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.experiment.record import Record, parse_record
+from leaderboard.stats import holm
+
+SMOKE = ("protocol=smoke", "budget=dpc5", "sets=1", "learners=[bow-logreg]", "runtime.root=runs")
+
+
+def audits(root: Path) -> dict[tuple[str, int | None], Record]:
+    """Method and texts per class -> audit record."""
+    records = [parse_record(json.loads(path.read_text()), str(path)) for path in root.glob("runs/audit/*/record.json")]
+    return {(record.cell.method, record.cell.per_class): record for record in records}
+
+
+def headline(record: Record, game: str = "text"):
+    assert record.audit is not None
+    return next(attack for attack in record.audit.attacks if attack.headline and attack.game == game)
+
+
+def test_an_audit_on_the_stand_in_is_planned_run_shown_and_resumed(tdbench, tmp_path):
+    words = ("-m", "task=agnews", "method=random,trigram", *SMOKE, "audit=model")
+    planned = json.loads(tdbench("plan", *words, "--json").stdout)["stages"]
+    kinds = [stage["stage"] for stage in planned]
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "distil": 2,
+        "train": 2,
+        "shadow": 18,
+        "query": 18,
+        "audit": 2,
+    }
+    done = tdbench("run", *words)
+    assert done.returncode == 0, done.stderr
+    assert "copied word for word: 20 of 1," in done.stdout
+    found = audits(tmp_path)
+    record = found["random", 5]
+    result = record.audit
+    assert result is not None
+    assert result.exact_members == (20,) * 8  # every released text is a member's
+    assert result.exact_null == 0
+    assert {attack.name for attack in result.attacks} >= {
+        "bigram-lm",
+        "exact",
+        "8-gram",
+        "4-gram",
+        "loss",
+        "logit-difference",
+        "rmia",
+    }
+    assert "no attack by nearest neighbours" in result.notes[0]  # bow-logreg is fitted on what it reads
+    rows = json.loads((tmp_path / "runs" / "board" / "leaderboard.json").read_text())["rows"]
+    (row,) = [
+        one
+        for one in rows
+        if one["method"] == "random" and one["protocol"] == "smoke" and one["learner"] == "bow-logreg"
+    ]
+    assert row["t1_auc"] == pytest.approx(headline(record).auc, abs=1e-6)
+    assert row["t2_auc"] == pytest.approx(headline(record, "model").auc, abs=1e-6)
+    assert row["t1_exact_matches"] == 20
+    assert row["t1_members"] in result.n_members
+    assert row["audit_runs"] == 8
+    again = tdbench("run", *words, "--json")
+    assert json.loads(again.stdout)["n_run"] == 0
+    # A finished audit needs its runs no more, and less of an audit is made from what is there.
+    text = tdbench("run", *(word.replace("audit=model", "audit=text") for word in words), "--json")
+    assert json.loads(text.stdout)["n_run"] == 2
+
+
+def test_a_changed_audit_is_custom_and_stays_off_the_board(tdbench, tmp_path):
+    words = ("task=agnews", "method=random", *SMOKE, "audit=text", "audit.pool_rows=400", "audit.runs.seconds=2")
+    done = tdbench("run", *words)
+    assert done.returncode == 0, done.stderr
+    record = audits(tmp_path)["random", 5]
+    assert record.custom
+    assert len(record.audit.n_members) == 2
+    rows = json.loads((tmp_path / "runs" / "board" / "leaderboard.json").read_text())["rows"]
+    assert {row["t1_auc"] for row in rows if row["protocol"] == "smoke"} == {None}
+
+
+def test_references_that_keep_nothing_or_everything_are_not_audited(tdbench):
+    done = tdbench("plan", "task=agnews", "method=majority", *SMOKE, "audit=text")
+    assert "left out: audit of agnews · majority" in done.stderr
+    assert "shadow" not in done.stdout
+
+
+def test_a_pool_whose_classes_are_too_small_for_the_budget_says_so(tdbench):
+    done = tdbench(
+        "run", "task=agnews", "method=random", *SMOKE, "audit=text", "audit.pool_rows=200", "budget.per_class=60"
+    )
+    assert done.returncode == 1
+    assert "FAILED audit of agnews · random · dpc60: task 'agnews': class" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def on_agnews(tmp_path_factory, clean_environment) -> dict[tuple[str, int | None], Record]:
+    """Audits of growing samples of a trigram model, and of random rows, on AG News."""
+    import subprocess
+    import sys
+
+    folder = os.environ.get("TDBENCH_DATA")
+    if not folder or not (Path(folder) / "ag_news").exists():
+        pytest.skip("no real data for agnews: set TDBENCH_DATA")
+    root = tmp_path_factory.mktemp("agnews")
+    for method, sizes in (("trigram", "5,25,125"), ("random", "5,25")):
+        words = ["-m", "task=agnews", f"method={method}", "protocol=smoke", "sets=1", "learners=[bow-logreg]"]
+        words += [f"budget.per_class={sizes}", "audit=text", "runtime.root=runs", "--no-board"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "run", *words],
+            check=False,
+            cwd=root,
+            env={**clean_environment, "TDBENCH_DATA": folder},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+    return audits(root)
+
+
+def test_what_trigram_sets_leak_rises_with_their_size(on_agnews):
+    found = [headline(on_agnews["trigram", size]) for size in (5, 25, 125)]
+    assert found[0].auc < found[1].auc < found[2].auc
+    # Intervals of 20, 100 and 500 texts do not even touch, and the largest leak is plain.
+    assert found[0].auc_high < found[1].auc_low
+    assert found[1].auc_high < found[2].auc_low
+    assert found[2].auc_low > 0.7
+    bounds = [on_agnews["trigram", size].audit.epsilon_lower for size in (5, 25, 125)]
+    assert bounds[0] < bounds[1] < bounds[2]
+
+
+def test_null_runs_are_chance(on_agnews):
+    nulls = [attack for record in on_agnews.values() for attack in record.audit.attacks]
+    assert min(holm([attack.null_p for attack in nulls])) > 0.05
+    assert all(record.audit.exact_null == 0 for record in on_agnews.values())
+    covered = [attack.null_low <= 0.5 <= attack.null_high for attack in nulls if attack.headline]
+    assert sum(covered) >= len(covered) - 1  # 95 % intervals: of five, one may miss
+
+
+@pytest.mark.parametrize("size", [5, 25])
+def test_copies_give_the_auc_that_arithmetic_says(on_agnews, size):
+    record = on_agnews["random", size]
+    copied = 4 * size
+    assert record.audit.exact_members == (copied,) * 8
+    expected = 0.5 + copied / (2 * sum(record.audit.n_members) / 8)
+    for attack in record.audit.attacks:
+        if attack.name in ("bigram-lm", "exact"):
+            assert attack.auc_low <= expected <= attack.auc_high, attack.name
+
+
+def test_the_bound_of_copies_is_large_and_their_auc_is_not(on_agnews):
+    record = on_agnews["random", 25]
+    assert headline(record).auc < 0.6
+    assert record.audit.epsilon_lower > 2
