@@ -60,6 +60,29 @@ def evaluate(
     raise typer.Exit(evaluate_command(file, task, name, budget, list(context.args)))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def audit(  # noqa: PLR0917 - typer's options are parameters
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(help="Distilled set, as for evaluate.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="The task it is for.")] = None,
+    members: Annotated[
+        Path | None, typer.Option("--members", help="Row ids that it was made from, one a line.")
+    ] = None,
+    draw: Annotated[Path | None, typer.Option("--draw", help="Write row ids to distil from into this file.")] = None,
+    number: Annotated[int, typer.Option("--run", help="Which draw; 2k and 2k + 1 are complementary.")] = 0,
+    json_: JsonFlag = False,
+) -> None:
+    """Attack a set made anywhere: `tdbench audit mine.jsonl --task sst2 --members ids.txt`, distilled from `--draw ids.txt --task sst2`."""
+    from bench.commands.audit import audit_command, draw_command
+
+    words = list(context.args)
+    if file is not None and "=" in file.name:  # with --draw there is no FILE, and the first override takes its place
+        file, words = None, [str(file), *words]
+    if draw is not None and file is None and members is None:
+        raise typer.Exit(draw_command(draw, task, number, words))
+    raise typer.Exit(audit_command(file, task, members, json_, words))
+
+
 @app.command()
 def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
     """Count finished and failed stages of a run folder, and show the failures."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from bench.errors import DataError, UsageError
+from bench.experiment.audit_jobs import AUDIT_VERSION
 from bench.experiment.audit_record import AttackResult, AuditResult
+from bench.experiment.external import content_of
 
 if TYPE_CHECKING:
+    from bench.data.loading import TaskData
+    from bench.data.text import LabelledText
     from bench.experiment.packs import Accepted
     from bench.experiment.plan import Plan
     from bench.experiment.store import Store
+    from bench.privacy.pool import Pool
+    from bench.settings import RunSettings
 
+_DRAWS = 64
+"""Draws of members among which the one behind a list of rows is looked for."""
 _GAMES = {"text": "sees the set", "model": "sees the model"}
 
 
@@ -53,3 +64,138 @@ def _attack(one: AttackResult) -> str:
     if one.tpr_at_1pct is not None:
         text += f", {one.tpr_at_1pct:.1%} of members at 1 % false positives"
     return text if one.null_auc is None else f"{text}; null run {one.null_auc:.3f}"
+
+
+def draw_command(path: Path, task: str | None, number: int, words: list[str]) -> int:
+    """Writes the rows that a set is to be distilled from before it is audited. Returns the exit code.
+
+    Args:
+        path: Receives one row id a line.
+        task: Name of the task.
+        number: Which draw; 2k and 2k + 1 are complementary.
+        words: More overrides, such as `task.variant=enron`.
+    """
+    one, data = _task(task, words)
+    if not 0 <= number < _DRAWS:
+        raise UsageError(f"--run {number}: expected 0 to {_DRAWS - 1}.")
+    members = _pool(one, data).members(number)
+    lines = [
+        f"# Draw {number} of the audit pool of {task}: row ids of the train file, counted from 0. Distil from these rows alone.",
+        *map(str, sorted(members.row_ids_N.tolist())),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{len(members):,} of {len(data.train):,} train rows: {path}")  # noqa: T201
+    return 0
+
+
+def audit_command(file: Path | None, task: str | None, members: Path | None, as_json: bool, words: list[str]) -> int:
+    """Plays the games on a set that was made anywhere. Returns the exit code.
+
+    Args:
+        file: The set.
+        task: Name of the task it is for.
+        members: Row ids of the train rows that it was made from, one a line.
+        as_json: Whether to print one JSON object.
+        words: More overrides.
+    """
+    from bench.cost import CostMeter
+    from bench.data.set_files import read_set
+    from bench.experiment.audit_stages import public_encoder
+    from bench.experiment.devices import choose_device
+    from bench.experiment.store import Store
+    from bench.privacy.attacks.text import TextAttacks
+    from bench.privacy.games import Match
+    from bench.privacy.released import Released
+
+    if file is None or members is None:
+        raise UsageError(
+            "tdbench audit needs a set and who is in it: tdbench audit FILE --task T --members IDS; rows to distil from come from "
+            "tdbench audit --draw IDS --task T, with neither FILE nor --members."
+        )
+    one, data = _task(task, words)
+    made, _ = read_set(file, data.task)
+    rows = data.train.take(data.train.positions_of_rows(read_ids(members)))
+    pool, members_G, draw = _candidates(one, data, rows)
+    notes: list[str] = []
+    if draw is None:
+        notes.append(
+            f"members are not a draw of `tdbench audit --draw`, so no test by coins; {len(pool.rows):,} rows are compared"
+        )
+    device, cache = choose_device(one.runtime.device), Store(one.runtime.root).cache
+    embed = public_encoder(one.protocol, one.task_name, cache, device=device, cost=CostMeter(device), notes=notes)
+    match = Match(
+        pool=pool,
+        runs=[Released(made, rows)],
+        null=None,
+        attacks=TextAttacks(pool.rows, pool.auxiliary, embed),
+        members_SG=members_G[None],
+        fair=draw is not None,
+    )
+    found = AuditResult.model_validate(
+        {
+            **match.play(),
+            "audit_version": AUDIT_VERSION,
+            "settings": {"draw": draw},
+            "games": ("text",),
+            "set_sha256s": (content_of(made),),
+            "notes": tuple(notes),
+        }
+    )
+    if as_json:
+        print(json.dumps(found.model_dump(mode="json")))  # noqa: T201
+    else:
+        print("\n".join(audit_lines(f"{task} · {file.name}", found)))  # noqa: T201
+    return 0
+
+
+def read_ids(path: Path) -> list[int]:
+    """Reads row ids, one a line; lines that begin with # are remarks.
+
+    Raises:
+        DataError: A line is no row id, or one id stands twice.
+    """
+    found: list[int] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        if not text.isdecimal():
+            raise DataError(f"{path}, line {number}: got {text[:40]!r}; expected a row id, a number from 0.")
+        found.append(int(text))
+    if len(set(found)) < len(found):
+        raise DataError(f"{path}: a row id stands more than once; every row is a member once.")
+    if not found:
+        raise DataError(f"{path} names no row; expected the ids of the train rows that the set was made from.")
+    return found
+
+
+def _task(task: str | None, words: list[str]) -> tuple[RunSettings, TaskData]:
+    if task is None:
+        raise UsageError("no task given; add --task NAME (`tdbench list` shows them).")
+    from bench.config import settings_for
+    from bench.data.loading import load_task
+    from bench.registry import TASKS
+
+    chosen = [] if any(word.startswith("protocol=") for word in words) else ["protocol=lite-v1"]
+    (one,) = settings_for([f"task={task}", "method=random", "budget=dpc10", "audit=text", *chosen, *words])
+    plugin = TASKS.get(one.task_name)
+    return one, load_task(plugin(plugin.Config(**one.task_options)), one.data.kind, one.data.root)
+
+
+def _pool(one: RunSettings, data: TaskData) -> Pool:
+    from bench.privacy.pool import draw_pool
+
+    return draw_pool(data, one.audit.pool_rows, one.audit.auxiliary_rows)
+
+
+def _candidates(one: RunSettings, data: TaskData, rows: LabelledText) -> tuple[Pool, Any, int | None]:
+    """Returns a pool, who of it is a member, and which draw that is; of other members, a sample beside as many other train rows."""
+    from bench.privacy.pool import compared
+
+    drawn = _pool(one, data)
+    ids = set(rows.row_ids_N.tolist())
+    for number in range(_DRAWS):
+        if set(drawn.members(number).row_ids_N.tolist()) == ids:
+            return drawn, drawn.coins(number), number
+    pool, members_G = compared(data, rows, one.audit.pool_rows, one.audit.auxiliary_rows)
+    return pool, members_G, None

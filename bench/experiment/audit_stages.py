@@ -27,9 +27,9 @@ from bench.training.resolve import resolve_learner
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
     from bench.privacy.attacks.text import Embed
     from bench.privacy.released import Released
+    from bench.settings import Protocol
 
 SCORES_FILE = "scores.safetensors"
 
@@ -94,7 +94,9 @@ def run_audit(
     with cost.phase("attack"):
         attacks: SetAttacks
         if runs[0].made.soft is None:
-            attacks = TextAttacks(job.pool.rows, job.pool.auxiliary, _embed(job, context, cache, notes))
+            task = job.distil.cell.task
+            embed = public_encoder(job.protocol, task, cache, device=device, cost=cost, notes=notes)
+            attacks = TextAttacks(job.pool.rows, job.pool.auxiliary, embed)
         else:
             source = context.source(runs[0].real)
             attacks = VectorAttacks(job.pool.rows, lambda text: vectors_of(source, words_of(source, text)))
@@ -123,15 +125,25 @@ def run_audit(
     return describe(job.distil, job.id, job.stage, device, cost, **parts)
 
 
-def _embed(job: AuditJob, context: Context, cache: Path, notes: list[str]) -> Embed | None:
-    """Returns the attacker's encoder of texts: the protocol's source learner as it was before it saw the task."""
-    learner = resolve_learner(job.protocol.source)
+def public_encoder(
+    protocol: Protocol, task: str, cache: Path, *, device: str, cost: CostMeter, notes: list[str]
+) -> Embed | None:
+    """Returns the attacker's encoder of texts: the protocol's source learner as it was before it saw the task.
+
+    Args:
+        protocol: Names the source learner.
+        task: Decides the maximum length.
+        cache: Where features are kept.
+        device: `cpu` or `cuda`.
+        cost: Cost meter.
+        notes: Receives the reason where there is none.
+    """
+    learner = resolve_learner(protocol.source)
     problem = learner.available()
     if problem is None:
-        max_length = job.protocol.length_for(job.distil.cell.task)
-        encoder = CachedEncoder(learner.encoder(max_length, context.device), cache / "features")
+        encoder = CachedEncoder(learner.encoder(protocol.length_for(task), device), cache / "features")
         if encoder.is_rowwise:
-            return lambda text: encoder.embed(text, context.cost)
-        problem = f"{job.protocol.source} has no encoder that is fixed beforehand"
+            return lambda text: encoder.embed(text, cost)
+        problem = f"{protocol.source} has no encoder that is fixed beforehand"
     notes.append(f"no attack by nearest neighbours: {problem}")
     return None

@@ -35,7 +35,7 @@ class External(Method):
         """Hash of its texts, labels and weights."""
 
     def __init__(self, made: DistilledSet, label: str) -> None:
-        super().__init__(self.Config(name=label, content=_content(made)))
+        super().__init__(self.Config(name=label, content=content_of(made)))
         self._made = made
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:  # noqa: ARG002 - it exists already
@@ -43,6 +43,7 @@ class External(Method):
         return self._made
 
 
-def _content(made: DistilledSet) -> str:
+def content_of(made: DistilledSet) -> str:
+    """Returns a hash of a set's texts, labels and weights."""
     arrays: dict[str, Any] = {"labels": made.labels_M, "soft": made.soft_labels_MC, "weights": made.weights_M}
     return content_id([made.fields, {k: None if v is None else v.tolist() for k, v in arrays.items()}])

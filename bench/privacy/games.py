@@ -74,6 +74,7 @@ class Match:
         attacks: Attacks on the sets.
         members_SG: Who was a member in each run.
         claim: Epsilon and delta that the method promises, or None.
+        fair: Whether memberships are fair coins; tests that rest on it are left out otherwise.
     """
 
     pool: Pool
@@ -82,6 +83,7 @@ class Match:
     attacks: SetAttacks
     members_SG: Flags
     claim: tuple[float, float] | None = None
+    fair: bool = True
 
     def play(self, tick: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
         """Plays all games that the runs allow.
@@ -98,7 +100,7 @@ class Match:
         played = list(self._played())
         tick(0.8)
         epsilon, delta = self.claim or (None, DELTA)
-        tests = self._coin_tests(played, delta)
+        tests = self._coin_tests(played, delta) if self.fair else []
         member_SR = self.members_SG[:, self.pool.group_R]
         copied = [self.attacks.n_copied(run, member_R) for run, member_R in zip(self.runs, member_SR, strict=True)]
         by_chance = [self.attacks.n_copied(run, ~member_R) for run, member_R in zip(self.runs, member_SR, strict=True)]
@@ -115,7 +117,7 @@ class Match:
             "exact_null": None if self.null is None else self.attacks.n_copied(self.null, everyone_R),
             "attacks": tuple(self._result(attack) for attack in played),
             "coin_tests": tuple(tests),
-            "epsilon_lower": max(test["epsilon_lower"] for test in tests),
+            "epsilon_lower": max((test["epsilon_lower"] for test in tests), default=0.0),
             "epsilon_claim": epsilon,
             "delta": delta,
             "blind_auc": blind.auc,

@@ -84,6 +84,44 @@ class Pool:
         return best
 
 
+def compared(data: TaskData, members: LabelledText, n_rows: int, n_auxiliary: int) -> tuple[Pool, NDArray[np.bool_]]:
+    """Sets given members beside as many other train rows, for a set whose members no coin has drawn.
+
+    Near-duplicates across the two sides are left out.
+
+    Args:
+        data: The task.
+        members: Train rows that a set was made from.
+        n_rows: Candidates, half of them members, where there are so many.
+        n_auxiliary: Auxiliary rows.
+
+    Returns:
+        The pool, and the (G,) membership of its groups.
+
+    Raises:
+        DataError: There are too few members or others.
+    """
+    train = data.train
+    rng = np.random.default_rng(seed_from("audit of given members", data.task.name, members.fingerprint))
+    inside = np.isin(train.row_ids_N, members.row_ids_N)
+    own, other = (rng.permutation(np.flatnonzero(side)) for side in (inside, ~inside))
+    n = min(n_rows // 2, len(own), int(len(other) * POOL_SHARE))
+    if 2 * n < LEAST_ROWS:
+        raise DataError(
+            f"{len(own)} members and {len(other)} other train rows; an audit needs at least {LEAST_ROWS // 2} members, and half as "
+            "many others again."
+        )
+    places = np.concatenate([own[:n], other[:n], other[n : n + n_auxiliary]])
+    rows = train.take(places)
+    group = duplicate_groups(rows)
+    sides = [set(group[:n]), set(group[n : 2 * n])]
+    kept = np.flatnonzero(~np.isin(group[: 2 * n], list(sides[0] & sides[1])))
+    _, first, renumbered = np.unique(group[kept], return_index=True, return_inverse=True)
+    apart = ~np.isin(group[2 * n :], group[: 2 * n])
+    pool = Pool(rows.take(kept), renumbered, rows.take(2 * n + np.flatnonzero(apart)), seed_from("given members"))
+    return pool, kept[first] < n
+
+
 def joined(first: LabelledText, second: LabelledText) -> LabelledText:
     """Returns the rows of one text and then those of another with the same fields."""
     fields = {name: [*column, *second.fields[name]] for name, column in first.fields.items()}

@@ -158,3 +158,81 @@ def test_the_bound_of_copies_is_large_and_their_auc_is_not(on_agnews):
     record = on_agnews["random", 25]
     assert headline(record).auc < 0.6
     assert record.audit.epsilon_lower > 2
+
+
+STANDIN = ("--task", "agnews", "protocol=smoke", "data.kind=standin")
+
+
+def rows_of_train(ids: Path) -> list[dict[str, object]]:
+    """Texts of the stand-in's train rows by the ids that a draw has written."""
+    from bench.data.loading import load_task
+    from bench.registry import TASKS
+
+    train = load_task(TASKS.get("agnews")(), "standin", None).train
+    chosen = [int(line) for line in ids.read_text().splitlines() if not line.startswith("#")]
+    rows = train.take(train.positions_of_rows(chosen))
+    return [{"text": text, "label": int(label)} for text, label in zip(rows.joined(), rows.labels_N, strict=True)]
+
+
+def test_a_set_made_elsewhere_is_audited_against_the_rows_it_was_drawn_from(tdbench, tmp_path):
+    drawn = tdbench("audit", "--draw", "ids.txt", "--run", "3", *STANDIN)
+    assert drawn.returncode == 0, drawn.stderr
+    rows = rows_of_train(tmp_path / "ids.txt")
+    by_class = [[row for row in rows if row["label"] == label][:10] for label in range(4)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(json.dumps(row) for part in by_class for row in part))
+    done = tdbench("audit", "mine.jsonl", "--members", "ids.txt", *STANDIN, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["settings"] == {"draw": 3}
+    assert found["exact_members"] == [40]
+    assert found["coin_tests"][0]["right"] >= 36  # nearly all that the set repeats are members
+    assert found["epsilon_lower"] > 0.5
+    # The complement's rows were not used.
+    other = tdbench("audit", "--draw", "others.txt", "--run", "2", *STANDIN)
+    assert other.returncode == 0
+    swapped = json.loads(tdbench("audit", "mine.jsonl", "--members", "others.txt", *STANDIN, "--json").stdout)
+    assert swapped["exact_members"] == [0]
+    assert swapped["exact_non_members"] == [40]
+    assert swapped["epsilon_lower"] == 0
+
+
+def test_members_of_ones_own_choice_get_no_test_by_coins(tdbench, tmp_path):
+    from bench.data.loading import load_task
+    from bench.registry import TASKS
+
+    train = load_task(TASKS.get("agnews")(), "standin", None).train
+    ids = [int(row) for row in train.row_ids_N if row < 3000 and row % 2 == 0]
+    (tmp_path / "ids.txt").write_text("\n".join(["# mine", *map(str, ids)]))
+    rows = rows_of_train(tmp_path / "ids.txt")[:200]
+    (tmp_path / "mine.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    done = tdbench("audit", "mine.jsonl", "--members", "ids.txt", *STANDIN)
+    assert done.returncode == 0, done.stderr
+    assert "no test by coins" in done.stdout
+    assert "guesses" not in done.stdout
+    assert "copied word for word" in done.stdout
+
+
+def test_mistakes_of_an_audit_name_the_place(tdbench, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"text": "a", "label": 0}\n' * 4)
+    (tmp_path / "ids.txt").write_text("1\ntwo\n")
+    cases = {
+        ("mine.jsonl", *STANDIN): (2, "needs a set and who is in it"),
+        ("--members", "ids.txt", *STANDIN): (2, "needs a set and who is in it"),
+        ("mine.jsonl", "--members", "ids.txt"): (2, "no task given"),
+        ("--draw", "x.txt", "--run", "64", *STANDIN): (2, "expected 0 to 63"),
+    }
+    for words, (code, text) in cases.items():
+        done = tdbench("audit", *words)
+        assert (done.returncode, text in done.stderr) == (code, True), (words, done.stderr)
+    labels = "\n".join(json.dumps({"text": f"text {i}", "label": i}) for i in range(4))
+    (tmp_path / "mine.jsonl").write_text(labels)
+    for text, message in (
+        ("1\ntwo\n", "line 2: got 'two'"),
+        ("1\n1\n", "more than once"),
+        ("#\n", "names no row"),
+        ("99999999\n", "row 99999999 is not in the train split"),
+    ):
+        (tmp_path / "ids.txt").write_text(text)
+        done = tdbench("audit", "mine.jsonl", "--members", "ids.txt", *STANDIN)
+        assert done.returncode == 1
+        assert message in done.stderr
