@@ -79,9 +79,10 @@ class SynthesisConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _does_something(self) -> SynthesisConfig:
-        if self.outer == 0 and self.output == "embedding":
+        if self.outer == 0 and self.output == "embedding" and self.start not in ("rows", "words"):
             raise ValueError(
-                "token vectors are fitted by steps, and outer is 0; use the method's -embedding preset, or outer=1"
+                "token vectors are fitted by steps, and outer is 0; use the method's -embedding preset, or outer=1 "
+                "(start=rows or words with outer=0 are controls)"
             )
         if self.outer == 0 and self.encoders > 1:
             raise ValueError(
