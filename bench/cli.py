@@ -93,7 +93,7 @@ def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
 
 @app.command(name="list")
 def list_(json_: JsonFlag = False) -> None:
-    """List tasks, methods, learners, suites, protocols and budgets, broken plug-ins included."""
+    """List tasks, methods, learners, suites, protocols, audits and budgets, broken plug-ins included."""
     from bench.commands.inspect import list_command
 
     raise typer.Exit(list_command(json_))
@@ -130,7 +130,9 @@ def show(
     kind: Annotated[str | None, typer.Option("--kind", help="Where a name has several meanings.")] = None,
     root: RootOption = Path("runs"),
     json_: JsonFlag = False,
-    figure: Annotated[Path | None, typer.Option("--figure", help="Draw a set's curves into this file.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", help="Draw a set's curves, or an audit's, into this file.")
+    ] = None,
 ) -> None:
     """Show everything about a plug-in, preset, suite, protocol, or a stage by the beginning of its id."""
     from bench.commands.show import show_command

@@ -21,12 +21,14 @@ class Audit:
     """A finished audit.
 
     Attributes:
+        audit_id: Its stage id.
         result: What it found.
         learner: The target model of game T2.
         void: Its null run leaks, Holm-adjusted over all audits of the task and budget: an attack that finds members where there are none
             is not to be believed.
     """
 
+    audit_id: str
     result: AuditResult
     learner: str | None
     void: bool
@@ -52,7 +54,7 @@ class Audits:
                     kept[key] = record
         void = _void(kept.values())
         self._by_key = {
-            key: Audit(record.audit, record.learner, record.id in void)
+            key: Audit(record.id, record.audit, record.learner, record.id in void)
             for key, record in kept.items()
             if record.audit is not None
         }
@@ -123,6 +125,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
         "claim_refuted": result is not None and claim is not None and result.epsilon_lower > float(claim),
         "audit_void": audit is not None and audit.void,
         "audit_runs": result and len(result.n_members),
+        "audit_id": "" if audit is None else audit.audit_id,
     }
     return privacy, reach
 
@@ -131,3 +134,14 @@ def _worst(result: AuditResult) -> tuple[int, int]:
     """Returns the copied texts and the members of the run with the largest share."""
     runs = list(zip(result.exact_members, result.n_members, strict=True))
     return max(runs, key=lambda run: run[0] / max(1, run[1]))
+
+
+def set_curves(records: Iterable[Record]) -> dict[str, tuple[float, ...]]:
+    """Returns audit id -> true-positive rates, at ROC_FPR, of the headline attack on the set."""
+    return {
+        record.id: attack.roc_tpr
+        for record in records
+        if record.audit is not None
+        for attack in record.audit.attacks
+        if attack.headline and attack.game == "text" and attack.roc_tpr
+    }

@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import pandas as pd
 
 from bench.experiment.record import Record
+from leaderboard.audits import set_curves
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
 from leaderboard.rows import build_rows
@@ -51,7 +52,8 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
-    rows = build_rows(records)
+    found = list(records)
+    rows = build_rows(found)
     tables = build_tables(rows)
     places = sorted(set(built_from))
     frame = _frame(rows)
@@ -59,7 +61,7 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
         out_dir / "leaderboard.json": _json_bytes(rows, places),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
         out_dir / "LEADERBOARD.md": render_markdown(tables).encode(),
-        site_dir / "index.html": render_page(tables, places).encode(),
+        site_dir / "index.html": render_page(tables, places, set_curves(found)).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
 
-from leaderboard import chart
+from bench.experiment.audit_record import ROC_FPR
+from leaderboard import chart, privacy_charts
 from leaderboard.chart import build_chart
 from leaderboard.columns import COLUMNS
+from leaderboard.privacy_charts import privacy_figures
 from leaderboard.tables import Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(tables: list[Table], built_from: list[str]) -> str:
+def render_page(tables: list[Table], built_from: list[str], curves: Mapping[str, Sequence[float]]) -> str:
     """Writes the page.
 
     Every string of a record is escaped by the template; the page forbids itself to load anything.
@@ -22,6 +25,7 @@ def render_page(tables: list[Table], built_from: list[str]) -> str:
     Args:
         tables: Tables in the order in which they appear.
         built_from: Names of the places the records came from.
+        curves: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -32,13 +36,20 @@ def render_page(tables: list[Table], built_from: list[str]) -> str:
     )
     return environment.get_template("index.html.j2").render(
         sections=[
-            {"id": f"t{index}", "table": table, "fields": table.fields("page"), "chart": build_chart(table)}
+            {
+                "id": f"t{index}",
+                "table": table,
+                "fields": table.fields("page"),
+                "chart": build_chart(table),
+                "privacy": privacy_figures(table, curves, ROC_FPR),
+            }
             for index, table in enumerate(tables)
         ],
         pickers=_pickers(tables),
         legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         built_from=built_from,
         geometry=chart,
+        square=privacy_charts,
     )
 
 

@@ -108,6 +108,8 @@ class AuditFields(TypedDict):
     """Whether the audit finds members where there are none, so that it is not to be believed."""
     audit_runs: int | None
     """Sets that were made for the audit, without its null run."""
+    audit_id: str
+    """Stage id of the audit; empty where there is none."""
 
 
 class TextFields(TypedDict):

@@ -58,8 +58,10 @@ def audit_lines(title: str, found: AuditResult) -> list[str]:
 
 def _attack(one: AttackResult) -> str:
     name = f"{one.name} (headline)" if one.headline else one.name
+    if one.detectable_auc is None and one.auc == 0.5:
+        return f"{name:28}nothing: all candidates score the same"
     text = f"{name:28}AUC {one.auc:.3f} [{one.auc_low:.3f}, {one.auc_high:.3f}]"
-    if one.auc_low <= 0.5 <= one.auc_high:
+    if one.auc_low <= 0.5 <= one.auc_high and one.detectable_auc is not None:
         text += f", would have found {one.detectable_auc:.3f}"
     if one.tpr_at_1pct is not None:
         text += f", {one.tpr_at_1pct:.1%} of members at 1 % false positives"

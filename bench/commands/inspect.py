@@ -25,7 +25,7 @@ def listing() -> dict[str, list[dict[str, Any]]]:
                 found[f"{group}s"].append(
                     {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
                 )
-    for group in ("suite", "protocol", "budget", "experiment"):
+    for group in ("suite", "protocol", "audit", "budget", "experiment"):
         found[f"{group}s"] = [
             {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
             for path in sorted((CONF / group).glob("*.yaml"))

@@ -14,10 +14,11 @@ import yaml
 from bench._paths import CONF, RECORDS
 from bench.commands.check import find_plugin
 from bench.errors import UsageError, unknown_name
+from bench.experiment.audit_record import ROC_FPR, AuditResult
 from bench.experiment.record import Record
 from bench.registry import REGISTRIES
 
-GROUPS = ("suite", "protocol", "budget", "experiment", "learner", "method", "task")
+GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "learner", "method", "task")
 MIN_ID = 6
 FIGURE_ENDINGS = (".svg", ".pdf", ".png")
 
@@ -78,22 +79,32 @@ def find_stage(start: str, root: Path) -> Record:
 
 
 def draw_curves(record: Record, path: Path) -> None:
-    """Draws what a method noted at every step of making a set, one panel for each curve.
+    """Draws what a method noted at every step of making a set, one panel for each curve; of an audit, the attacks' curves.
 
     Args:
-        record: Of a distilled set.
+        record: Of a distilled set or an audit.
         path: File to be written; its ending (svg, pdf, png) is the format.
 
     Raises:
         UsageError: The stage has no curves, or the ending is no format.
     """
     curves = {} if record.distil is None else record.distil.curves
-    if not curves:
-        raise UsageError(f"stage {record.id} has no curves; give the id of a set that was fitted step by step.")
+    if not curves and record.audit is None:
+        raise UsageError(
+            f"stage {record.id} has no curves; give the id of a set that was fitted step by step, or of an audit."
+        )
     if path.suffix not in FIGURE_ENDINGS:
         raise UsageError(f"'{path.name}' does not end in {', '.join(FIGURE_ENDINGS)}; the ending is the format.")
     from matplotlib.figure import Figure
 
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if record.audit is not None:
+        figure = Figure(figsize=(4.5, 4.2), layout="constrained")
+        _draw_roc(
+            figure.add_subplot(), record.audit, f"{record.cell.task}, {record.method_facts.label}, {record.cell.budget}"
+        )
+        figure.savefig(path)
+        return
     figure = Figure(figsize=(4 * len(curves), 3), layout="constrained")
     cell = record.cell
     figure.suptitle(f"{cell.task}, {record.method_facts.label}, {cell.budget}, set {cell.set_index}")
@@ -101,8 +112,19 @@ def draw_curves(record: Record, path: Path) -> None:
         axes = figure.add_subplot(1, len(curves), place + 1)
         axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) < 40 else None, markersize=3)
         axes.set(xlabel="step", title=name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _draw_roc(axes: Any, audit: AuditResult, title: str) -> None:
+    """Draws the headline attacks of an audit, both axes logarithmic."""
+    for attack in audit.attacks:
+        if attack.headline:
+            name = f"{attack.name}, sees the {'set' if attack.game == 'text' else 'model'}: AUC {attack.auc:.3f}"
+            axes.plot(ROC_FPR, attack.roc_tpr, label=name)
+    axes.plot([ROC_FPR[0], 1], [ROC_FPR[0], 1], color="grey", linestyle="--", label="guessing")
+    axes.set(xscale="log", yscale="log", xlim=(ROC_FPR[0], 1), ylim=(ROC_FPR[0], 1), title=title)
+    axes.set(xlabel="false-positive rate", ylabel="true-positive rate")
+    axes.legend(fontsize=8)
 
 
 def _plugin(kind: str, plugin: Any) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Game = Literal["text", "model"]
+ROC_FPR = tuple(float(f"{10 ** (exponent / 10):.4g}") for exponent in range(-30, 1))
+"""False-positive rates at which curves are kept: ten a decade, from 0.001 to 1."""
 
 
 class Frozen(BaseModel):
@@ -27,8 +29,8 @@ class AttackResult(Frozen):
     auc_high: float
     """95 % interval, over records and pairs of runs."""
     se: float
-    detectable_auc: float
-    """Smallest AUC that a one-sided 5 % test finds with probability 0.8 at this standard error."""
+    detectable_auc: float | None
+    """Smallest AUC that a one-sided 5 % test finds with probability 0.8 at this standard error; null for an attack that never varies."""
     run_aucs: tuple[float, ...]
     tpr_at_1pct: float | None = None
     """True-positive rate at a false-positive rate of 1 %; null with fewer than 1,000 non-members."""

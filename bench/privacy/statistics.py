@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
+from bench.experiment.audit_record import ROC_FPR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 LEAST_NON_MEMBERS = {0.01: 1_000, 0.001: 5_000}
 """False-positive rate -> non-members below which a true-positive rate at it rests on fewer than ten records, and is not reported."""
-ROC_FPR = tuple(float(f"{10 ** (exponent / 10):.4g}") for exponent in range(-30, 1))
-"""False-positive rates at which curves are kept: ten a decade, from 0.001 to 1."""
 _ONE_SIDED_95, _POWER_80 = float(stats.norm.ppf(0.95)), float(stats.norm.ppf(0.80))
 
 
@@ -48,9 +48,9 @@ class AucEstimate:
     by_run: tuple[float, ...]
 
     @property
-    def detectable(self) -> float:
-        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8."""
-        return 0.5 + (_ONE_SIDED_95 + _POWER_80) * self.se
+    def detectable(self) -> float | None:
+        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8; None for an attack that never varies."""
+        return 0.5 + (_ONE_SIDED_95 + _POWER_80) * self.se if self.se else None
 
 
 def auc(scores_G: Scores, members_G: Members) -> float:

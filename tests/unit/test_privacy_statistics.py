@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from bench.experiment.audit_record import ROC_FPR
 from bench.privacy.one_run import epsilon_lower, p_value
 from bench.privacy.statistics import (
-    ROC_FPR,
     auc,
     clopper_pearson,
     detectable_auc,

@@ -1,0 +1,207 @@
+"""Geometry of the two privacy figures under a table: leakage against gain, and the attacks' curves. The template draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leaderboard.column import percent
+from leaderboard.schema import Row
+from leaderboard.tables import Line, Table
+
+SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 14
+"""Pixels: side of a figure, and its margins."""
+COLOURS = 8
+"""Number of colours that the style sheet has; later curves repeat them."""
+_LEAST_RATE = 0.001
+_AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
+_NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A grid line with its number, in pixels."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method: AUC with its interval to the right, score upwards."""
+
+    name: str
+    text: str
+    x: float
+    low: float
+    high: float
+    y: float
+    reference: bool
+    ends: bool
+    """Whether the name stands to the left of the dot."""
+    name_y: float
+    """Where the name stands, so that names do not cover each other."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's curve as an SVG path."""
+
+    name: str
+    path: str
+    colour: int
+    y: float
+    """Where its name stands in the key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing ready for the template."""
+
+    heading: str
+    x_title: str
+    y_title: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    points: tuple[Point, ...]
+    curves: tuple[Curve, ...]
+    chance: str
+    """Path of what guessing gives."""
+    summary: str
+
+
+def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: Sequence[float]) -> tuple[Figure, ...]:
+    """Draws what is known about a table's privacy; nothing where fewer than two methods were audited.
+
+    Args:
+        table: The table.
+        curves: Audit id -> true-positive rates of the headline attack on the set.
+        rates: Their false-positive rates.
+    """
+    found = [(line, line.rows[table.source]) for line in table.lines if table.source in line.rows]
+    audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["audit_void"]]
+    if len(audited) < 2:
+        return ()
+    return tuple(
+        filter(
+            None,
+            (_plane(table, audited), _roc([one for one in audited if one[1]["audit_id"] in curves], curves, rates)),
+        )
+    )
+
+
+def _along(share: float) -> float:
+    return round(LEFT + share * (SIZE - LEFT - RIGHT), 1)
+
+
+def _up(share: float) -> float:
+    return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
+
+
+def _scale(values: list[float], steps: tuple[float, ...]) -> tuple[float, float, float]:
+    """Returns round limits around values, and a step between ticks."""
+    low, high = min(values), max(values)
+    step = next((step for step in steps if (high - low) / step <= 6), steps[-1])
+    return (
+        math.floor(low / step + 1e-9) * step,
+        max(math.ceil(high / step - 1e-9), math.floor(low / step + 1e-9) + 1) * step,
+        step,
+    )
+
+
+def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
+    points = [(line, row) for line, row in audited if row["score_frac"] is not None]
+    if not points:
+        return None
+    aucs = [
+        value
+        for _, row in points
+        for value in (row["t1_auc_low"], row["t1_auc"], row["t1_auc_high"])
+        if value is not None
+    ]
+    x_low, x_high, x_step = _scale([0.5, *aucs], _AUC_STEPS)
+    y_low, y_high, y_step = _scale([row["score_frac"] or 0.0 for _, row in points], (0.01, 0.02, 0.05, 0.1, 0.2))
+
+    def x(value: float) -> float:
+        return _along(min(1.0, max(0.0, (value - x_low) / (x_high - x_low))))
+
+    def y(value: float) -> float:
+        return _up((value - y_low) / (y_high - y_low))
+
+    def ticks(low: float, high: float, step: float) -> list[float]:
+        return [low + index * step for index in range(round((high - low) / step) + 1)]
+
+    metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
+    marks = []
+    for line, row in points:
+        auc, score = row["t1_auc"] or 0.5, row["score_frac"] or 0.0
+        low, high = (auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
+        text = f"{line.name}: AUC {auc:.3f} [{low:.3f}, {high:.3f}], {metric} {percent(score)}"
+        name = line.name if len(line.name) <= 24 else line.name[:23] + "…"
+        ends = auc > (x_low + x_high) / 2
+        place = y(score)
+        marks.append(Point(name, text, x(auc), x(low), x(high), place, line.kind != "method", ends, place - 6))
+    return Figure(
+        heading="Utility against leakage",
+        x_title="AUC of membership inference on the set",
+        y_title=f"{metric}, {table.source}",
+        x_ticks=tuple(
+            Tick(x(value), f"{value:.3f}".rstrip("0") if value != 0.5 else "0.5")
+            for value in ticks(x_low, x_high, x_step)
+        ),
+        y_ticks=tuple(Tick(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
+        points=_spread(marks),
+        curves=(),
+        chance=f"M{x(0.5)} {_up(0)}V{_up(1)}",
+        summary=f"{metric} against AUC of membership inference on {table.title}. "
+        + "; ".join(mark.text for mark in marks)
+        + ".",
+    )
+
+
+def _spread(points: list[Point]) -> tuple[Point, ...]:
+    """Moves names up where they would cover one that stands lower."""
+    placed: list[tuple[float, float, float]] = []
+    moved = []
+    for point in sorted(points, key=lambda one: -one.y):
+        width = _CHARACTER_WIDTH * len(point.name)
+        left, right = (point.x - width, point.x) if point.ends else (point.x, point.x + width)
+        y = point.name_y
+        for other_y, other_left, other_right in placed:
+            if left < other_right and other_left < right and abs(y - other_y) < _NAME_HEIGHT:
+                y = other_y - _NAME_HEIGHT
+        placed.append((y, left, right))
+        moved.append(replace(point, name_y=round(y, 1)))
+    return tuple(moved)
+
+
+def _roc(
+    audited: list[tuple[Line, Row]], curves: Mapping[str, Sequence[float]], rates: Sequence[float]
+) -> Figure | None:
+    if not audited:
+        return None
+
+    def share(rate: float) -> float:
+        return 1 - math.log10(max(rate, _LEAST_RATE)) / math.log10(_LEAST_RATE)
+
+    drawn = []
+    for place, (line, row) in enumerate(audited):
+        corners = [
+            f"{_along(share(fpr))} {_up(share(tpr))}" for fpr, tpr in zip(rates, curves[row["audit_id"]], strict=True)
+        ]
+        drawn.append(Curve(line.name, "M" + "L".join(corners), place % COLOURS, TOP + 14.0 * (place + 1)))
+    decades = [0.001, 0.01, 0.1, 1.0]
+    return Figure(
+        heading="Attack on the set",
+        x_title="false-positive rate",
+        y_title="true-positive rate",
+        x_ticks=tuple(Tick(_along(share(rate)), f"{rate:g}") for rate in decades),
+        y_ticks=tuple(Tick(_up(share(rate)), f"{rate:g}") for rate in decades),
+        points=(),
+        curves=tuple(drawn),
+        chance=f"M{_along(0)} {_up(0)}L{_along(1)} {_up(1)}",
+        summary="Curves of the attack on the set, both axes logarithmic, for "
+        + ", ".join(curve.name for curve in drawn)
+        + ".",
+    )
