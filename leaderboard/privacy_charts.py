@@ -10,7 +10,7 @@ from leaderboard.column import percent
 from leaderboard.schema import Row
 from leaderboard.tables import Line, Table
 
-SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 14
+SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
 """Pixels: side of a figure, and its margins."""
 COLOURS = 8
 """Number of colours that the style sheet has; later curves repeat them."""

@@ -49,7 +49,7 @@ class AucEstimate:
 
     @property
     def detectable(self) -> float | None:
-        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8; None for an attack that never varies."""
+        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8; None where scores never vary."""
         return 0.5 + (_ONE_SIDED_95 + _POWER_80) * self.se if self.se else None
 
 

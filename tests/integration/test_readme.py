@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ PAGES = (
     "docs/first-run.md",
     "docs/learners.md",
     "docs/methods.md",
+    "docs/privacy.md",
     "docs/protocol.md",
     "docs/tasks.md",
 )
@@ -62,6 +64,14 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
     if verb == "evaluate":
         (tmp_path / rest[0]).write_text('{"text": "fine", "label": 1}\n{"text": "poor", "label": "negative"}\n')
         rest += ["protocol=smoke", "data.kind=standin"]
+    if verb == "audit":
+        rest += ["protocol=smoke", "data.kind=standin"]
+    if verb == "audit" and "--members" in rest:
+        assert tdbench("audit", "--draw", "ids.txt", *rest[rest.index("--task") :][:2], *rest[-2:]).returncode == 0
+        texts = [{"text": f"some text, number {i}", "label": i % 2} for i in range(20)]
+        (tmp_path / rest[0]).write_text("\n".join(map(json.dumps, texts)))
+    if "AUDIT_ID" in rest:
+        rest[rest.index("AUDIT_ID")] = small_audit(tdbench)
     rest = [word.replace("hf:FOLDER_OR_HUB_ID", "bow-logreg") for word in rest]
     if verb == "run" and "--help" not in rest and "suite=smoke" not in rest:
         verb = "plan"  # the whole run would take minutes
@@ -69,6 +79,13 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
         rest += ["data.kind=standin"]
     done = tdbench(verb, *rest, **environment)
     assert done.returncode == (3 if verb == "fetch" else 0), done.stderr  # nothing is there to fetch, and no Hub
+
+
+def small_audit(tdbench) -> str:
+    """Runs one on the stand-in; returns its id."""
+    words = ("task=sst2", "suite=smoke", "method=random", "sets=1", "data.kind=standin", "audit=text")
+    done = tdbench("run", *words, "audit.pool_rows=400", "audit.runs.seconds=2", "--json")
+    return json.loads(done.stdout)["audits"][0]
 
 
 def test_make_help_lists_every_target():
