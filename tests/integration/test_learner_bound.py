@@ -35,3 +35,26 @@ def test_vectors_are_trained_on_their_own_learner_and_ranked_in_a_track_of_their
 def test_a_source_without_token_vectors_leaves_such_methods_out_and_says_why(tdbench):
     made = tdbench("plan", "task=agnews", "suite=smoke", "data.kind=standin", "method=gradmm")
     assert "distils with bow-logreg, which has no pretrained token table" in made.stdout + made.stderr
+
+
+def test_an_audit_finds_the_real_texts_whose_vectors_are_released(tdbench, tmp_path):
+    words = [word for word in WORDS if not word.startswith("method=")]
+    small = (
+        "audit=text",
+        "audit.pool_rows=300",
+        "audit.auxiliary_rows=200",
+        "audit.runs.minutes=2",
+        "learners=[minilm]",
+    )
+    for preset in ("gradmm-embedding-start", "gradmm-embedding-words"):
+        done = tdbench(*words, f"method={preset}", "method.inner=2", *small, "--no-board")
+        assert done.returncode == 0, done.stderr
+    found = {}
+    for path in tmp_path.glob("runs/audit/*/record.json"):
+        record = json.loads(path.read_text())
+        found[record["method_facts"]["label"]] = record["audit"]
+    start, words_ = found["gradmm-embedding-start"], found["gradmm-embedding-words"]
+    assert start["exact_members"] == [2, 2]  # one text a class, released as it is
+    assert start["coin_tests"][0]["right"] == start["coin_tests"][0]["guesses"] > 0
+    assert words_["exact_members"] == [0, 0]
+    assert {attack["name"] for attack in start["attacks"]} == {"nearest"}

@@ -1,0 +1,90 @@
+"""Audits in packs: kept without their sets, rounded, and refused where they are not the published ones."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.config import settings_for
+from bench.errors import RecordError
+from bench.experiment.audit_record import AttackResult, AuditResult
+from bench.experiment.packs import Accepted, write_packs
+from bench.experiment.store import Store
+
+ONE = settings_for(["task=agnews", "method=random", "budget=dpc10", "protocol=lite-v1", "audit=text"])[0]
+ATTACK = AttackResult(
+    name="bigram-lm",
+    game="text",
+    headline=True,
+    auc=0.512345678,
+    auc_low=0.5,
+    auc_high=0.53,
+    se=0.01,
+    detectable_auc=0.52,
+    run_aucs=(0.5, 0.52),
+    roc_tpr=(0.1, 1.0),
+    null_p=1e-9,
+)
+RESULT = AuditResult(
+    audit_version=1,
+    settings=ONE.audit.model_dump(mode="json"),
+    games=("text",),
+    n_candidates=2200,
+    n_groups=2197,
+    n_auxiliary=2198,
+    n_members=(1102, 1095),
+    n_non_members=(1095, 1102),
+    n_released=(40, 40),
+    exact_members=(40, 40),
+    exact_non_members=(0, 0),
+    attacks=(ATTACK,),
+    epsilon_lower=2.123456789,
+    delta=1e-5,
+    blind_auc=0.5,
+    blind_low=0.47,
+    blind_high=0.53,
+    set_sha256s=("a", "b", "c"),
+)
+
+
+@pytest.fixture
+def audit(board_records):
+    record = board_records.train("m", 0, "minilm", 0, 0.5)
+    parts = {"stage": "audit", "id": "a" * 16, "train": None, "seed_index": None, "set_sha256": None, "audit": RESULT}
+    return record.model_copy(update={**parts, "protocol": ONE.protocol.model_dump(mode="json")})
+
+
+def test_an_audit_is_packed_without_sets_and_read_back(audit, tmp_path):
+    (path,) = write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit])
+    assert path.parts[-3:] == ("lite-v1", audit.cell.task, "m.json")
+    (found,) = Accepted(tmp_path / "packs").records()
+    assert found.audit.attacks[0].auc == 0.512346
+    assert found.audit.epsilon_lower == 2.12346
+    assert found.audit.model_copy(update={"attacks": (), "epsilon_lower": 0}) == RESULT.model_copy(
+        update={"attacks": (), "epsilon_lower": 0}
+    )
+    before = path.read_bytes()
+    assert write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [found]) == [path]
+    assert path.read_bytes() == before
+
+
+def test_a_newer_audit_takes_the_place_of_an_older_one_of_the_same_games(audit, tmp_path):
+    newer = audit.model_copy(update={"id": "b" * 16, "audit": RESULT.model_copy(update={"audit_version": 2})})
+    other = audit.model_copy(
+        update={"id": "c" * 16, "audit": RESULT.model_copy(update={"settings": {**RESULT.settings, "name": "model"}})}
+    )
+    write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit, newer, other.model_copy(update={"custom": True})])
+    assert [record.id for record in Accepted(tmp_path / "packs").records()] == ["b" * 16]
+
+
+@pytest.mark.parametrize(
+    "change", [{"pool_rows": 300}, {"runs": {"seconds": 2, "minutes": 2, "hours": 1}}, {"name": "x"}]
+)
+def test_an_audit_that_is_not_the_published_one_is_refused(audit, tmp_path, change):
+    (path,) = write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit])
+    raw = json.loads(path.read_text())
+    raw["records"][0]["audit"]["settings"] |= change
+    path.write_text(json.dumps(raw))
+    with pytest.raises(RecordError, match="its protocol or audit is not the published one"):
+        Accepted(tmp_path / "packs")
