@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
-from bench.errors import TDBenchError
+from bench.errors import TDBenchError, UsageError
 
 app = typer.Typer(
     name="tdbench",
@@ -76,9 +76,13 @@ def audit(  # noqa: PLR0917 - typer's options are parameters
     from bench.commands.audit import audit_command, draw_command
 
     words = list(context.args)
-    if file is not None and "=" in file.name:  # with --draw there is no FILE, and the first override takes its place
+    if file is not None and "=" in file.name and not file.exists():  # no FILE: the first override takes its place
         file, words = None, [str(file), *words]
-    if draw is not None and file is None and members is None:
+    if draw is not None:
+        if file is not None or members is not None:
+            raise UsageError(
+                "--draw writes rows to distil from, and reads neither FILE nor --members; give one or the other."
+            )
         raise typer.Exit(draw_command(draw, task, number, words))
     raise typer.Exit(audit_command(file, task, members, json_, words))
 

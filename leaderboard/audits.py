@@ -24,14 +24,14 @@ class Audit:
         audit_id: Its stage id.
         result: What it found.
         learner: The target model of game T2.
-        void: Its null run leaks, Holm-adjusted over all audits of the task and budget: an attack that finds members where there are none
-            is not to be believed.
+        void: Games in which its null run leaks, Holm-adjusted over all audits of the protocol, task and budget: an attack that finds
+            members where there are none is not to be believed.
     """
 
     audit_id: str
     result: AuditResult
     learner: str | None
-    void: bool
+    void: frozenset[str]
 
     def headline(self, game: Literal["text", "model"]) -> AttackResult | None:
         """Returns the attack that was named beforehand."""
@@ -54,7 +54,9 @@ class Audits:
                     kept[key] = record
         void = _void(kept.values())
         self._by_key = {
-            key: Audit(record.id, record.audit, record.learner, record.id in void)
+            key: Audit(
+                record.id, record.audit, record.learner, frozenset(game for one, game in void if one == record.id)
+            )
             for key, record in kept.items()
             if record.audit is not None
         }
@@ -76,17 +78,26 @@ def _worth(record: Record) -> tuple[int, int]:
     return record.audit.audit_version, len(record.audit.games)
 
 
-def _void(records: Iterable[Record]) -> set[str]:
-    """Returns the ids of audits with a null run that leaks."""
-    families: defaultdict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+def _void(records: Iterable[Record]) -> set[tuple[str, str]]:
+    """Returns the audits, by id, and their games with a null run that leaks."""
+    families: defaultdict[tuple[str, ...], list[tuple[tuple[str, str], float]]] = defaultdict(list)
     for record in records:
         assert record.audit is not None
-        nulls = [(record.id, attack.null_p) for attack in record.audit.attacks if attack.headline]
-        families[record.cell.task, record.cell.budget] += [(one, p) for one, p in nulls if p is not None]
+        cell = record.cell
+        family = (
+            str((record.protocol or {}).get("name")),
+            cell.data_kind,
+            cell.task,
+            options_text(cell.task_options),
+            cell.budget,
+        )
+        for attack in record.audit.attacks:
+            if attack.headline and attack.null_p is not None:
+                families[family].append(((record.id, attack.game), attack.null_p))
     return {
-        one
+        about
         for family in families.values()
-        for (one, _), p in zip(family, holm([p for _, p in family]), strict=True)
+        for (about, _), p in zip(family, holm([p for _, p in family]), strict=True)
         if p < NULL_LEVEL
     }
 
@@ -104,6 +115,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
     result = None if audit is None else audit.result
     copied, members = (None, None) if result is None else _worst(result)
     claim = None if result is None else result.epsilon_claim
+    void = frozenset() if audit is None else audit.void
     privacy: PrivacyFields = {
         "epsilon": epsilon,
         "t1_auc": one and one.auc,
@@ -122,8 +134,9 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
         "t2_detectable_auc": two and two.detectable_auc,
         "t2_null_auc": two and two.null_auc,
         "epsilon_lower": result and result.epsilon_lower,
-        "claim_refuted": result is not None and claim is not None and result.epsilon_lower > float(claim),
-        "audit_void": audit is not None and audit.void,
+        "claim_refuted": result is not None and claim is not None and not void and result.epsilon_lower > float(claim),
+        "t1_void": "text" in void,
+        "t2_void": "model" in void and two is not None,
         "audit_runs": result and len(result.n_members),
         "audit_id": "" if audit is None else audit.audit_id,
     }
@@ -132,8 +145,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
 
 def _worst(result: AuditResult) -> tuple[int, int]:
     """Returns the copied texts and the members of the run with the largest share."""
-    runs = list(zip(result.exact_members, result.n_members, strict=True))
-    return max(runs, key=lambda run: run[0] / max(1, run[1]))
+    return result.exact_members[result.worst_run], result.n_member_rows[result.worst_run]
 
 
 def set_curves(records: Iterable[Record]) -> dict[str, tuple[float, ...]]:

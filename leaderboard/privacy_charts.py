@@ -14,7 +14,8 @@ SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
 """Pixels: side of a figure, and its margins."""
 COLOURS = 8
 """Number of colours that the style sheet has; later curves repeat them."""
-_LEAST_RATE = 0.001
+_LEAST_RATE = 0.01
+"""Below it a curve rests on fewer than ten of a run's non-members."""
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
 
@@ -80,7 +81,7 @@ def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: 
         rates: Their false-positive rates.
     """
     found = [(line, line.rows[table.source]) for line in table.lines if table.source in line.rows]
-    audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["audit_void"]]
+    audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["t1_void"]]
     if len(audited) < 2:
         return ()
     return tuple(
@@ -187,11 +188,10 @@ def _roc(
 
     drawn = []
     for place, (line, row) in enumerate(audited):
-        corners = [
-            f"{_along(share(fpr))} {_up(share(tpr))}" for fpr, tpr in zip(rates, curves[row["audit_id"]], strict=True)
-        ]
+        seen = [(fpr, tpr) for fpr, tpr in zip(rates, curves[row["audit_id"]], strict=True) if fpr >= _LEAST_RATE]
+        corners = [f"{_along(share(fpr))} {_up(share(tpr))}" for fpr, tpr in seen]
         drawn.append(Curve(line.name, "M" + "L".join(corners), place % COLOURS, TOP + 14.0 * (place + 1)))
-    decades = [0.001, 0.01, 0.1, 1.0]
+    decades = [_LEAST_RATE, 0.1, 1.0]
     return Figure(
         heading="Attack on the set",
         x_title="false-positive rate",

@@ -26,28 +26,27 @@ def copied_text(row: Row) -> str:
     return MISSING if copied is None or members is None else f"{copied} of {members:,}"
 
 
-def auc_text(row: Row, *, value: float | None, low: float | None, high: float | None, finds: float | None) -> str:
+def auc_text(value: float | None, low: float | None, high: float | None, finds: float | None) -> str:
     """Writes an AUC with its interval; one that may be chance, with what would have been found."""
     if value is None or low is None or high is None:
         return MISSING
-    if row["audit_void"]:
-        return VOID
     text = f"{value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{text}, finds {finds:.3f}" if low <= 0.5 <= high and finds is not None else text
 
 
 def set_text(row: Row) -> str:
     """Writes the AUC of membership inference on the set."""
-    return auc_text(
-        row, value=row["t1_auc"], low=row["t1_auc_low"], high=row["t1_auc_high"], finds=row["t1_detectable_auc"]
-    )
+    if row["t1_void"]:
+        return VOID
+    text = auc_text(row["t1_auc"], row["t1_auc_low"], row["t1_auc_high"], row["t1_detectable_auc"])
+    return f"{text}, one set" if row["audit_runs"] == 1 and text != MISSING else text
 
 
 def model_text(row: Row) -> str:
     """Writes the AUC of membership inference on the model."""
-    return auc_text(
-        row, value=row["t2_auc"], low=row["t2_auc_low"], high=row["t2_auc_high"], finds=row["t2_detectable_auc"]
-    )
+    if row["t2_void"]:
+        return VOID
+    return auc_text(row["t2_auc"], row["t2_auc_low"], row["t2_auc_high"], row["t2_detectable_auc"])
 
 
 def bound_text(row: Row) -> str:
@@ -55,7 +54,7 @@ def bound_text(row: Row) -> str:
     bound = row["epsilon_lower"]
     if bound is None:
         return MISSING
-    return VOID if row["audit_void"] else f"{bound:.2f}"
+    return VOID if row["t1_void"] or row["t2_void"] else f"{bound:.2f}"
 
 
 def rate_text(row: Row) -> str:
@@ -63,7 +62,7 @@ def rate_text(row: Row) -> str:
     rate = row["t1_tpr_at_1pct"]
     if rate is None:
         return MISSING
-    return VOID if row["audit_void"] else f"{100 * rate:.1f} %"
+    return VOID if row["t1_void"] else f"{100 * rate:.1f} %"
 
 
 PRIVACY_COLUMNS: tuple[Column, ...] = (
@@ -78,8 +77,8 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
     Column(
         "copied",
         "copied",
-        "Texts of an audited set that equal one of its members (worst run), and how many members it was made from. Audited sets are "
-        "made like the ranked ones, but from a random half of some 2,200 rows.",
+        "Texts of an audited set that equal one of the rows that it was made from (worst run), and how many rows these were. "
+        "Audited sets are made like the ranked ones, but from a random half of some 2,200 rows.",
         copied_text,
         lambda row: None if row["t1_exact_matches"] is None else float(row["t1_exact_matches"]),
         outputs=IN_DOCUMENTS,

@@ -104,8 +104,10 @@ class AuditFields(TypedDict):
     """Largest lower bound on epsilon that the audit proves, at familywise 95 %."""
     claim_refuted: bool
     """Whether it is larger than `epsilon`."""
-    audit_void: bool
-    """Whether the audit finds members where there are none, so that it is not to be believed."""
+    t1_void: bool
+    """Whether the attack on the set finds members where there are none, so that it is not to be believed."""
+    t2_void: bool
+    """The same of the attack on the model."""
     audit_runs: int | None
     """Sets that were made for the audit, without its null run."""
     audit_id: str

@@ -83,6 +83,7 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "t2_auc_high": None,
         "t2_detectable_auc": None,
         "t2_null_auc": None,
+        "t2_void": False,
         "is_source": False,
         "n_sets": n_sets,
         "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.text import normalised
 from bench.errors import DataError, UsageError
 from bench.experiment.audit_jobs import AUDIT_VERSION
 from bench.experiment.audit_record import AttackResult, AuditResult
@@ -35,11 +36,11 @@ def print_audits(plan: Plan, store: Store, accepted: Accepted | None) -> None:
 
 def audit_lines(title: str, found: AuditResult) -> list[str]:
     """Writes what an audit found: copies first, then each attack, headline first, then what guesses prove."""
-    worst = max(range(len(found.n_members)), key=lambda run: found.exact_members[run] / max(1, found.n_members[run]))
+    worst = found.worst_run
     runs = f"{len(found.n_members)} run" + ("s" if len(found.n_members) > 1 else "")
     lines = [
         f"{title}: {runs}, {found.n_members[worst]:,} members and {found.n_non_members[worst]:,} non-members",
-        f"  copied word for word: {found.exact_members[worst]} of {found.n_members[worst]:,} members"
+        f"  copied word for word: {found.exact_members[worst]} of {found.n_member_rows[worst]:,} rows that it was made from"
         f" ({found.exact_non_members[worst]} non-members), in a set of {found.n_released[worst]}",
     ]
     for game, what in _GAMES.items():
@@ -80,6 +81,8 @@ def draw_command(path: Path, task: str | None, number: int, words: list[str]) ->
     one, data = _task(task, words)
     if not 0 <= number < _DRAWS:
         raise UsageError(f"--run {number}: expected 0 to {_DRAWS - 1}.")
+    if path.exists():
+        raise UsageError(f"{path} exists; name a new file, so that no list of members is lost.")
     members = _pool(one, data).members(number)
     lines = [
         f"# Draw {number} of the audit pool of {task}: row ids of the train file, counted from 0. Distil from these rows alone.",
@@ -115,6 +118,10 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
             "tdbench audit --draw IDS --task T, with neither FILE nor --members."
         )
     one, data = _task(task, words)
+    if one.audit.games != ("text",):
+        raise UsageError(
+            f"audit={one.audit.name}: of a set made elsewhere only the texts are audited; leave audit= out."
+        )
     made, _ = read_set(file, data.task)
     rows = data.train.take(data.train.positions_of_rows(read_ids(members)))
     pool, members_G, draw = _candidates(one, data, rows)
@@ -133,11 +140,16 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
         members_SG=members_G[None],
         fair=draw is not None,
     )
+    result = match.play()
+    if draw is None:  # the pool holds a sample of the members; copies are counted among all of them
+        known = {normalised(text) for text in rows.joined()}
+        result["exact_members"] = (sum(normalised(text) in known for text in match.runs[0].text.joined()),)
+        result["n_member_rows"] = (len(rows),)
     found = AuditResult.model_validate(
         {
-            **match.play(),
+            **result,
             "audit_version": AUDIT_VERSION,
-            "settings": {"draw": draw},
+            "settings": {**one.audit.model_dump(mode="json"), "draw": draw},
             "games": ("text",),
             "set_sha256s": (content_of(made),),
             "notes": tuple(notes),

@@ -62,10 +62,10 @@ def list_command(as_json: bool) -> int:
 
 def status_command(root: Path, as_json: bool) -> int:
     """Prints counts of stages by task, method and budget, and the failures. Returns the exit code."""
-    from bench.experiment.store import Store
+    from bench.experiment.store import ALL_STAGES, Store
 
     warnings: list[str] = []
-    records = Store(root).records(warnings)
+    records = Store(root).records(warnings, ALL_STAGES)
     counts: dict[tuple[str, ...], dict[str, int]] = {}
     for record in records:
         protocol = (record.protocol or {}).get("name", "")

@@ -100,7 +100,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     from bench.progress import reporter
 
     plan, accepted = _planned(runs, method)
-    say = _quiet if args.json else _say
+    say = (lambda _: None) if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
     # Processes that run finished stages again would repeat each other's work; they know nothing of a method from a file.
@@ -166,10 +166,6 @@ def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def _quiet(_: str) -> None:
-    """Says nothing."""
-
-
 def _announce(plan: Plan, say: Any) -> None:
     for data in plan.data:
         rows = f"{len(data.train):,} train, {len(data.validation):,} hidden validation, {len(data.test):,} test rows"
@@ -222,6 +218,8 @@ def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> Non
     _print_failures(plan, outcome, root)
     if outcome.n_blocked:
         _say(f"{outcome.n_blocked} training stages were not run, because their distilled set failed.")
+    if outcome.n_blocked_audits:
+        _say(f"{outcome.n_blocked_audits} audits were not played, because one of their runs failed.")
     for text in sorted(outcome.damaged):
         _say(f"note: made again: {text}")
     for method in sorted(outcome.drifted):

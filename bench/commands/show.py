@@ -68,9 +68,9 @@ def find_stage(start: str, root: Path) -> Record:
         UsageError: There is none, or more than one.
     """
     from bench.experiment.packs import Accepted
-    from bench.experiment.store import Store
+    from bench.experiment.store import ALL_STAGES, Store
 
-    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([])]}
+    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]}
     found = [record for stage_id, record in known.items() if stage_id.startswith(start)]
     if len(found) != 1:
         what = "no stage" if not found else f"{len(found)} stages"
@@ -116,13 +116,13 @@ def draw_curves(record: Record, path: Path) -> None:
 
 
 def _draw_roc(axes: Any, audit: AuditResult, title: str) -> None:
-    """Draws the headline attacks of an audit, both axes logarithmic."""
+    """Draws the headline attacks of an audit, both axes logarithmic and from 1 %: below it a run has too few non-members."""
     for attack in audit.attacks:
         if attack.headline:
             name = f"{attack.name}, sees the {'set' if attack.game == 'text' else 'model'}: AUC {attack.auc:.3f}"
             axes.plot(ROC_FPR, attack.roc_tpr, label=name)
     axes.plot([ROC_FPR[0], 1], [ROC_FPR[0], 1], color="grey", linestyle="--", label="guessing")
-    axes.set(xscale="log", yscale="log", xlim=(ROC_FPR[0], 1), ylim=(ROC_FPR[0], 1), title=title)
+    axes.set(xscale="log", yscale="log", xlim=(0.01, 1), ylim=(0.01, 1), title=title)
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate")
     axes.legend(fontsize=8)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.canonical import content_id
+from bench.config import is_custom
 from bench.data.loading import check_size
 from bench.data.text import LabelledText
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.record import Stage
+from bench.models.encoder import FEATURES_VERSION
 from bench.privacy.pool import Pool
 from bench.settings import Audit, Protocol
 
@@ -84,6 +86,8 @@ class AuditJob:
     protocol: Protocol
     shadows: tuple[Shadow, ...]
     null: Shadow | None
+    encoder: dict[str, Any] | None
+    """Identity of the attacker's encoder; None where it is missing here."""
     stage: ClassVar[Stage] = "audit"
 
     @cached_property
@@ -95,7 +99,10 @@ class AuditJob:
                 "runs": [job.id for job in self.jobs],
                 "settings": self.settings.model_dump(mode="json"),
                 "pool": [self.pool.rows.fingerprint, self.pool.auxiliary.fingerprint],
-                "encoder": [self.protocol.source, self.protocol.length_for(self.distil.cell.task)],
+                "encoder": [self.encoder, self.protocol.length_for(self.distil.cell.task)],
+                # As for trainings: a published protocol is named by its name, any other by its content.
+                "protocol": self.protocol.name,
+                "custom": self.protocol.sha256 if is_custom(self.protocol) else None,
                 "version": AUDIT_VERSION,
             }
         )
@@ -151,4 +158,5 @@ def lay_out(target: TrainJob, pool: Pool, settings: Audit) -> AuditJob:
         protocol=target.protocol,
         shadows=tuple(shadow(run, pool.members(run)) for run in range(n_runs)),
         null=shadow(0, pool.null_rows) if n_runs > 1 else None,
+        encoder=None if target.learner.available() else {**target.learner.identity(), "features": FEATURES_VERSION},
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bench.errors import DataError
 from bench.experiment.audit_stages import read_scores, run_audit, run_query
 from bench.experiment.record import set_sha256
 from bench.experiment.store import Busy
+from bench.privacy.guards import blind_auc, check_blind
 from bench.privacy.released import Released
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from bench.experiment.audit_jobs import AuditJob, Shadow
@@ -31,9 +35,18 @@ class Audits:
 
     def pending(self, audit: AuditJob) -> list[Job]:
         """Returns the jobs still to be done; of a finished audit none, whether or not its runs are still there."""
-        if not self._runner.is_open(audit):
+        if not self._runner.is_open(audit) and not self._is_of_other_sets(audit):
             return []
         return [*(job for job in audit.jobs if self._runner.is_open(job)), audit]
+
+    def _is_of_other_sets(self, audit: AuditJob) -> bool:
+        """Tells whether some run of a finished audit has been made anew since, with another content."""
+        record = self._runner.finished(audit)
+        if record.audit is None:
+            return False
+        made = [self._runner.stored(shadow.distil) for shadow in audit.runs]
+        pairs = zip(made, record.audit.set_sha256s, strict=False)
+        return any(one is not None and one.status == "ok" and set_sha256(one) != known for one, known in pairs)
 
     def run(self, audits: Sequence[tuple[AuditJob, list[Job]]], wait: bool) -> list[tuple[AuditJob, list[Job]]]:
         """Runs audits; returns those of which another process holds a part, for a second pass that waits."""
@@ -51,26 +64,32 @@ class Audits:
             runner.ensure(audit, False, _never, wait)
             return True
         complete = True
-        records = []
+        try:
+            check_blind(
+                blind_auc(audit.pool, np.array([audit.pool.coins(run) for run in range(0, len(audit.shadows), 2)]))
+            )
+        except DataError as error:  # before anything is distilled in vain
+            refused = error
+            return self._ensured(audit, lambda _: _refuse(refused), wait)
         for shadow in audit.runs:
             if runner.stops():
                 return True
             try:
-                records.append(self._shadow(shadow, pending, wait))
+                if self._shadow(shadow, pending, wait).status == "failed":  # without one run there is no audit
+                    runner.block_audit()
+                    return True
             except Busy:
                 complete = False
-        if not complete:
-            return False
-        if any(record is None or record.status == "failed" for record in records):
-            runner.block(1)
-            return True
+        return complete and self._ensured(audit, lambda scratch: self._play(audit, scratch), wait)
+
+    def _ensured(self, audit: AuditJob, work: Callable[[Path], Record], wait: bool) -> bool:
         try:
-            runner.ensure(audit, audit in pending, lambda scratch: self._play(audit, scratch), wait)
+            self._runner.ensure(audit, True, work, wait)
         except Busy:
             return False
         return True
 
-    def _shadow(self, shadow: Shadow, pending: list[Job], wait: bool) -> Record | None:
+    def _shadow(self, shadow: Shadow, pending: list[Job], wait: bool) -> Record:
         """Ensures one run's set and answers; returns the record that decides whether it can be used."""
         runner, distil, query = self._runner, shadow.distil, shadow.query
         record = runner.ensure(distil, distil in pending, lambda scratch: runner.distil(distil, scratch), wait)
@@ -101,3 +120,7 @@ class Audits:
 
 def _never(_: object) -> Record:
     raise AssertionError("a finished stage is not run")
+
+
+def _refuse(error: DataError) -> Record:
+    raise error

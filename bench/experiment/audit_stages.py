@@ -15,12 +15,12 @@ from bench.cost import CostMeter
 from bench.distilled import DistilledSet, check_files
 from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
 from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import Tick, context_of, describe, protocol_parts, train_inputs, train_seed
+from bench.experiment.stages import Tick, checked_scores, context_of, describe, protocol_parts, train_inputs, train_seed
 from bench.matching.start import vectors_of, words_of
 from bench.models.encoder import CachedEncoder
 from bench.privacy.attacks.text import TextAttacks
 from bench.privacy.attacks.vectors import VectorAttacks
-from bench.privacy.games import DELTA, Match, SetAttacks
+from bench.privacy.games import Match, SetAttacks
 from bench.training.learner import TrainContext
 from bench.training.resolve import resolve_learner
 
@@ -47,6 +47,7 @@ def run_query(job: QueryJob, made: DistilledSet, set_id: str, scratch: Path, *, 
     else:
         with contextlib.redirect_stdout(sys.stderr):
             scores_NC = job.train.learner.fit_predict(train, job.queries.without_labels(), recipe, context)
+    scores_NC = checked_scores(scores_NC, len(job.queries), len(job.queries.label_names), job.train.learner_name)
     save_file({"scores": np.ascontiguousarray(scores_NC, dtype=np.float32)}, scratch / SCORES_FILE)
     artefacts = {SCORES_FILE: sha256_file(scratch / SCORES_FILE)}
     parts = {"artefacts": artefacts, "set_sha256": set_id, **protocol_parts(job.train)}
@@ -89,7 +90,6 @@ def run_audit(
     cost = CostMeter(device)
     context = context_of(job.shadows[0].distil, cost, scratch, cache=cache, device=device, tick=tick)
     runs, null = (targets, None) if job.null is None else (targets[:-1], targets[-1])
-    claims = [float(r.distil.epsilon) for r in records if r.distil is not None and r.distil.epsilon is not None]
     notes: list[str] = []
     with cost.phase("attack"):
         attacks: SetAttacks
@@ -106,7 +106,7 @@ def run_audit(
             null=null,
             attacks=attacks,
             members_SG=np.array([job.pool.coins(run) for run in range(len(runs))]),
-            claim=(max(claims), DELTA) if claims else None,
+            claim=_claim(records),
         )
         result = match.play(tick)
     result |= {
@@ -123,6 +123,13 @@ def run_audit(
         "custom": is_custom(job.protocol) or is_custom_audit(job.settings),
     }
     return describe(job.distil, job.id, job.stage, device, cost, **parts)
+
+
+def _claim(records: list[Record]) -> tuple[float, float] | None:
+    """Returns the weakest promise of the runs; None where one promises nothing that can be refuted."""
+    claims = [(r.distil.epsilon, r.distil.delta) for r in records if r.distil is not None]
+    kept = [(eps, delta) for eps, delta in claims if isinstance(eps, float) and delta is not None]
+    return max(kept) if kept and len(kept) == len(records) else None
 
 
 def public_encoder(

@@ -18,6 +18,7 @@ class Outcome:
         n_failed_now: Stages that failed in this run.
         damaged: What was wrong with stored records that had to be made again.
         n_blocked: Train stages without a distilled set, because its stage failed.
+        n_blocked_audits: Audits that were not played, because one of their runs failed.
         drifted: Methods whose source differs from the one that made a reused record of the same version.
         stopped: True when `runtime.max_failures` was reached.
     """
@@ -27,6 +28,7 @@ class Outcome:
     failures: list[Record] = field(default_factory=list)
     n_failed_now: int = 0
     n_blocked: int = 0
+    n_blocked_audits: int = 0
     damaged: set[str] = field(default_factory=set)
     drifted: set[str] = field(default_factory=set)
     stopped: bool = False

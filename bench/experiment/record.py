@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bench.canonical import sha256_text
 from bench.errors import RecordError
@@ -109,6 +109,8 @@ class DistilResult(Frozen):
     curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """What the method noted at every step of its work, by name."""
     epsilon: float | Literal["inf"] | None = None
+    delta: float | None = None
+    """Of the same promise; one without it is not compared with an audit."""
 
 
 class TrainResult(Frozen):
@@ -191,6 +193,12 @@ class Record(Frozen):
     error: Failure | None = None
     created: str
     """UTC time, ISO 8601."""
+
+    @model_validator(mode="after")
+    def _audits_are_whole(self) -> Record:
+        if self.stage == "audit" and self.status == "ok" and (self.audit is None or self.protocol is None):
+            raise ValueError("a finished audit holds its result and its protocol")
+        return self
 
 
 def set_sha256(distil: Record) -> str:

@@ -134,7 +134,7 @@ class Runner:
                     with suppress(Busy):
                         if other == kind:
                             locks.enter_context(self.store.lock("train", job.id, wait=False))
-                            known = self._stored(job)
+                            known = self.stored(job)
                             if known is None or not self._is_settled(job, known):
                                 own.append((job, made, record))
                 if len(own) > 1:
@@ -202,7 +202,7 @@ class Runner:
                 self._note_reuse(job, record)
             return record
         with self.store.lock(job.stage, job.id, wait):
-            record = self._stored(job)
+            record = self.stored(job)
             if record is not None and self._is_settled(job, record):  # another run was faster
                 self._reporter.stage(job.title)
                 self._reporter.done("found finished")
@@ -226,12 +226,12 @@ class Runner:
         return record
 
     def _known(self, job: Job) -> Record | None:
-        record = self._stored(job)
+        record = self.stored(job)
         if record is None and self._accepted is not None:
             return self._accepted.get(job.id)
         return record
 
-    def _stored(self, job: Job) -> Record | None:
+    def stored(self, job: Job) -> Record | None:
         """Returns the stored record; one that cannot be used counts as missing, so that its stage is run again."""
         try:
             record = self.store.get(job.stage, job.id)
@@ -267,9 +267,9 @@ class Runner:
         assert record is not None
         return record
 
-    def block(self, n_stages: int) -> None:
-        """Counts stages that cannot run, because what they need has failed."""
-        self._outcome.n_blocked += n_stages
+    def block_audit(self) -> None:
+        """Counts an audit that cannot be played, because one of its runs has failed."""
+        self._outcome.n_blocked_audits += 1
 
     def _again(self, record: Record) -> bool:
         if record.id in self._ran:

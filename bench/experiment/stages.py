@@ -20,6 +20,7 @@ from bench.cost import CostMeter, merged, share
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
+from bench.experiment.audit_jobs import QueryJob
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.provenance import provenance
 from bench.experiment.recipes import recipe_in_epochs
@@ -209,7 +210,7 @@ def _train_record(
 ) -> Record:
     data = job.distil.data
     test = data.test_draw(job.protocol.test_rows)
-    predictions = _predictions(scores_NC, len(test), data.train.n_classes, job.learner_name)
+    predictions = checked_scores(scores_NC, len(test), data.train.n_classes, job.learner_name).argmax(axis=1)
     result = TrainResult(
         learner=job.learner_name,
         learner_spec=job.learner.identity(),
@@ -232,7 +233,12 @@ def _train_record(
     return describe(job.distil, job.id, "train", context.device, context.cost, **parts)
 
 
-def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
+def checked_scores(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
+    """Returns a learner's scores as an array.
+
+    Raises:
+        PluginError: They have another shape than (n_rows, n_classes), or hold NaN.
+    """
     scores = np.asarray(scores_NC)
     if scores.shape != (n_rows, n_classes):
         raise PluginError(
@@ -240,7 +246,7 @@ def _predictions(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> n
         )
     if np.isnan(scores).any():
         raise PluginError(f"learner '{learner}' returned NaN scores: training diverged.")
-    return scores.argmax(axis=1)
+    return scores
 
 
 def failed(job: Job, error: BaseException, device: str) -> Record:
@@ -251,8 +257,8 @@ def failed(job: Job, error: BaseException, device: str) -> Record:
     if isinstance(job, DistilJob):
         return describe(job, job.id, job.stage, device, CostMeter(), error=failure)
     parts: dict[str, Any] = {"protocol": job.protocol.model_dump(mode="json"), "custom": is_custom(job.protocol)}
-    if isinstance(job, TrainJob):
-        parts = protocol_parts(job)
+    if isinstance(job, TrainJob | QueryJob):
+        parts = protocol_parts(job.train if isinstance(job, QueryJob) else job)
     return describe(job.distil, job.id, job.stage, device, CostMeter(), error=failure, **parts)
 
 

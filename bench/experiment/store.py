@@ -27,7 +27,9 @@ from bench.errors import RecordError
 from bench.experiment.record import Record, read_record
 
 STAGES = ("distil", "train", "audit")
-"""Stages that the board is built from; what audits are made of stays in the run folder."""
+"""Stages that the board is built from."""
+ALL_STAGES = (*STAGES, "shadow", "query")
+"""And those that audits are made of, which stay in the run folder."""
 
 
 class Busy(Exception):  # noqa: N818 - not an error: another run is on it
@@ -62,10 +64,10 @@ class Store:
         path = self.folder(stage, stage_id) / "record.json"
         return read_record(path) if path.is_file() else None
 
-    def records(self, warn: list[str] | None = None) -> list[Record]:
-        """Returns all records; unreadable ones are skipped, and described in `warn`."""
+    def records(self, warn: list[str] | None = None, stages: tuple[str, ...] = STAGES) -> list[Record]:
+        """Returns all records of some stages; unreadable ones are skipped, and described in `warn`."""
         found = []
-        for stage in STAGES:
+        for stage in stages:
             for path in sorted((self.root / stage).glob("*/record.json")):
                 if ".tmp-" in path.parent.name:
                     continue

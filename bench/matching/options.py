@@ -29,9 +29,9 @@ class SynthesisConfig(MethodConfig):
 
     output: Literal["text", "embedding"] = "text"
     """Readable text, or token vectors of the source learner."""
-    start: Literal["lm", "lm-any", "rows", "words"] = "lm"
+    start: Literal["lm", "lm-any", "rows", "words", "noise"] = "lm"
     """Samples of the task's language model that serve the objective best, among the third of their class that a linear head trained on the
-    real texts is surest of, or among all; real texts; or random words of the train split."""
+    real texts is surest of, or among all; real texts; random words of the train split; or random tokens of the learner's vocabulary."""
     pool: PositiveInt = 40
     """Samples of the language model for each text wanted; at least as many as candidates."""
     candidates: PositiveInt = 2
@@ -79,10 +79,10 @@ class SynthesisConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _does_something(self) -> SynthesisConfig:
-        if self.outer == 0 and self.output == "embedding" and self.start not in ("rows", "words"):
+        if self.outer == 0 and self.output == "embedding" and self.start not in ("rows", "words", "noise"):
             raise ValueError(
                 "token vectors are fitted by steps, and outer is 0; use the method's -embedding preset, or outer=1 "
-                "(start=rows or words with outer=0 are controls)"
+                "(start=rows, words or noise with outer=0 are controls)"
             )
         if self.outer == 0 and self.encoders > 1:
             raise ValueError(

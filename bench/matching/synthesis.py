@@ -115,6 +115,8 @@ class _Synthesis:
         texts = [words[row] for row in rows_M]
         if config.start == "rows":
             return texts
+        if config.start == "noise":
+            words = [(np.arange(len(source.table_VE)),)]
         return random_words(np.array([[len(part) for part in parts] for parts in texts]), words, rng)
 
     def _doubtful(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import numpy as np
 from bench.privacy.attacks import model
 from bench.privacy.guards import blind_auc, check_blind
 from bench.privacy.one_run import epsilon_lower, p_value
-from bench.privacy.released import Released, pairs_of
+from bench.privacy.released import Released, less_references, pairs_of
 from bench.privacy.statistics import estimate_auc, estimate_tpr, roc_curve
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class _Played:
     headline: bool
     scores_SG: Floats
     null_G: Floats | None
+    alone_SR: Floats
+    """The same by candidate, of each run by itself: without references of other runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class Match:
         Raises:
             DataError: Members and non-members differ by themselves.
         """
-        blind = blind_auc(self.pool, self.members_SG[0])
+        blind = blind_auc(self.pool, self.members_SG[::2])
         check_blind(blind)
         tick(0.2)
         played = list(self._played())
@@ -109,6 +111,7 @@ class Match:
             "n_candidates": len(self.pool.rows),
             "n_groups": self.pool.n_groups,
             "n_auxiliary": len(self.pool.auxiliary),
+            "n_member_rows": tuple(member_SR.sum(axis=1).tolist()),
             "n_members": tuple(self.members_SG.sum(axis=1).tolist()),
             "n_non_members": tuple((~self.members_SG).sum(axis=1).tolist()),
             "n_released": tuple(len(run.made) for run in self.runs),
@@ -137,23 +140,30 @@ class Match:
         for name, scores_TR in self.attacks.scores(self._targets, self._pairs_S).items():
             yield self._by_group(name, "text", scores_TR, headline=name == self.attacks.headline)
         if all(target.scores_QC is not None for target in self._targets):
-            scores = self._model_scores()
-            # References take two pairs; one run has only itself.
-            headline = model.HEADLINE if model.HEADLINE in scores else model.ALONE
+            n, labels_Q = len(self.pool.rows), self.pool.queries.labels_N
+            logs = [model.true_class_log(t.scores_QC, labels_Q) for t in self._targets if t.scores_QC is not None]
+            own_TQ, others_TQ = (np.array(part) for part in zip(*logs, strict=True))
+            members_SR = self.members_SG[:, self.pool.group_R]
+            own_TR, others_TR = own_TQ[:, :n], others_TQ[:, :n]
+            scores = model.model_scores(own_TR, others_TR, own_TQ[:, n:], members_SR, self._pairs_S)
             for name, scores_TR in scores.items():
-                yield self._by_group(name, "model", scores_TR, headline=name == headline)
+                yield self._by_group(
+                    name, "model", scores_TR, headline=name == model.HEADLINE, alone_TR=own_TR - others_TR
+                )
 
-    def _model_scores(self) -> dict[str, Floats]:
-        n, labels_Q = len(self.pool.rows), self.pool.queries.labels_N
-        logs = [model.true_class_log(t.scores_QC, labels_Q) for t in self._targets if t.scores_QC is not None]
-        own_TQ, others_TQ = (np.array(part) for part in zip(*logs, strict=True))
-        members_SR = self.members_SG[:, self.pool.group_R]
-        return model.model_scores(own_TQ[:, :n], others_TQ[:, :n], own_TQ[:, n:], members_SR, self._pairs_S)
-
-    def _by_group(self, name: str, game: Literal["text", "model"], scores_TR: Floats, *, headline: bool) -> _Played:
+    def _by_group(
+        self,
+        name: str,
+        game: Literal["text", "model"],
+        scores_TR: Floats,
+        *,
+        headline: bool,
+        alone_TR: Floats | None = None,
+    ) -> _Played:
         grouped = np.array([self.pool.by_group(scores_R) for scores_R in scores_TR])
         null_G = None if self.null is None else grouped[-1]
-        return _Played(name, game, headline, grouped[: len(self.runs)], null_G)
+        alone_SR = (scores_TR if alone_TR is None else alone_TR)[: len(self.runs)]
+        return _Played(name, game, headline, grouped[: len(self.runs)], null_G, alone_SR)
 
     def _result(self, attack: _Played) -> dict[str, Any]:
         found = estimate_auc(attack.scores_SG, self.members_SG, self._pairs_S)
@@ -182,8 +192,9 @@ class Match:
     def _coin_tests(self, played: list[_Played], delta: float) -> list[dict[str, Any]]:
         """Guesses memberships and counts what is right; the level is shared among the tests.
 
-        Only candidates without a near-duplicate, and one run of each pair: its coins were thrown for it alone, and given all sets the coins
-        of different runs are independent, so that the guesses of all runs are those of one larger run.
+        Only candidates without a near-duplicate, and only one run of each pair: its coins were thrown for it alone, and given the sets of
+        these runs the coins of different runs are independent, so that all their guesses are those of one larger run. (The other runs saw
+        the same coins, so nothing of theirs is used, not even as a reference.)
         """
         single_G = self.pool.single_G
         thrown = range(0, len(self.runs), 2)
@@ -192,7 +203,9 @@ class Match:
         tests = [("phantom", "text", [(one_G & single_G, nobody_G) for one_G in repeated])]
         for attack in played:
             if attack.headline:
-                ends = [_ends(attack.scores_SG[run], single_G) for run in thrown]
+                alone_SR = attack.alone_SR[::2]
+                scores_SR = less_references(alone_SR, range(len(alone_SR))) if len(alone_SR) > 1 else alone_SR
+                ends = [_ends(self.pool.by_group(scores_R), single_G) for scores_R in scores_SR]
                 tests.append(("ranking", attack.game, ends))
         found = []
         for name, game, guesses in tests:

@@ -15,7 +15,8 @@ def p_value(guesses: int, right: int, epsilon: float, delta: float = 0.0, candid
     """Bounds the chance of so many right guesses under (epsilon, delta)-differential privacy (Steinke et al., 2023, theorem 5.2).
 
     Args:
-        guesses: Candidates r whose membership was guessed; how many must not depend on the outcome.
+        guesses: Candidates r whose membership was guessed. With delta 0 their number may be read off the sets, as in the phantom test; with
+            delta above 0 the theorem wants it fixed beforehand, and the bound is then an approximation.
         right: Right guesses v.
         epsilon: The promise.
         delta: The promise.

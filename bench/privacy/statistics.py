@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
     Members = NDArray[np.bool_]
 
-LEAST_NON_MEMBERS = {0.01: 1_000, 0.001: 5_000}
-"""False-positive rate -> non-members below which a true-positive rate at it rests on fewer than ten records, and is not reported."""
-_ONE_SIDED_95, _POWER_80 = float(stats.norm.ppf(0.95)), float(stats.norm.ppf(0.80))
+LEAST_FALSE_POSITIVES = 10
+"""A true-positive rate that rests on fewer false positives is not reported: at 1 %, one with fewer than 1,000 non-members."""
+_POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class AucEstimate:
         se: Standard error.
         p_value: Two-sided, of 0.5.
         by_run: Every run's own AUC.
+        detectable: Smallest AUC whose interval keeps clear of 0.5 with probability 0.8, at this error and its degrees of freedom; None
+            where scores never vary.
     """
 
     auc: float
@@ -46,11 +48,7 @@ class AucEstimate:
     se: float
     p_value: float
     by_run: tuple[float, ...]
-
-    @property
-    def detectable(self) -> float | None:
-        """Smallest AUC that a one-sided 5 % test at this standard error finds with probability 0.8; None where scores never vary."""
-        return 0.5 + (_ONE_SIDED_95 + _POWER_80) * self.se if self.se else None
+    detectable: float | None
 
 
 def auc(scores_G: Scores, members_G: Members) -> float:
@@ -110,7 +108,10 @@ def estimate_auc(scores_SG: Scores, members_SG: Members, pairs_S: Sequence[int],
     half = float(law.ppf((1 + level) / 2)) * error
     far = abs(value - 0.5)
     p_value = 2 * float(law.sf(far / error)) if error else float(far < 1e-12)
-    return AucEstimate(value, max(0.0, value - half), min(1.0, value + half), error, p_value, tuple(by_run.tolist()))
+    detectable = min(1.0, 0.5 + half + float(law.ppf(_POWER)) * error) if error else None
+    return AucEstimate(
+        value, max(0.0, value - half), min(1.0, value + half), error, p_value, tuple(by_run.tolist()), detectable
+    )
 
 
 def true_positive_rate(scores_G: Scores, members_G: Members, fpr: float) -> float:
@@ -141,10 +142,10 @@ def estimate_tpr(scores_SG: Scores, members_SG: Members, fpr: float) -> TprEstim
     """Averages the true-positive rate over runs; its interval is Clopper-Pearson's for the members of one run, since runs share them.
 
     Returns:
-        None where some run has too few non-members for this rate (see LEAST_NON_MEMBERS).
+        None where this rate is fewer than ten non-members of some run.
     """
     least_out, least_in = int((~members_SG).sum(axis=1).min()), int(members_SG.sum(axis=1).min())
-    if least_out < LEAST_NON_MEMBERS[fpr] or not least_in:
+    if least_out * fpr < LEAST_FALSE_POSITIVES or not least_in:
         return None
     rates = [true_positive_rate(scores, members, fpr) for scores, members in zip(scores_SG, members_SG, strict=True)]
     mean = float(np.mean(rates))
@@ -168,9 +169,3 @@ def roc_curve(scores_SG: Scores, members_SG: Members) -> tuple[float, ...]:
 def _last_of_each(x: Scores, y: Scores) -> tuple[Scores, Scores]:
     last = np.r_[x[1:] != x[:-1], True]
     return x[last], y[last]
-
-
-def detectable_auc(n_in: int, n_out: int) -> float:
-    """Returns the smallest AUC that one run with so many members and non-members finds (one-sided 5 %, power 0.8)."""
-    se = math.sqrt((n_in + n_out + 1) / (12 * n_in * n_out))
-    return 0.5 + (_ONE_SIDED_95 + _POWER_80) * se

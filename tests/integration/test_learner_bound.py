@@ -46,14 +46,14 @@ def test_an_audit_finds_the_real_texts_whose_vectors_are_released(tdbench, tmp_p
         "audit.runs.minutes=2",
         "learners=[minilm]",
     )
-    for preset in ("gradmm-embedding-start", "gradmm-embedding-words"):
+    for preset in ("gradmm-embedding-start", "gradmm-embedding-noise"):
         done = tdbench(*words, f"method={preset}", "method.inner=2", *small, "--no-board")
         assert done.returncode == 0, done.stderr
     found = {}
     for path in tmp_path.glob("runs/audit/*/record.json"):
         record = json.loads(path.read_text())
         found[record["method_facts"]["label"]] = record["audit"]
-    start, words_ = found["gradmm-embedding-start"], found["gradmm-embedding-words"]
+    start, words_ = found["gradmm-embedding-start"], found["gradmm-embedding-noise"]
     assert start["exact_members"] == [2, 2]  # one text a class, released as it is
     assert start["coin_tests"][0]["right"] == start["coin_tests"][0]["guesses"] > 0
     assert words_["exact_members"] == [0, 0]

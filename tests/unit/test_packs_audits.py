@@ -8,7 +8,7 @@ import pytest
 
 from bench.config import settings_for
 from bench.errors import RecordError
-from bench.experiment.audit_record import AttackResult, AuditResult
+from bench.experiment.audit_record import AttackResult, AuditResult, CoinTest
 from bench.experiment.packs import Accepted, write_packs
 from bench.experiment.store import Store
 
@@ -23,9 +23,10 @@ ATTACK = AttackResult(
     se=0.01,
     detectable_auc=0.52,
     run_aucs=(0.5, 0.52),
-    roc_tpr=(0.1, 1.0),
+    roc_tpr=(0.25,) * 31,
     null_p=1e-9,
 )
+TEST = CoinTest(test="phantom", game="text", coins=2, guesses=1, right=1, p_value=0.5, epsilon_lower=2.123456789)
 RESULT = AuditResult(
     audit_version=1,
     settings=ONE.audit.model_dump(mode="json"),
@@ -33,12 +34,14 @@ RESULT = AuditResult(
     n_candidates=2200,
     n_groups=2197,
     n_auxiliary=2198,
+    n_member_rows=(1104, 1096),
     n_members=(1102, 1095),
     n_non_members=(1095, 1102),
     n_released=(40, 40),
     exact_members=(40, 40),
     exact_non_members=(0, 0),
     attacks=(ATTACK,),
+    coin_tests=(TEST,),
     epsilon_lower=2.123456789,
     delta=1e-5,
     blind_auc=0.5,
@@ -61,9 +64,8 @@ def test_an_audit_is_packed_without_sets_and_read_back(audit, tmp_path):
     (found,) = Accepted(tmp_path / "packs").records()
     assert found.audit.attacks[0].auc == 0.512346
     assert found.audit.epsilon_lower == 2.12346
-    assert found.audit.model_copy(update={"attacks": (), "epsilon_lower": 0}) == RESULT.model_copy(
-        update={"attacks": (), "epsilon_lower": 0}
-    )
+    left_out = {"attacks": (), "coin_tests": (), "epsilon_lower": 0}
+    assert found.audit.model_copy(update=left_out) == RESULT.model_copy(update=left_out)
     before = path.read_bytes()
     assert write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [found]) == [path]
     assert path.read_bytes() == before
@@ -88,3 +90,33 @@ def test_an_audit_that_is_not_the_published_one_is_refused(audit, tmp_path, chan
     path.write_text(json.dumps(raw))
     with pytest.raises(RecordError, match="its protocol or audit is not the published one"):
         Accepted(tmp_path / "packs")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_members": []}, "different lengths"),
+        ({"n_member_rows": []}, "n_member_rows"),
+        ({"epsilon_lower": 0.1}, "not the largest"),
+        ({"attacks": [{**ATTACK.model_dump(mode="json"), "auc_high": 1e9}]}, "auc_high"),
+        ({"attacks": [{**ATTACK.model_dump(mode="json"), "roc_tpr": [0.5]}]}, "expected 31 values"),
+        ({"attacks": [ATTACK.model_dump(mode="json")] * 2}, "headline"),
+    ],
+)
+def test_numbers_that_no_audit_has_are_refused(audit, tmp_path, changes, message):
+    (path,) = write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit])
+    raw = json.loads(path.read_text())
+    raw["records"][0]["audit"] |= changes
+    path.write_text(json.dumps(raw))
+    with pytest.raises(RecordError, match=message):
+        Accepted(tmp_path / "packs")
+
+
+def test_an_audit_without_result_or_protocol_is_refused(audit, tmp_path):
+    (path,) = write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit])
+    for key in ("audit", "protocol"):
+        raw = json.loads(path.read_text())
+        del raw["records"][0][key]
+        path.with_name("other.json").write_text(json.dumps(raw))
+        with pytest.raises(RecordError, match="holds its result and its protocol"):
+            Accepted(tmp_path / "packs")

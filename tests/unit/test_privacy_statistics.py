@@ -12,7 +12,6 @@ from bench.privacy.one_run import epsilon_lower, p_value
 from bench.privacy.statistics import (
     auc,
     clopper_pearson,
-    detectable_auc,
     estimate_auc,
     estimate_tpr,
     true_positive_rate,
@@ -111,9 +110,35 @@ def test_the_curve_is_scikit_learns_where_it_has_points() -> None:
     assert ROC_FPR[-1] == 1.0
 
 
-@pytest.mark.parametrize(("n", "smallest"), [(100, 0.602), (500, 0.545), (1000, 0.532), (2000, 0.523), (5000, 0.514)])
-def test_the_smallest_auc_that_is_found(n: int, smallest: float) -> None:
-    assert detectable_auc(n, n) == pytest.approx(smallest, abs=5e-4)
+def test_the_smallest_auc_that_is_found_is_found_four_times_in_five() -> None:
+    """Its interval must keep clear of 0.5 with probability 0.8, for one run and for a few pairs that differ."""
+    rng = np.random.default_rng(3)
+    members = np.arange(600) < 300
+
+    def run(auc_: float, spread: float) -> np.ndarray:
+        shift = np.sqrt(2) * stats.norm.ppf(auc_) + spread * rng.normal()
+        return rng.normal(size=600) + shift * members
+
+    one = estimate_auc(run(0.5, 0.0)[None], members[None], [0])
+    assert one.detectable == pytest.approx(0.5 + (1.959964 + 0.841621) * one.se, abs=1e-6)
+    assert one.detectable == pytest.approx(0.566, abs=0.002)
+    found = [estimate_auc(run(one.detectable, 0.0)[None], members[None], [0]).low > 0.5 for _ in range(300)]
+    assert 0.73 <= np.mean(found) <= 0.87
+
+
+def test_an_auc_that_may_be_chance_is_never_above_what_would_have_been_found() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        members = rng.random((4, 200)) < 0.5
+        scores = rng.normal(size=(4, 200)) + rng.normal(scale=0.3, size=(4, 1)) * members
+        found = estimate_auc(scores, members, [0, 1, 2, 3])
+        if found.low <= 0.5 <= found.auc:
+            assert found.auc < found.detectable
+
+
+def test_scores_that_never_vary_find_nothing() -> None:
+    found = estimate_auc(np.zeros((2, 10)), np.tile(np.arange(10) < 5, (2, 1)), [0, 1])
+    assert (found.auc, found.se, found.p_value, found.detectable) == (0.5, 0.0, 1.0, None)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-HEADLINE, ALONE = "logit-difference", "loss"
-"""Named beforehand: the headline with references, and that of a single run."""
+HEADLINE = "logit-difference"
 RMIA_A = 0.3
 """How far p(out) stands for p: p = ((1 + a) p(out) + 1 - a) / 2 (Zarifzadeh et al., 2024, offline)."""
 _SMALLEST = 1e-12
@@ -56,7 +55,7 @@ def model_scores(
         Attack -> (T, R) scores: `loss` (Yeom et al., 2018), and where there are at least two pairs `logit-difference`, the headline
         (log-odds less the mean of the references', of which half saw the candidate), and `rmia` (Zarifzadeh et al., 2024, offline).
     """
-    found = {ALONE: own_TR}
+    found = {"loss": own_TR}
     if len(set(pairs_S)) < 2:
         return found
     p_TR, p_TZ = np.exp(own_TR), np.exp(population_TZ)
@@ -65,7 +64,7 @@ def model_scores(
         refs = references_of(target, pairs_S)
         out_R = _mean_out(p_TR[refs], members_SR[refs])
         ratios.append(_rmia(p_TR[target], p_TZ[target], out_R, p_TZ[refs].mean(axis=0)))
-    return {**found, HEADLINE: less_references(own_TR - others_TR, pairs_S), "rmia": np.array(ratios)}
+    return {HEADLINE: less_references(own_TR - others_TR, pairs_S), **found, "rmia": np.array(ratios)}
 
 
 def _mean_out(p_SR: Floats, members_SR: NDArray[np.bool_]) -> Floats:

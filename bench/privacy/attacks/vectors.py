@@ -36,7 +36,8 @@ class VectorAttacks:
         self._lengths_R = own.lengths_MF.sum(axis=1)
         self._positions = int(self._lengths_R.max())
         self._own_RX = _padded(own, self._positions)
-        self._square_R = (self._own_RX**2).sum(axis=1)
+        self._square_R = np.einsum("rx,rx->r", self._own_RX, self._own_RX)
+        self._known: dict[int, NDArray[np.float32]] = {}
 
     def scores(self, targets: Sequence[Released], pairs_S: Sequence[int]) -> dict[str, NDArray[np.float64]]:
         """Runs all attacks on all targets.
@@ -45,7 +46,7 @@ class VectorAttacks:
             Attack -> (T, R) scores. `nearest`: the negative mean squared distance to the nearest released text. `nearest-shadows`: less the
             mean of those to other pairs' sets, where there are other pairs.
         """
-        near_TR = np.array([-self._distances(target).min(axis=1) for target in targets])
+        near_TR = np.array([-self._distances(target).min(axis=1) for target in targets], dtype=np.float64)
         found = {self.headline: near_TR}
         if len(set(pairs_S)) > 1:
             found["nearest-shadows"] = less_references(near_TR, pairs_S)
@@ -63,22 +64,27 @@ class VectorAttacks:
         same_RM = self._distances(target) < SAME * own_R[:, None]
         return int(same_RM[among_R].any(axis=0).sum())
 
-    def _distances(self, target: Released) -> NDArray[np.float64]:
+    def _distances(self, target: Released) -> NDArray[np.float32]:
         """Returns (R, M) mean squared distances; where one text ends before the other, its vectors count as zero."""
+        if id(target) not in self._known:
+            self._known[id(target)] = self._computed(target)
+        return self._known[id(target)]
+
+    def _computed(self, target: Released) -> NDArray[np.float32]:
         soft = target.made.soft
         assert soft is not None
         longest = np.maximum(self._lengths_R[:, None], soft.lengths_MF.sum(axis=1)[None])
         positions = max(self._positions, int(soft.lengths_MF.sum(axis=1).max()))
         made_MX = _padded(soft, positions)
         product_RM = self._own_RX @ made_MX[:, : self._own_RX.shape[1]].T
-        square_RM = self._square_R[:, None] + (made_MX**2).sum(axis=1)[None] - 2 * product_RM
+        square_RM = self._square_R[:, None] + np.einsum("mx,mx->m", made_MX, made_MX)[None] - 2 * product_RM
         return np.maximum(square_RM, 0) / np.maximum(1, longest)
 
 
-def _padded(soft: SoftInputs, positions: int) -> NDArray[np.float64]:
+def _padded(soft: SoftInputs, positions: int) -> NDArray[np.float32]:
     """Returns (M, L E) vectors, zeros behind each text's end."""
     ends = np.cumsum(soft.lengths_MF.sum(axis=1))
-    padded = np.zeros((len(ends), positions, soft.vectors_SD.shape[1]))
+    padded = np.zeros((len(ends), positions, soft.vectors_SD.shape[1]), dtype=np.float32)
     for row, (start, end) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):
         padded[row, : end - start] = soft.vectors_SD[start:end]
     return padded.reshape(len(ends), -1)
