@@ -35,13 +35,12 @@ class Audits:
 
     def pending(self, audit: AuditJob) -> list[Job]:
         """Returns the jobs still to be done; of a finished audit none, whether or not its runs are still there."""
-        if not self._runner.is_open(audit) and not self._is_of_other_sets(audit):
+        if not self._runner.is_open(audit):
             return []
         return [*(job for job in audit.jobs if self._runner.is_open(job)), audit]
 
-    def _is_of_other_sets(self, audit: AuditJob) -> bool:
+    def is_stale(self, audit: AuditJob, record: Record) -> bool:
         """Tells whether some run of a finished audit has been made anew since, with another content."""
-        record = self._runner.finished(audit)
         if record.audit is None:
             return False
         made = [self._runner.stored(shadow.distil) for shadow in audit.runs]

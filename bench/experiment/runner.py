@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.distilled import DistilledSet, check_files
 from bench.errors import RecordError
-from bench.experiment.audit_jobs import QueryJob
+from bench.experiment.audit_jobs import AuditJob, QueryJob
 from bench.experiment.audit_runner import Audits
 from bench.experiment.devices import choose_device
 from bench.experiment.expect import Job, expected_s, expected_seconds
@@ -253,6 +253,8 @@ class Runner:
 
     def _is_settled(self, job: Job, record: Record) -> bool:
         """Tells whether a record found under the lock makes running the stage needless."""
+        if isinstance(job, AuditJob):
+            return not self._again(record) and not self._audits.is_stale(job, record)
         made = self._known(job.distil) if isinstance(job, TrainJob | QueryJob) else None
         return not self._again(record) and not is_of_another_set(record, made)
 
