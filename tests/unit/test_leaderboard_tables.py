@@ -117,7 +117,7 @@ def test_data_note(board_records, kind, words):
     assert words in tables[0].data_note
     assert bool(tables[0].data_note) is bool(words)
     assert words in render_markdown(tables)
-    assert words in render_page(tables, [])
+    assert words in render_page(tables, [], {})
 
 
 def test_cpu_note_only_where_every_device_is_a_cpu(board_records):
@@ -146,7 +146,7 @@ def test_formatters():
 
 
 def test_page_explains_every_column_and_describes_every_chart(board_records):
-    page = render_page(tables_of(board_records.board()), ["runs"])
+    page = render_page(tables_of(board_records.board()), ["runs"], {})
     legend = page[page.index('class="legend"') :]
     assert all(f"<dt>{column.heading.format(learner='learner')}</dt>" in legend for column in COLUMNS)
     assert 'role="img" aria-label="Accuracy in percent with minilm' in page

@@ -1,0 +1,124 @@
+"""The two privacy figures, and an audit in words."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from bench.commands.audit import audit_lines
+from bench.commands.show import draw_curves
+from bench.experiment.audit_record import ROC_FPR
+from leaderboard.page import render_page
+from leaderboard.privacy_charts import BOTTOM, LEFT, RIGHT, SIZE, TOP, privacy_figures
+from leaderboard.rows import build_rows
+from leaderboard.tables import build_tables
+from tests.unit.test_packs_audits import ATTACK, RESULT
+
+AUDITED = {"m": (0.50, 0.510), "n": (0.60, 0.540), "void": (0.70, 0.600)}
+CURVE = tuple(max(rate, 0.02) for rate in ROC_FPR)
+
+
+@pytest.fixture
+def records(board_records):
+    """Three audited methods, of which one's null run leaks, and one that nobody audited."""
+    made = board_records.runs("unaudited", {"minilm": [[0.9]] * 3})
+    for name, (accuracy, auc) in AUDITED.items():
+        own = board_records.runs(name, {"minilm": [[accuracy]] * 3})
+        attack = ATTACK.model_copy(
+            update={"auc": auc, "auc_low": auc - 0.02, "auc_high": auc + 0.02, "roc_tpr": CURVE, "null_p": 0.5}
+        )
+        if name == "void":
+            attack = attack.model_copy(update={"null_p": 1e-6})
+        train = next(record for record in own if record.stage == "train")
+        audit = {
+            "stage": "audit",
+            "id": f"audit-{name}",
+            "train": None,
+            "audit": RESULT.model_copy(update={"attacks": (attack,)}),
+        }
+        made += [*own, train.model_copy(update=audit)]
+    return made
+
+
+@pytest.fixture
+def figures(records):
+    (table,) = build_tables(build_rows(records))
+    return privacy_figures(table, {f"audit-{name}": CURVE for name in AUDITED}, ROC_FPR)
+
+
+def test_the_plane_has_a_point_for_every_audit_that_is_believed(figures):
+    plane = figures[0]
+    points = {point.name: point for point in plane.points}
+    assert set(points) == {"m", "n"}
+    assert points["m"].x < points["n"].x
+    assert points["m"].y > points["n"].y  # a better score stands higher
+    for point in points.values():
+        assert LEFT <= point.low <= point.x <= point.high <= SIZE - RIGHT
+        assert TOP <= point.y <= SIZE - BOTTOM
+    assert "m: AUC 0.510 [0.490, 0.530], accuracy 50.0" in plane.summary
+    texts = [tick.text for tick in plane.x_ticks]
+    assert "0.5" in texts
+    chance = float(re.match(r"M([\d.]+)", plane.chance)[1])
+    assert chance == next(tick.at for tick in plane.x_ticks if tick.text == "0.5")
+
+
+def test_curves_begin_where_they_can_be_believed_and_end_in_the_corner(figures):
+    roc = figures[1]
+    assert [curve.name for curve in roc.curves] == ["n", "m"]  # in the order of the table
+    corners = [tuple(map(float, pair.split())) for pair in re.split("[ML]", roc.curves[0].path) if pair]
+    assert len(corners) == sum(rate >= 0.01 for rate in ROC_FPR)
+    assert corners[0][0] == LEFT
+    assert corners[-1] == (SIZE - RIGHT, TOP)
+    # 2 % is found at 1 % of false alarms: log 2 / log 100 of the way up.
+    assert corners[0][1] == pytest.approx(SIZE - BOTTOM - 0.1505 * (SIZE - BOTTOM - TOP), abs=0.2)
+
+
+def test_fewer_than_two_audits_draw_nothing(records):
+    kept = [record for record in records if record.stage != "audit" or record.id == "audit-m"]
+    (table,) = build_tables(build_rows(kept))
+    assert privacy_figures(table, {"audit-m": CURVE}, ROC_FPR) == ()
+
+
+def test_names_that_would_cover_each_other_are_moved_apart(board_records):
+    made = []
+    result = RESULT.model_copy(update={"attacks": (ATTACK.model_copy(update={"null_p": 0.5}),)})
+    for name in ("first", "second", "third"):
+        own = board_records.runs(name, {"minilm": [[0.5]] * 3})
+        train = next(record for record in own if record.stage == "train")
+        made += [*own, train.model_copy(update={"stage": "audit", "id": name, "train": None, "audit": result})]
+    (table,) = build_tables(build_rows(made))
+    places = sorted(point.name_y for point in privacy_figures(table, {}, ROC_FPR)[0].points)
+    assert min(b - a for a, b in pairwise(places)) >= 12
+
+
+def test_the_page_draws_them_and_says_so_without_a_picture(records):
+    tables = build_tables(build_rows(records))
+    page = render_page(tables, [], {f"audit-{name}": CURVE for name in AUDITED})
+    assert page.count('class="chart square"') == 2
+    assert "Utility against leakage" in page
+    assert 'aria-label="accuracy against AUC of membership inference' in page
+    assert ">void<" in page
+
+
+def test_an_audit_in_words_begins_with_the_copies():
+    private = RESULT.model_copy(update={"epsilon_claim": 1.0, "notes": ("seen",)})
+    lines = audit_lines("title", private)
+    assert lines[0].startswith("title: 2 runs, ")
+    assert "40 of 1,096 rows that it was made from (0 non-members), in a set of 40" in lines[1]
+    assert "bigram-lm (headline)" in lines[2]
+    assert "would have found 0.520" in lines[2]
+    assert any("1 of 1 right" in line and "epsilon at least 2.12" in line for line in lines)
+    assert lines[-2:] == ["  promised epsilon 1.0: REFUTED", "  note: seen"]
+    deaf = ATTACK.model_copy(update={"auc": 0.5, "detectable_auc": None})
+    assert (
+        "nothing: all candidates score the same" in audit_lines("t", RESULT.model_copy(update={"attacks": (deaf,)}))[2]
+    )
+
+
+def test_curves_of_an_audit_are_drawn_into_a_file(records, tmp_path):
+    audit = next(record for record in records if record.stage == "audit")
+    draw_curves(audit, tmp_path / "roc.svg")
+    text = (tmp_path / "roc.svg").read_text()
+    assert text.count("<path") > 10
