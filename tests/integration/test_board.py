@@ -12,6 +12,7 @@ from bench._paths import RECORDS
 from bench.commands.board import build_board
 from bench.experiment.packs import Accepted
 from bench.metrics import score
+from leaderboard.audits import Audits
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md")
@@ -46,6 +47,39 @@ def test_accepted_packs_hold_row_ids_and_no_text_for_selections():
         assert record.distil is not None
         if record.distil.output == "rows":
             assert "fields" not in packed
+
+
+def accepted_audits():
+    return [record for record in Accepted(RECORDS).records() if record.audit is not None]
+
+
+def test_no_accepted_audit_finds_members_where_there_are_none():
+    audits = accepted_audits()
+    assert audits
+    assert not any(audit.void for audit in Audits(audits)._by_key.values())
+    assert {record.audit.exact_null for record in audits} <= {0, None}
+
+
+def test_accepted_audits_of_selections_count_what_arithmetic_says():
+    """Every released row is a member's, and the AUC of copies is 0.5 + M / 2n."""
+    checked = 0
+    for record in accepted_audits():
+        found = record.audit
+        if record.method_facts.family != "coreset":
+            continue
+        assert found.exact_members == found.n_released
+        exact = next(attack for attack in found.attacks if attack.name == "exact")
+        expected = np.mean([0.5 + m / (2 * n) for m, n in zip(found.n_released, found.n_members, strict=True)])
+        assert exact.auc == pytest.approx(expected, abs=2e-3)
+        checked += 1
+    assert checked
+
+
+def test_accepted_audits_made_four_pairs_or_one_run():
+    for record in accepted_audits():
+        assert len(record.audit.n_members) == (1 if record.method_facts.cost_class == "hours" else 8)
+        headlines = {attack.name for attack in record.audit.attacks if attack.headline}
+        assert headlines <= {"bigram-lm", "nearest", "logit-difference"}
 
 
 def test_accepted_accuracy_can_be_recomputed_where_the_data_are(real_task):
