@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.experiment.audit_record import AttackResult, AuditResult
-from bench.experiment.record import Cell, Record
+from bench.experiment.record import AttackResult, AuditResult, Cell, Record
 from leaderboard.keys import Scope, options_text
 from leaderboard.schema import AuditFields, PrivacyFields
 from leaderboard.stats import holm

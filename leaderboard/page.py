@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from bench.experiment.audit_record import ROC_FPR
+from bench.experiment.record import ROC_FPR
 from leaderboard import chart, privacy_charts
 from leaderboard.chart import build_chart
 from leaderboard.columns import COLUMNS

@@ -15,6 +15,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from bench.canonical import sha256_text
 from bench.errors import RecordError
+from bench.experiment.audit_record import ROC_FPR as ROC_FPR
+from bench.experiment.audit_record import AttackResult as AttackResult
 from bench.experiment.audit_record import AuditResult, Frozen
 
 SCHEMA_VERSION = 5
