@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.data.text import normalised
 from bench.errors import DataError, UsageError
 from bench.experiment.audit_jobs import AUDIT_VERSION
 from bench.experiment.audit_record import AttackResult, AuditResult
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from bench.experiment.plan import Plan
     from bench.experiment.store import Store
     from bench.privacy.pool import Pool
+    from bench.privacy.released import Released
     from bench.settings import RunSettings
 
 _DRAWS = 64
@@ -103,13 +103,7 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
         as_json: Whether to print one JSON object.
         words: More overrides.
     """
-    from bench.cost import CostMeter
     from bench.data.set_files import read_set
-    from bench.experiment.audit_stages import public_encoder
-    from bench.experiment.devices import choose_device
-    from bench.experiment.store import Store
-    from bench.privacy.attacks.text import TextAttacks
-    from bench.privacy.games import Match
     from bench.privacy.released import Released
 
     if file is None or members is None:
@@ -124,17 +118,36 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
         )
     made, _ = read_set(file, data.task)
     rows = data.train.take(data.train.positions_of_rows(read_ids(members)))
-    pool, members_G, draw = _candidates(one, data, rows)
+    released = Released(made, rows)
+    result = _audited(one, data, released)
+    result |= {"audit_version": AUDIT_VERSION, "games": ("text",), "set_sha256s": (content_of(made),)}
+    found = AuditResult.model_validate(result)
+    if as_json:
+        print(json.dumps(found.model_dump(mode="json")))  # noqa: T201
+    else:
+        print("\n".join(audit_lines(f"{task} · {file.name}", found)))  # noqa: T201
+    return 0
+
+
+def _audited(one: RunSettings, data: TaskData, released: Released) -> dict[str, Any]:
+    """Plays the game on texts."""
+    from bench.cost import CostMeter
+    from bench.experiment.audit_stages import public_encoder
+    from bench.experiment.devices import choose_device
+    from bench.experiment.store import Store
+    from bench.privacy.attacks.text import TextAttacks
+    from bench.privacy.games import Match
+
+    pool, members_G, draw = _candidates(one, data, released.real)
     notes: list[str] = []
     if draw is None:
-        notes.append(
-            f"members are not a draw of `tdbench audit --draw`, so no test by coins; {len(pool.rows):,} rows are compared"
-        )
+        what = f"{len(pool.rows):,} rows are compared"
+        notes.append(f"members are not a draw of `tdbench audit --draw`, so no test by coins; {what}")
     device, cache = choose_device(one.runtime.device), Store(one.runtime.root).cache
     embed = public_encoder(one.protocol, one.task_name, cache, device=device, cost=CostMeter(device), notes=notes)
     match = Match(
         pool=pool,
-        runs=[Released(made, rows)],
+        runs=[released],
         null=None,
         attacks=TextAttacks(pool.rows, pool.auxiliary, embed),
         members_SG=members_G[None],
@@ -142,24 +155,9 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
     )
     result = match.play()
     if draw is None:  # the pool holds a sample of the members; copies are counted among all of them
-        known = {normalised(text) for text in rows.joined()}
-        result["exact_members"] = (sum(normalised(text) in known for text in match.runs[0].text.joined()),)
-        result["n_member_rows"] = (len(rows),)
-    found = AuditResult.model_validate(
-        {
-            **result,
-            "audit_version": AUDIT_VERSION,
-            "settings": {**one.audit.model_dump(mode="json"), "draw": draw},
-            "games": ("text",),
-            "set_sha256s": (content_of(made),),
-            "notes": tuple(notes),
-        }
-    )
-    if as_json:
-        print(json.dumps(found.model_dump(mode="json")))  # noqa: T201
-    else:
-        print("\n".join(audit_lines(f"{task} · {file.name}", found)))  # noqa: T201
-    return 0
+        result["exact_members"] = (released.made.n_exact(released.real, released.real),)
+        result["n_member_rows"] = (len(released.real),)
+    return {**result, "settings": {**one.audit.model_dump(mode="json"), "draw": draw}, "notes": tuple(notes)}
 
 
 def read_ids(path: Path) -> list[int]:

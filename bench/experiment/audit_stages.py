@@ -27,6 +27,7 @@ from bench.training.resolve import resolve_learner
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.context import Context
     from bench.privacy.attacks.text import Embed
     from bench.privacy.released import Released
     from bench.settings import Protocol
@@ -92,19 +93,11 @@ def run_audit(
     runs, null = (targets, None) if job.null is None else (targets[:-1], targets[-1])
     notes: list[str] = []
     with cost.phase("attack"):
-        attacks: SetAttacks
-        if runs[0].made.soft is None:
-            task = job.distil.cell.task
-            embed = public_encoder(job.protocol, task, cache, device=device, cost=cost, notes=notes)
-            attacks = TextAttacks(job.pool.rows, job.pool.auxiliary, embed)
-        else:
-            source = context.source(runs[0].real)
-            attacks = VectorAttacks(job.pool.rows, lambda text: vectors_of(source, words_of(source, text)))
         match = Match(
             pool=job.pool,
             runs=runs,
             null=null,
-            attacks=attacks,
+            attacks=_attacks(job, context, runs[0], cache, notes),
             members_SG=np.array([job.pool.coins(run) for run in range(len(runs))]),
             claim=_claim(records),
         )
@@ -123,6 +116,16 @@ def run_audit(
         "custom": is_custom(job.protocol) or is_custom_audit(job.settings),
     }
     return describe(job.distil, job.id, job.stage, device, cost, **parts)
+
+
+def _attacks(job: AuditJob, context: Context, released: Released, cache: Path, notes: list[str]) -> SetAttacks:
+    """Returns the attacks on texts, or on token vectors."""
+    if released.made.soft is not None:
+        source = context.source(released.real)
+        return VectorAttacks(job.pool.rows, lambda text: vectors_of(source, words_of(source, text)))
+    task = job.distil.cell.task
+    embed = public_encoder(job.protocol, task, cache, device=context.device, cost=context.cost, notes=notes)
+    return TextAttacks(job.pool.rows, job.pool.auxiliary, embed)
 
 
 def _claim(records: list[Record]) -> tuple[float, float] | None:
