@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 
     from bench.api import Task
 
+TRIES = 200
+"""Samples drawn for one that is no train text; where all are, the chain knows nothing else, and the last one stays."""
 _START, _END = "\N{SYMBOL FOR START OF TEXT}", "\N{SYMBOL FOR END OF TEXT}"
 
 
 class Trigram(Method):
     """Samples each class's word-trigram model: the next word is drawn from those that followed the last two words in train texts.
 
-    Without smoothing, so it repeats stretches of train texts more the fewer there are: what leaks is known beforehand to grow with the
-    number of samples, which makes it the positive control of membership inference. The fields of a pair are sampled by themselves.
+    Samples that are a train text as they stand are drawn again. Without smoothing, so it repeats stretches of train texts, more the fewer
+    there are: what leaks is known beforehand to grow with the number of samples, which makes it the positive control of membership
+    inference. The fields of a pair are sampled by themselves.
     """
 
     name = "trigram"
@@ -39,14 +42,19 @@ class Trigram(Method):
         assert budget.per_class is not None
         rng = ctx.rng("samples")
         fields: dict[str, list[str]] = {name: [] for name in real.fields}
+        known = {name: set(map(_folded, column)) for name, column in real.fields.items()}
         labels: list[int] = []
         for label in range(real.n_classes):
             rows = real.take(real.positions_of_class(label))
             labels += [label] * budget.per_class
             for name, column in rows.fields.items():
                 chain = _Chain(column)
-                fields[name] += [chain.sample(rng) for _ in range(budget.per_class)]
+                fields[name] += [chain.new_text(known[name], rng) for _ in range(budget.per_class)]
         return DistilledSet.from_texts(fields, labels)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 class _Chain:
@@ -61,6 +69,14 @@ class _Chain:
             padded = [_START, _START, *words, _END]
             for first, second, word in zip(padded, padded[1:], padded[2:], strict=False):
                 self._after[first, second].append(word)
+
+    def new_text(self, known: set[str], rng: np.random.Generator) -> str:
+        """Makes up one text that is not known as it stands."""
+        for _ in range(TRIES - 1):
+            text = self.sample(rng)
+            if _folded(text) not in known:
+                return text
+        return self.sample(rng)
 
     def sample(self, rng: np.random.Generator) -> str:
         """Makes up one text, no longer than the longest train text."""

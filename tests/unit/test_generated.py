@@ -277,6 +277,7 @@ class _Stage:
     """The part of a record that a figure needs."""
 
     def __init__(self, curves: dict[str, tuple[float, ...]]) -> None:
+        self.audit = None
         self.id, self.distil = "abcdef0123", type("D", (), {"curves": curves})
         self.cell = type("C", (), {"task": "sst2", "budget": "dpc10", "set_index": 0})
         self.method_facts = type("F", (), {"label": "gradmm"})

@@ -12,6 +12,7 @@ from sklearn.cluster import KMeans
 from bench.budget import Budget, count_tokens
 from bench.context import Context
 from bench.cost import CostMeter
+from bench.data.loading import load_task
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.method import Skip
@@ -20,8 +21,8 @@ from bench.registry import METHODS, TASKS
 SIZES = (23, 40, 31)
 SELECTORS = ("random", "herding", "kcenter", "kmeans")
 ENCODER_METHODS = ("herding", "kcenter", "kmeans")
-ROW_METHODS = [name for name in METHODS.names() if "source" not in METHODS.get(name).card.reads]
-"""Others read the source learner itself: see test_synthesis.py."""
+ROW_METHODS = [name for name in METHODS.names() if METHODS.get(name).card.output == "rows"]
+"""Others make texts or token vectors: see test_synthesis.py."""
 
 
 class FakeEncoder:
@@ -179,6 +180,21 @@ def test_kmeans_leaves_out_budgets_without_a_number_of_texts():
     method, task = METHODS.get("kmeans")(), TASKS.get("sst2")()
     assert isinstance(method.supports(task, Budget("t", tokens_per_class=100)), Skip)
     assert method.supports(task, Budget("b", per_class=3)) is None
+
+
+def test_trigrams_of_texts_are_trigrams_of_train_texts_and_no_text_is_a_train_text():
+    real = load_task(TASKS.get("agnews")(), "standin", None).train.take(range(400))
+    contexts = [Context(seed, "cpu", CostMeter(), Path(), lambda: None) for seed in (1, 1, 2)]
+    first, again, other = (METHODS.get("trigram")().distil(real, Budget("b", 6), context) for context in contexts)
+    assert first.fields == again.fields
+    assert first.fields != other.fields
+    assert first.n_exact(real, real) == 0
+    for text, label in zip(first.fields["text"], first.labels_M, strict=True):
+        own = real.take(real.positions_of_class(label)).fields["text"]
+        known = {tuple(words[i : i + 3]) for words in map(str.split, own) for i in range(len(words) - 2)}
+        words = text.split()
+        assert all(tuple(words[i : i + 3]) in known for i in range(len(words) - 2))
+        assert any(one.split()[:1] == words[:1] for one in own)
 
 
 @pytest.mark.parametrize("name", ROW_METHODS)
