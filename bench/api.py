@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.data.standin import StandinSchema
     from bench.data.task import Facts, HubFiles, Task, TaskConfig
-    from bench.data.text import LabelledText
+    from bench.data.text import LabelledText, normalised
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.matching.fit import Reading
@@ -91,6 +91,7 @@ __all__ = [
     "head_path",
     "label_tokens",
     "make_stage",
+    "normalised",
     "over_encoders",
     "random_texts",
     "random_words",
@@ -108,7 +109,7 @@ _HOME = {
     "bench.context": ("Context",),
     "bench.data.standin": ("StandinSchema",),
     "bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
-    "bench.data.text": ("LabelledText",),
+    "bench.data.text": ("LabelledText", "normalised"),
     "bench.budget": ("Budget", "count_tokens"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),

@@ -34,9 +34,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Guide:
-    """A vertical line: an axis tick or a reference."""
+    """A line across a drawing: an axis tick or a reference."""
 
-    x: float
+    at: float
     text: str
 
 
@@ -70,12 +70,26 @@ class _Scale:
         return tuple(Guide(self.x(value), f"{100 * value:.0f}") for value in values)
 
 
+def round_limits(values: list[float], steps: tuple[float, ...], most: int) -> tuple[float, float, float]:
+    """Chooses round limits around values.
+
+    Args:
+        values: What must lie within.
+        steps: Distances of ticks to choose from, ascending.
+        most: Ticks that are wanted at most; the last step makes as many as it takes.
+
+    Returns:
+        The limits and the distance of ticks.
+    """
+    low, high = min(values), max(values)
+    step = next((step for step in steps if (high - low) / step <= most), steps[-1])
+    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return bottom, top if top > bottom else bottom + step, step
+
+
 def _scale(values: list[float]) -> _Scale:
     """Chooses round limits around the values, within 0 to 1."""
-    low, high = max(0.0, min(values)), min(1.0, max(values))
-    step = next(step for step in (0.02, 0.05, 0.1, 0.2, 0.5) if (high - low) / step <= 8 or step == 0.5)
-    bottom, top = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    return _Scale(bottom, top if top > bottom else bottom + step, step)
+    return _Scale(*round_limits([min(1.0, max(0.0, value)) for value in values], (0.02, 0.05, 0.1, 0.2, 0.5), 8))
 
 
 def build_chart(table: Table) -> Chart | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from leaderboard.chart import Guide, round_limits
 from leaderboard.column import percent
 from leaderboard.schema import Row
 from leaderboard.tables import Line, Table
@@ -18,14 +19,6 @@ _LEAST_RATE = 0.01
 """Below it a curve rests on fewer than ten of a run's non-members."""
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A grid line with its number, in pixels."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +56,8 @@ class Figure:
     heading: str
     x_title: str
     y_title: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    x_ticks: tuple[Guide, ...]
+    y_ticks: tuple[Guide, ...]
     points: tuple[Point, ...]
     curves: tuple[Curve, ...]
     chance: str
@@ -100,17 +93,6 @@ def _up(share: float) -> float:
     return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
 
 
-def _scale(values: list[float], steps: tuple[float, ...]) -> tuple[float, float, float]:
-    """Returns round limits around values, and a step between ticks."""
-    low, high = min(values), max(values)
-    step = next((step for step in steps if (high - low) / step <= 6), steps[-1])
-    return (
-        math.floor(low / step + 1e-9) * step,
-        max(math.ceil(high / step - 1e-9), math.floor(low / step + 1e-9) + 1) * step,
-        step,
-    )
-
-
 def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
     points = [(line, row) for line, row in audited if row["score_frac"] is not None]
     if not points:
@@ -121,8 +103,10 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         for value in (row["t1_auc_low"], row["t1_auc"], row["t1_auc_high"])
         if value is not None
     ]
-    x_low, x_high, x_step = _scale([0.5, *aucs], _AUC_STEPS)
-    y_low, y_high, y_step = _scale([row["score_frac"] or 0.0 for _, row in points], (0.01, 0.02, 0.05, 0.1, 0.2))
+    x_low, x_high, x_step = round_limits([0.5, *aucs], _AUC_STEPS, 6)
+    y_low, y_high, y_step = round_limits(
+        [row["score_frac"] or 0.0 for _, row in points], (0.01, 0.02, 0.05, 0.1, 0.2), 6
+    )
 
     def x(value: float) -> float:
         return _along(min(1.0, max(0.0, (value - x_low) / (x_high - x_low))))
@@ -148,10 +132,10 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         x_title="AUC of membership inference on the set",
         y_title=f"{metric}, {table.source}",
         x_ticks=tuple(
-            Tick(x(value), f"{value:.3f}".rstrip("0") if value != 0.5 else "0.5")
+            Guide(x(value), f"{value:.3f}".rstrip("0") if value != 0.5 else "0.5")
             for value in ticks(x_low, x_high, x_step)
         ),
-        y_ticks=tuple(Tick(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
+        y_ticks=tuple(Guide(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
         points=_spread(marks),
         curves=(),
         chance=f"M{x(0.5)} {_up(0)}V{_up(1)}",
@@ -196,8 +180,8 @@ def _roc(
         heading="Attack on the set",
         x_title="false-positive rate",
         y_title="true-positive rate",
-        x_ticks=tuple(Tick(_along(share(rate)), f"{rate:g}") for rate in decades),
-        y_ticks=tuple(Tick(_up(share(rate)), f"{rate:g}") for rate in decades),
+        x_ticks=tuple(Guide(_along(share(rate)), f"{rate:g}") for rate in decades),
+        y_ticks=tuple(Guide(_up(share(rate)), f"{rate:g}") for rate in decades),
         points=(),
         curves=tuple(drawn),
         chance=f"M{_along(0)} {_up(0)}L{_along(1)} {_up(1)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, Skip
+from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, Skip, normalised
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Trigram(Method):
         assert budget.per_class is not None
         rng = ctx.rng("samples")
         fields: dict[str, list[str]] = {name: [] for name in real.fields}
-        known = {name: set(map(_folded, column)) for name, column in real.fields.items()}
+        known = {name: set(map(normalised, column)) for name, column in real.fields.items()}
         labels: list[int] = []
         for label in range(real.n_classes):
             rows = real.take(real.positions_of_class(label))
@@ -51,10 +51,6 @@ class Trigram(Method):
                 chain = _Chain(column)
                 fields[name] += [chain.new_text(known[name], rng) for _ in range(budget.per_class)]
         return DistilledSet.from_texts(fields, labels)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.lower().split())
 
 
 class _Chain:
@@ -74,7 +70,7 @@ class _Chain:
         """Makes up one text that is not known as it stands."""
         for _ in range(TRIES - 1):
             text = self.sample(rng)
-            if _folded(text) not in known:
+            if normalised(text) not in known:
                 return text
         return self.sample(rng)
 

@@ -118,11 +118,6 @@ class AuditJob:
         return [job for shadow in self.runs for job in shadow.jobs]
 
     @property
-    def pairs(self) -> tuple[int, ...]:
-        """Pair that each shadow belongs to."""
-        return tuple(run // 2 for run in range(len(self.shadows)))
-
-    @property
     def title(self) -> str:
         """Short description for progress lines."""
         cell = self.distil.cell

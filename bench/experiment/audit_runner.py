@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bench.errors import DataError
 from bench.experiment.audit_stages import read_scores, run_audit, run_query
 from bench.experiment.record import set_sha256
@@ -64,9 +62,7 @@ class Audits:
             return True
         complete = True
         try:
-            check_blind(
-                blind_auc(audit.pool, np.array([audit.pool.coins(run) for run in range(0, len(audit.shadows), 2)]))
-            )
+            check_blind(blind_auc(audit.pool, audit.pool.membership(len(audit.shadows))[::2]))
         except DataError as error:  # before anything is distilled in vain
             refused = error
             return self._ensured(audit, lambda _: _refuse(refused), wait)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +12,9 @@ from bench.config import is_custom, is_custom_audit
 from bench.cost import CostMeter
 from bench.distilled import DistilledSet, check_files
 from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
+from bench.experiment.fitting import fitted_scores, train_inputs, train_seed
 from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import Tick, checked_scores, context_of, describe, protocol_parts, train_inputs, train_seed
+from bench.experiment.stages import Tick, context_of, describe, protocol_parts
 from bench.matching.start import vectors_of, words_of
 from bench.models.encoder import CachedEncoder
 from bench.privacy.attacks.text import TextAttacks
@@ -42,13 +41,7 @@ def run_query(job: QueryJob, made: DistilledSet, set_id: str, scratch: Path, *, 
     cost = CostMeter(device)
     train, _, recipe = train_inputs(job.train, made)
     context = TrainContext(train_seed(job.train), device, cost, tick)
-    if train.only_class is not None:
-        n_classes = len(job.queries.label_names)
-        scores_NC = np.tile(np.eye(n_classes, dtype=np.float32)[train.only_class], (len(job.queries), 1))
-    else:
-        with contextlib.redirect_stdout(sys.stderr):
-            scores_NC = job.train.learner.fit_predict(train, job.queries.without_labels(), recipe, context)
-    scores_NC = checked_scores(scores_NC, len(job.queries), len(job.queries.label_names), job.train.learner_name)
+    scores_NC = fitted_scores(job.train, train, job.queries, recipe, context)
     save_file({"scores": np.ascontiguousarray(scores_NC, dtype=np.float32)}, scratch / SCORES_FILE)
     artefacts = {SCORES_FILE: sha256_file(scratch / SCORES_FILE)}
     parts = {"artefacts": artefacts, "set_sha256": set_id, **protocol_parts(job.train)}
@@ -98,7 +91,7 @@ def run_audit(
             runs=runs,
             null=null,
             attacks=_attacks(job, context, runs[0], cache, notes),
-            members_SG=np.array([job.pool.coins(run) for run in range(len(runs))]),
+            members_SG=job.pool.membership(len(runs)),
             claim=_claim(records),
         )
         result = match.play(tick)

@@ -17,19 +17,18 @@ from bench.canonical import seed_from
 from bench.config import is_custom
 from bench.context import Context, Source
 from bench.cost import CostMeter, merged, share
-from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.experiment.audit_jobs import QueryJob
+from bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.provenance import provenance
-from bench.experiment.recipes import recipe_in_epochs
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
 from bench.quality import judged, text_quality
 from bench.registry import source_sha256
-from bench.training.learner import Learner, TrainContext, TrainingSet
+from bench.training.learner import Learner, TrainContext
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
@@ -149,14 +148,8 @@ def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, t
     cost = CostMeter(device)
     train, test, recipe = train_inputs(job, made)
     context = TrainContext(train_seed(job), device, cost, tick)
-    only = train.only_class
-    if only is not None:
-        context.notes.append("one class: the constant predictor, no training")
-        scores_NC = np.tile(np.eye(job.distil.data.train.n_classes)[only], (len(test), 1))
-    else:
-        with contextlib.redirect_stdout(sys.stderr):
-            scores_NC = job.learner.fit_predict(train, test.without_labels(), recipe, context)
-    trained = only is None and job.learner.uses_lr
+    scores_NC = fitted_scores(job, train, test, recipe, context)
+    trained = train.only_class is None and job.learner.uses_lr
     return _train_record(job, scores_NC, recipe, context, set_sha256, trained=trained)
 
 
@@ -185,24 +178,11 @@ def run_train_stack(
     shares = tuple(share(phase, len(jobs)) for phase in merged(cost.phases))
     records = []
     for job, scores_NC, context, sha256 in zip(jobs, scores, contexts, set_sha256s, strict=True):
+        checked = checked_scores(scores_NC, len(test), jobs[0].distil.data.train.n_classes, job.learner_name)
         context.notes.append(f"costs are an equal share of those of {len(jobs)} models")
-        record = _train_record(job, scores_NC, recipe, context, sha256, trained=job.learner.uses_lr)
+        record = _train_record(job, checked, recipe, context, sha256, trained=job.learner.uses_lr)
         records.append(record.model_copy(update={"cost": shares}))
     return records
-
-
-def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
-    """Returns what a learner trains on, the test rows, and the recipe."""
-    data = job.distil.data
-    recipe = job.recipe or recipe_in_epochs(
-        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(made)
-    )
-    return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
-
-
-def train_seed(job: TrainJob) -> int:
-    """Returns the learner's seed."""
-    return seed_from("learner", job.distil.cell.set_index, job.seed_index)
 
 
 def _train_record(
@@ -210,7 +190,7 @@ def _train_record(
 ) -> Record:
     data = job.distil.data
     test = data.test_draw(job.protocol.test_rows)
-    predictions = checked_scores(scores_NC, len(test), data.train.n_classes, job.learner_name).argmax(axis=1)
+    predictions = scores_NC.argmax(axis=1)
     result = TrainResult(
         learner=job.learner_name,
         learner_spec=job.learner.identity(),
@@ -231,22 +211,6 @@ def _train_record(
     )
     parts = {"train": result, "set_sha256": set_sha256, **protocol_parts(job)}
     return describe(job.distil, job.id, "train", context.device, context.cost, **parts)
-
-
-def checked_scores(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
-    """Returns a learner's scores as an array.
-
-    Raises:
-        PluginError: They have another shape than (n_rows, n_classes), or hold NaN.
-    """
-    scores = np.asarray(scores_NC)
-    if scores.shape != (n_rows, n_classes):
-        raise PluginError(
-            f"learner '{learner}' returned scores of shape {scores.shape}; expected ({n_rows}, {n_classes})."
-        )
-    if np.isnan(scores).any():
-        raise PluginError(f"learner '{learner}' returned NaN scores: training diverged.")
-    return scores
 
 
 def failed(job: Job, error: BaseException, device: str) -> Record:

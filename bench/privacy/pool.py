@@ -58,6 +58,10 @@ class Pool:
         heads = np.random.default_rng(seed_from(self.seed, "coins", run // 2)).random(self.n_groups) < 0.5
         return ~heads if run % 2 else heads
 
+    def membership(self, n_runs: int) -> NDArray[np.bool_]:
+        """Returns the (S, G) membership of runs 0 to S - 1."""
+        return np.array([self.coins(run) for run in range(n_runs)])
+
     def members(self, run: int) -> LabelledText:
         """Returns the rows that a method sees in a run."""
         return self.rows.take(np.flatnonzero(self.coins(run)[self.group_R]))

@@ -14,7 +14,7 @@ from leaderboard.page import render_page
 from leaderboard.privacy_charts import BOTTOM, LEFT, RIGHT, SIZE, TOP, privacy_figures
 from leaderboard.rows import build_rows
 from leaderboard.tables import build_tables
-from tests.unit.test_packs_audits import ATTACK, RESULT
+from tests.unit.audit_results import ATTACK, RESULT
 
 AUDITED = {"m": (0.50, 0.510), "n": (0.60, 0.540), "void": (0.70, 0.600)}
 CURVE = tuple(max(rate, 0.02) for rate in ROC_FPR)

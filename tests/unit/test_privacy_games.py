@@ -1,4 +1,4 @@
-"""Games on made-up sets: what an attack of known strength comes to, guards, bounds, and their place on the board."""
+"""Games on made-up sets: what an attack of known strength comes to, guards, controls and bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from bench.privacy.pool import Pool, compared, draw_pool
 from bench.privacy.released import Released
 from bench.privacy.statistics import estimate_auc
 from bench.registry import METHODS, TASKS
-from leaderboard.audits import Audits
 from leaderboard.stats import holm
 
 MORE = {"audit_version": 1, "settings": {"name": "text"}, "games": ("text",), "set_sha256s": ()}
@@ -245,96 +244,3 @@ def test_sliced_features_are_those_of_the_whole_and_cost_their_share(tmp_path, m
 
     SlicedEncoder(CachedEncoder(Fitted(), tmp_path), whole).embed(whole.take([1]), cost)
     assert seen == [1]
-
-
-@pytest.fixture
-def audited(board_records, pool):
-    """Sets of a method, an audit of it, and a function that changes the audit."""
-    records = board_records.runs("m", {"minilm": [[0.5], [0.6], [0.7]], "textcnn": [[0.5], [0.6], [0.7]]})
-    result = match(pool, Leaky(pool, 0.5, n_repeated=3), claim=(0.1, 1e-5))
-    train = next(record for record in records if record.stage == "train")
-
-    def audit(cell: dict | None = None, **changes):
-        about = train.cell.model_copy(update={"set_index": 0, **(cell or {})})
-        parts = {"stage": "audit", "id": "a", "train": None, "learner": "minilm", "audit": result, "cell": about}
-        return train.model_copy(update={**parts, "seed_index": None, **changes})
-
-    return records, result, audit
-
-
-def rows_by_learner(records):
-    from leaderboard.rows import build_rows
-
-    return {row["learner"]: row for row in build_rows(records)}
-
-
-def test_an_audit_stands_on_the_rows_of_its_method(audited):
-    from leaderboard.privacy_columns import PRIVACY_COLUMNS
-
-    records, result, audit = audited
-    rows = rows_by_learner([*records, audit()])
-    for learner in ("minilm", "textcnn"):
-        assert rows[learner]["t1_auc"] == result.attacks[0].auc
-        assert (rows[learner]["t1_exact_matches"], rows[learner]["audit_id"]) == (3, "a")
-        assert rows[learner]["t1_members"] == min(result.n_member_rows)  # the run with the largest share
-        assert rows[learner]["claim_refuted"]
-    texts = {column.key: column.show(rows["minilm"]) for column in PRIVACY_COLUMNS}
-    assert texts["copied"] == f"3 of {min(result.n_member_rows)}"
-    assert texts["t1_auc"].startswith(f"{result.attacks[0].auc:.3f} [")
-    assert texts["t2_auc"] == "–"
-    assert texts["epsilon_lower"] == f"{result.epsilon_lower:.2f}"
-    assert texts["epsilon"] == "–"  # the distil records promise nothing
-    private = rows["minilm"] | {"epsilon": 0.1}
-    assert next(c for c in PRIVACY_COLUMNS if c.key == "epsilon").show(private) == "0.1 REFUTED"
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"data_fingerprint": "another"},
-        {"method_version": 9},
-        {"budget": "dpc1"},
-        {"source": {"name": "x"}},
-        {"task": "t"},
-    ],
-)
-def test_an_audit_of_something_else_stands_nowhere(audited, other):
-    records, _, audit = audited
-    assert rows_by_learner([*records, audit(other)])["minilm"]["t1_auc"] is None
-
-
-def test_custom_and_failed_audits_stay_off_the_board(audited):
-    records, _, audit = audited
-    for one in (audit(custom=True), audit(status="failed")):
-        assert rows_by_learner([*records, one])["minilm"]["t1_auc"] is None
-
-
-def test_newer_code_and_more_games_come_first(audited):
-    records, result, audit = audited
-    both = audit(id="both", audit=result.model_copy(update={"games": ("text", "model")}), created="2020")
-    newer = audit(id="newer", audit=result.model_copy(update={"audit_version": 2}), created="2019")
-    assert rows_by_learner([*records, audit(), both])["minilm"]["audit_id"] == "both"
-    assert rows_by_learner([*records, audit(), both, newer])["minilm"]["audit_id"] == "newer"
-
-
-def test_a_null_run_that_leaks_voids_the_audit(audited):
-    from leaderboard.privacy_columns import PRIVACY_COLUMNS
-
-    records, result, audit = audited
-    leaky = result.attacks[0].model_copy(update={"null_p": 1e-4, "null_auc": 0.6})
-    row = rows_by_learner([*records, audit(audit=result.model_copy(update={"attacks": (leaky,)}))])["minilm"]
-    assert row["t1_void"]
-    assert not row["claim_refuted"]
-    shown = {column.key: column.show(row) for column in PRIVACY_COLUMNS}
-    assert (shown["t1_auc"], shown["epsilon_lower"]) == ("void", "void")
-    # Twenty audits: one small p value among them is chance.
-    chance = result.attacks[0].model_copy(update={"null_p": 0.01})
-    many = [
-        audit(
-            {"method": f"m{i}"},
-            id=f"a{i}",
-            audit=result.model_copy(update={"attacks": (chance if i == 0 else result.attacks[0],)}),
-        )
-        for i in range(20)
-    ]
-    assert not any(one.void for one in Audits(many)._by_key.values())

@@ -1,0 +1,65 @@
+"""Trains one target model as its job says; what becomes of its scores is the business of stages."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from bench.canonical import seed_from
+from bench.data.text import LabelledText
+from bench.distilled import DistilledSet
+from bench.errors import PluginError
+from bench.experiment.jobs import TrainJob
+from bench.experiment.recipes import recipe_in_epochs
+from bench.training.learner import TrainContext, TrainingSet
+from bench.training.recipe import Recipe
+
+
+def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
+    """Returns what a learner trains on, the test rows, and the recipe."""
+    data = job.distil.data
+    recipe = job.recipe or recipe_in_epochs(
+        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(made)
+    )
+    return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
+
+
+def train_seed(job: TrainJob) -> int:
+    """Returns the learner's seed."""
+    return seed_from("learner", job.distil.cell.set_index, job.seed_index)
+
+
+def fitted_scores(
+    job: TrainJob, train: TrainingSet, texts: LabelledText, recipe: Recipe, context: TrainContext
+) -> np.ndarray:
+    """Trains one learner and returns its (N, C) scores of some texts, whose labels it does not see.
+
+    Raises:
+        PluginError: The scores have another shape, or hold NaN.
+    """
+    n_classes = job.distil.data.train.n_classes
+    if train.only_class is not None:
+        context.notes.append("one class: the constant predictor, no training")
+        return np.tile(np.eye(n_classes)[train.only_class], (len(texts), 1))
+    with contextlib.redirect_stdout(sys.stderr):
+        scores_NC = job.learner.fit_predict(train, texts.without_labels(), recipe, context)
+    return checked_scores(scores_NC, len(texts), n_classes, job.learner_name)
+
+
+def checked_scores(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
+    """Returns a learner's scores as an array.
+
+    Raises:
+        PluginError: They have another shape than (n_rows, n_classes), or hold NaN.
+    """
+    scores = np.asarray(scores_NC)
+    if scores.shape != (n_rows, n_classes):
+        raise PluginError(
+            f"learner '{learner}' returned scores of shape {scores.shape}; expected ({n_rows}, {n_classes})."
+        )
+    if np.isnan(scores).any():
+        raise PluginError(f"learner '{learner}' returned NaN scores: training diverged.")
+    return scores
