@@ -24,45 +24,60 @@ if TYPE_CHECKING:
         head_gradients,
         random_texts,
     )
+    from bench.matching.lesson_options import LessonConfig
+    from bench.matching.lessons import LearnedLesson, NewHeads, as_text, mean_vectors, starting_vectors
     from bench.matching.options import SynthesisConfig
+    from bench.matching.outer import RealLoss
     from bench.matching.parameters import WeightGradients, between
     from bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
-    from bench.matching.several import over_encoders
+    from bench.matching.regression import Exchange, RealMoments, as_shares, centred, torch_error
+    from bench.matching.several import over_encoders, varied
     from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage, few, make_stage
     from bench.matching.start import random_words, text_of, vectors_of, words_of
     from bench.matching.synthesis import sample_medoids, synthesise
+    from bench.matching.unroll import Back, Unrolled, descend, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
     from bench.soft import SoftInputs
     from bench.training.batches import Encoded
+    from bench.training.inner import InnerModel, Lesson
     from bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
     from bench.training.modules import tokenizer_for
     from bench.training.recipe import Recipe
     from bench.training.torch_learner import TorchLearner
 
 __all__ = [
+    "Back",
     "Budget",
     "Context",
     "DataError",
     "DistilledSet",
     "Encoded",
+    "Exchange",
     "Facts",
     "Groups",
     "Head",
     "HeadGradients",
     "Heads",
     "HubFiles",
+    "InnerModel",
     "LabelledText",
+    "LearnedLesson",
     "Learner",
     "LearnerConfig",
+    "Lesson",
+    "LessonConfig",
     "Method",
     "MethodCard",
     "MethodConfig",
+    "NewHeads",
     "Objective",
     "PrerequisiteError",
     "Reading",
+    "RealLoss",
+    "RealMoments",
     "Recipe",
     "Skip",
     "SoftInputs",
@@ -77,11 +92,16 @@ __all__ = [
     "TorchLearner",
     "TrainContext",
     "TrainingSet",
+    "Unrolled",
     "UsageError",
     "WeightGradients",
+    "as_shares",
+    "as_text",
     "between",
+    "centred",
     "cluster",
     "count_tokens",
+    "descend",
     "distances",
     "every_distance",
     "few",
@@ -91,16 +111,22 @@ __all__ = [
     "head_path",
     "label_tokens",
     "make_stage",
+    "mean_vectors",
     "normalised",
     "over_encoders",
     "random_texts",
     "random_words",
     "sample_medoids",
+    "starting_vectors",
     "synthesise",
     "text_of",
     "tokenizer_for",
+    "torch_error",
     "train_head",
     "trained_heads",
+    "unroll",
+    "unroll_head",
+    "varied",
     "vectors_of",
     "words_of",
 ]
@@ -124,19 +150,25 @@ _HOME = {
         "head_gradients",
         "random_texts",
     ),
+    "bench.matching.lesson_options": ("LessonConfig",),
+    "bench.matching.lessons": ("LearnedLesson", "NewHeads", "as_text", "mean_vectors", "starting_vectors"),
     "bench.matching.options": ("SynthesisConfig",),
+    "bench.matching.outer": ("RealLoss",),
     "bench.matching.parameters": ("WeightGradients", "between"),
     "bench.matching.points": ("Groups", "cluster", "halves", "head_path", "train_head", "trained_heads"),
-    "bench.matching.several": ("over_encoders",),
+    "bench.matching.regression": ("Exchange", "RealMoments", "as_shares", "centred", "torch_error"),
+    "bench.matching.several": ("over_encoders", "varied"),
     "bench.matching.source": ("SourceModel",),
     "bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
     "bench.matching.start": ("random_words", "text_of", "vectors_of", "words_of"),
     "bench.matching.synthesis": ("sample_medoids", "synthesise"),
+    "bench.matching.unroll": ("Back", "Unrolled", "descend", "unroll", "unroll_head"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.soft": ("SoftInputs",),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "bench.training.batches": ("Encoded",),
+    "bench.training.inner": ("InnerModel", "Lesson"),
     "bench.training.learner": ("Learner", "LearnerConfig", "TrainContext", "TrainingSet"),
     "bench.training.modules": ("tokenizer_for",),
     "bench.training.recipe": ("Recipe",),

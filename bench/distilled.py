@@ -12,7 +12,7 @@ from bench.budget import Budget, count_tokens
 from bench.canonical import sha256_file
 from bench.data.text import LabelledText, normalised
 from bench.errors import BudgetError, PluginError, RecordError
-from bench.soft import SoftInputs
+from bench.soft import Schedule, SoftInputs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -34,6 +34,7 @@ class DistilledSet:
         soft_labels_MC: Class probabilities, or None for hard labels.
         weights_M: Positive loss weights, or None for equal weights.
         soft: Token vectors, for sets bound to one learner.
+        schedule: Training that was learned with the token vectors; the harness runs it in place of the recipe.
     """
 
     labels_M: NDArray[np.int64]
@@ -42,6 +43,7 @@ class DistilledSet:
     soft_labels_MC: NDArray[np.float32] | None = None
     weights_M: NDArray[np.float32] | None = None
     soft: SoftInputs | None = None
+    schedule: Schedule | None = None
 
     @classmethod
     def from_rows(cls, real: LabelledText, positions: ArrayLike) -> DistilledSet:
@@ -56,7 +58,7 @@ class DistilledSet:
 
     @classmethod
     def from_vectors(cls, soft: SoftInputs, labels: ArrayLike, **extras: Any) -> DistilledSet:
-        """Holds token vectors; `extras` are `soft_labels_MC` and `weights_M`."""
+        """Holds token vectors; `extras` are `soft_labels_MC`, `weights_M` and `schedule`."""
         return cls(labels_M=np.asarray(labels, dtype=np.int64), soft=soft, **extras)
 
     def __len__(self) -> int:
@@ -135,6 +137,8 @@ class DistilledSet:
         tensors = {"soft_labels": self.soft_labels_MC, "weights": self.weights_M}
         if self.soft is not None:
             tensors |= {"vectors": self.soft.vectors_SD, "lengths": self.soft.lengths_MF}
+        if self.schedule is not None:
+            tensors |= self.schedule.tensors()
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: Path, card: dict[str, Any]) -> dict[str, str]:
@@ -197,6 +201,7 @@ class DistilledSet:
             soft_labels_MC=tensors.get("soft_labels"),
             weights_M=tensors.get("weights"),
             soft=soft,
+            schedule=Schedule.of_tensors(tensors),
         )
 
 
@@ -251,6 +256,10 @@ def _check_form(made: DistilledSet, real: LabelledText) -> None:
         made.soft.check(len(real.fields))
         if len(made.soft) != size:
             raise PluginError(f"soft inputs hold {len(made.soft)} texts for {size} labels; expected one for each.")
+    if made.schedule is not None:
+        if made.soft is None or made.weights_M is not None:
+            raise PluginError("a learned schedule goes with token vectors, and without weights.")
+        made.schedule.check(made.labels_M, n_classes)
     if made.fields is not None:
         _check_fields(made.fields, size, set(real.fields))
     _check_numbers(made, n_classes)
@@ -268,12 +277,12 @@ def _check_fields(fields: dict[str, list[str]], size: int, names: set[str]) -> N
 
 def _check_numbers(made: DistilledSet, n_classes: int) -> None:
     soft, weights = made.soft_labels_MC, made.weights_M
-    if soft is not None and (
-        soft.shape[1] != n_classes
-        or not np.isfinite(soft).all()
-        or soft.min() < 0
-        or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
-    ):
-        raise PluginError(f"soft labels must be {len(made)} x {n_classes} probabilities that add up to 1 in every row.")
+    if soft is not None:
+        wrong = soft.shape[1] != n_classes or not np.isfinite(soft).all()
+        if made.schedule is None:
+            wrong = wrong or soft.min() < 0 or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
+        if wrong:
+            what = "probabilities that add up to 1 in every row" if made.schedule is None else "finite numbers"
+            raise PluginError(f"soft labels must be {len(made)} x {n_classes} {what}; got shape {soft.shape}.")
     if weights is not None and (not np.isfinite(weights).all() or weights.min() <= 0):
         raise PluginError("weights must be positive finite numbers.")

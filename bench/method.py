@@ -94,15 +94,25 @@ class Method(ABC):
         return self.card.output or self.config.output
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """What this configuration uses besides the train split: all that the card says, or less."""
+        return self.card.reads
+
+    @property
     def causal_lm(self) -> str | None:
         """Pretrained language model that this configuration asks, by its option `lm`; None for the task's own or for none."""
         name = getattr(self.config, "lm", TASK_LM)
         return None if name == TASK_LM else str(name)
 
     @property
+    def seeds_per_set(self) -> int | None:
+        """Trainings of every set, by a property of that name of its Config; None for as many as the protocol asks for."""
+        return getattr(self.config, "seeds_per_set", None)
+
+    @property
     def uses_task_lm(self) -> bool:
         """Whether this configuration reads the task's language model; a property of that name of its Config may deny it."""
-        return "lm" in self.card.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)
+        return "lm" in self.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
         """Returns why this method cannot run on a task with a budget, or None when it can."""

@@ -1,9 +1,9 @@
-"""Soft inputs: free token vectors in place of tokens, bound to one learner."""
+"""Soft inputs: free token vectors in place of tokens, bound to one learner; and how they ask to be trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,3 +53,77 @@ class SoftInputs:
             raise PluginError("the vectors of soft inputs must be a 2-D float32 array of finite numbers.")
         if len(self.vectors_SD) != lengths.sum():
             raise PluginError(f"the lengths add up to {lengths.sum()} vectors; got {len(self.vectors_SD)}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Training that was learned with a set of token vectors: T steps of plain SGD, run by the harness in place of the recipe.
+
+    Weights are the learner's own at the start, float32, without dropout, weight decay or clipping; the token table stays as it is. Every
+    seed draws a new head, unless the set brings one. Targets are the set's soft labels, which may then be any numbers.
+
+    Args:
+        rates_T2: Step sizes of the weights below the head, and of the head's, float32.
+        parts: Parts that every class's texts are dealt to in turn; step t trains on all texts of part t mod `parts`.
+        attention_XH: Attention that is wanted of every text, for the H heads of all layers, float32: for each of its L tokens, special
+            tokens included, what the first token pays it; or L x L rows, token by token. None for no wish.
+        head_CX: A head to start from, weights and in the last column offsets, float32; None for a new one with every seed.
+    """
+
+    rates_T2: NDArray[np.float32]
+    parts: int = 1
+    attention_XH: NDArray[np.float32] | None = None
+    head_CX: NDArray[np.float32] | None = None
+
+    def rows_of(self, labels_M: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Returns the texts of every step."""
+        place_M = np.zeros(len(labels_M), dtype=np.int64)
+        for label in np.unique(labels_M):
+            own = np.flatnonzero(labels_M == label)
+            place_M[own] = np.arange(len(own)) % self.parts
+        return [np.flatnonzero(place_M == step % self.parts) for step in range(len(self.rates_T2))]
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Returns everything by name, as files hold it."""
+        made = {
+            "rates": self.rates_T2,
+            "parts": np.array([self.parts]),
+            "attention": self.attention_XH,
+            "head": self.head_CX,
+        }
+        return {name: array for name, array in made.items() if array is not None}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, NDArray[Any]]) -> Schedule | None:
+        """Undoes `tensors`; None where there are none."""
+        if "rates" not in tensors:
+            return None
+        return cls(tensors["rates"], int(tensors["parts"][0]), tensors.get("attention"), tensors.get("head"))
+
+    def check(self, labels_M: NDArray[np.int64], n_classes: int) -> None:
+        """Checks shapes and numbers.
+
+        Raises:
+            PluginError: Says what is wrong.
+        """
+        shapes = {
+            "rates_T2": (self.rates_T2, 2, 2),
+            "attention_XH": (self.attention_XH, 2, None),
+            "head_CX": (self.head_CX, 2, None),
+        }
+        for name, (array, dimensions, width) in shapes.items():
+            if array is None:
+                continue
+            fits = array.ndim == dimensions and array.dtype == np.float32 and (width is None or array.shape[1] == width)
+            if not fits or not len(array) or not np.isfinite(array).all():
+                raise PluginError(
+                    f"a schedule's {name} must be 2-D finite float32; got shape {array.shape} of {array.dtype}."
+                )
+        if self.rates_T2.min() < 0:
+            raise PluginError(f"a schedule's step sizes must not be negative; got {self.rates_T2.min():.3g}.")
+        if self.attention_XH is not None and self.attention_XH.min() < 0:
+            raise PluginError("a schedule's attention must not be negative; expected shares.")
+        if self.head_CX is not None and len(self.head_CX) != n_classes:
+            raise PluginError(f"a schedule's head has {len(self.head_CX)} classes; expected {n_classes}.")
+        if self.parts < 1 or any(not len(rows) for rows in self.rows_of(labels_M)):
+            raise PluginError(f"a schedule with {self.parts} parts leaves a step without texts; use fewer parts.")

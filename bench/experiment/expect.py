@@ -19,7 +19,7 @@ def expected_seconds(jobs: list[Job], device: str, has_features: bool) -> list[f
     expected = [expected_s(job, device) for job in jobs]
     known: set[str] = set()
     for place, job in enumerate(jobs):
-        if not isinstance(job, DistilJob) or "encoder" not in job.method.card.reads:
+        if not isinstance(job, DistilJob) or "encoder" not in job.method.reads:
             continue
         if job.cell.data_fingerprint not in known and not has_features:
             source = resolve_learner(str(job.cell.source["name"]))

@@ -187,13 +187,13 @@ class Planner:
 
     def _source(self, one: RunSettings, method: Method) -> dict[str, Any]:
         """Returns what a method distils with besides the train split; empty for methods that read no encoder."""
-        if "encoder" not in method.card.reads:
+        if "encoder" not in method.reads:
             return {}
         name = one.protocol.source
         how = {"name": name, "max_length": one.protocol.length_for(one.task_name), "features": FEATURES_VERSION}
-        if "source" in method.card.reads:
+        if "source" in method.reads:
             how["matching"] = getattr(method.config, "matching_version", MATCHING_VERSION)
-        if "lm" in method.card.reads:
+        if "lm" in method.reads:
             how["task_lm"] = TASK_LM_VERSION if method.uses_task_lm else 1  # 1 from when every such method named one
         if method.causal_lm is not None:
             how["lm"] = causal_sha256(method.causal_lm)
@@ -203,12 +203,12 @@ class Planner:
         names = list(dict.fromkeys(one.protocol.learners if one.learners is None else one.learners))
         if not names:
             raise UsageError("learners=[] names no learner; name at least one, or leave it out.")
-        reads_encoder = "encoder" in method.card.reads
+        reads_encoder = "encoder" in method.reads
         for name in [*names, one.protocol.source]:
             if name not in self._learners:
                 self._learners[name] = resolve_learner(name)
         source = self._learners[one.protocol.source]
-        if "source" in method.card.reads and not source.has_token_table:
+        if "source" in method.reads and not source.has_token_table:
             where = f"protocol {one.protocol.name} distils with {one.protocol.source}"
             plan.skipped.append((what, f"{where}, which has no pretrained token table to put vectors into"))
             return []
@@ -248,7 +248,8 @@ def _replication(one: RunSettings, method: Method) -> tuple[int, int]:
         return 1, one.seeds or protocol.full.seeds
     if card.deterministic:
         return 1, one.seeds or protocol.deterministic.seeds
-    return one.sets or getattr(protocol.sets, card.cost_class), one.seeds or protocol.seeds_per_set
+    seeds = one.seeds or method.seeds_per_set or protocol.seeds_per_set
+    return one.sets or getattr(protocol.sets, card.cost_class), seeds
 
 
 def _facts(one: RunSettings, method: Method) -> MethodFacts:
@@ -262,6 +263,7 @@ def _facts(one: RunSettings, method: Method) -> MethodFacts:
         private=card.private,
         full_data=card.full_data,
         external=card.external,
+        seeds_per_set=method.seeds_per_set,
     )
 
 

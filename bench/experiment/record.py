@@ -17,7 +17,7 @@ from bench.canonical import sha256_text
 from bench.errors import RecordError
 from bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
@@ -87,6 +87,8 @@ class MethodFacts(Frozen):
     """True for training on all real data: never ranked, drawn as a line."""
     external: bool = False
     """True for a set read from a file: never ranked."""
+    seeds_per_set: int | None = None
+    """Trainings of every set that a complete row has; null for as many as the protocol asks for."""
 
 
 class DistilResult(Frozen):
@@ -122,6 +124,8 @@ class TrainResult(Frozen):
     is_source: bool
     seed_index: int
     seed: int
+    mode: Literal["recipe", "learned-schedule"] = "recipe"
+    """The protocol's recipe, or the steps that were learned with the set."""
     steps: int
     lr: float | None
     n_test: int
@@ -214,7 +218,9 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
         RecordError: The schema version is unknown or newer than this suite.
     """
     version = raw.get("schema_version")
-    if version in (1, 2, 3, 4):  # later versions added fields, all with a default that is true of older records
+    if version in range(
+        1, SCHEMA_VERSION
+    ):  # later versions added fields, all with a default that is true of older records
         return {**raw, "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(

@@ -28,7 +28,7 @@ from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
 from bench.quality import judged, text_quality
 from bench.registry import source_sha256
-from bench.training.learner import Learner, TrainContext
+from bench.training.learner import Learner, TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
@@ -61,7 +61,7 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     shutil.rmtree(work)
     if made.output == "text":
         context.diagnostics.update(text_quality(made, job.data.train))
-        if "lm" in job.method.card.reads and job.stage == "distil":
+        if "lm" in job.method.reads and job.stage == "distil":
             evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
@@ -149,8 +149,7 @@ def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, t
     train, test, recipe = train_inputs(job, made)
     context = TrainContext(train_seed(job), device, cost, tick)
     scores_NC = fitted_scores(job, train, test, recipe, context)
-    trained = train.only_class is None and job.learner.uses_lr
-    return _train_record(job, scores_NC, recipe, context, set_sha256, trained=trained)
+    return _train_record(job, train, scores_NC, recipe, context, set_sha256=set_sha256)
 
 
 def run_train_stack(
@@ -177,18 +176,19 @@ def run_train_stack(
         return None
     shares = tuple(share(phase, len(jobs)) for phase in merged(cost.phases))
     records = []
-    for job, scores_NC, context, sha256 in zip(jobs, scores, contexts, set_sha256s, strict=True):
+    for job, train, scores_NC, context, sha256 in zip(jobs, trains, scores, contexts, set_sha256s, strict=True):
         checked = checked_scores(scores_NC, len(test), jobs[0].distil.data.train.n_classes, job.learner_name)
         context.notes.append(f"costs are an equal share of those of {len(jobs)} models")
-        record = _train_record(job, checked, recipe, context, sha256, trained=job.learner.uses_lr)
+        record = _train_record(job, train, checked, recipe, context, set_sha256=sha256)
         records.append(record.model_copy(update={"cost": shares}))
     return records
 
 
 def _train_record(
-    job: TrainJob, scores_NC: Any, recipe: Recipe, context: TrainContext, set_sha256: str, *, trained: bool
+    job: TrainJob, train: TrainingSet, scores_NC: Any, recipe: Recipe, context: TrainContext, *, set_sha256: str
 ) -> Record:
-    data = job.distil.data
+    data, schedule = job.distil.data, train.schedule
+    steps = recipe.steps if schedule is None else len(schedule.rates_T2)
     test = data.test_draw(job.protocol.test_rows)
     predictions = scores_NC.argmax(axis=1)
     result = TrainResult(
@@ -198,8 +198,9 @@ def _train_record(
         is_source=job.learner_name == job.protocol.source,
         seed_index=job.seed_index,
         seed=context.seed,
-        steps=recipe.steps if trained else 0,
-        lr=recipe.lr,
+        mode="recipe" if schedule is None else "learned-schedule",
+        steps=steps if train.only_class is None and job.learner.uses_lr else 0,
+        lr=recipe.lr if schedule is None else None,
         n_test=len(test),
         test_fingerprint=test.fingerprint,
         majority_frac=float(np.bincount(test.labels_N).max() / len(test)),

@@ -42,6 +42,18 @@ def vectors_of(source: SourceModel, texts: list[tuple[NDArray[np.int64], ...]]) 
     return SoftInputs(table_VE[ids], lengths, source.name)
 
 
+def nearest_words(
+    source: SourceModel, soft: SoftInputs, texts: list[tuple[NDArray[np.int64], ...]]
+) -> list[tuple[NDArray[np.int64], ...]]:
+    """Returns the tokens, of those that some texts hold, that token vectors are nearest to by cosine, field by field."""
+    import torch
+
+    known = torch.from_numpy(np.unique(np.concatenate([part for parts in texts for part in parts])))
+    unit_VE = torch.nn.functional.normalize(source.table_VE.cpu()[known], dim=1)
+    ids = known[(torch.from_numpy(soft.vectors_SD) @ unit_VE.t()).argmax(1)].numpy()
+    return [tuple(ids[part] for part in parts) for parts in soft.rows]
+
+
 def random_words(
     lengths_MF: NDArray[np.int64], texts: list[tuple[NDArray[np.int64], ...]], rng: np.random.Generator
 ) -> list[tuple[NDArray[np.int64], ...]]:

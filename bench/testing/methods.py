@@ -199,12 +199,12 @@ class _Trial:
         return made
 
     def _source(self, scratch: str) -> Source:
-        if "source" not in self.method.card.reads:
+        if "source" not in self.method.reads:
             raise ValueError("it uses the source learner; its card must say reads=('encoder', 'source').")
         return Source("tiny", tiny_learner(), MAX_LENGTH, Path(scratch) / "cache")
 
     def _encoder(self) -> TfidfEncoder:
-        if "encoder" not in self.method.card.reads:
+        if "encoder" not in self.method.reads:
             raise ValueError("it uses the encoder; its card must say reads=('encoder',).")
         return TfidfEncoder()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.data.text import LabelledText
     from bench.models.encoder import Encoder
-    from bench.soft import SoftInputs
+    from bench.soft import Schedule, SoftInputs
     from bench.training.recipe import Recipe
 
 
@@ -34,15 +34,17 @@ class TrainingSet:
 
     Args:
         text: M texts with their hard labels; empty texts where the set holds token vectors.
-        targets_MC: Class probabilities: soft labels, or hard labels as one-hot rows.
+        targets_MC: Class probabilities: soft labels, or hard labels as one-hot rows. With a schedule they may be any numbers.
         weights_M: Loss weights with mean 1.
         soft: Token vectors in place of the texts, for sets bound to this learner; only such learners are given them.
+        schedule: Training that takes the recipe's place; only with token vectors.
     """
 
     text: LabelledText
     targets_MC: NDArray[np.float32]
     weights_M: NDArray[np.float32]
     soft: SoftInputs | None = None
+    schedule: Schedule | None = None
 
     @classmethod
     def of(cls, made: DistilledSet, real: LabelledText) -> TrainingSet:
@@ -51,11 +53,13 @@ class TrainingSet:
         hard = np.eye(real.n_classes, dtype=np.float32)[made.labels_M]
         targets = hard if made.soft_labels_MC is None else made.soft_labels_MC.astype(np.float32)
         weights = np.ones(len(made), np.float32) if made.weights_M is None else made.weights_M.astype(np.float32)
-        return cls(text, targets, weights / weights.mean(), made.soft)
+        return cls(text, targets, weights / weights.mean(), made.soft, made.schedule)
 
     @property
     def only_class(self) -> int | None:
         """The single class of a set that has no other, else None."""
+        if self.schedule is not None:
+            return None
         classes = np.flatnonzero(self.targets_MC.max(axis=0) > 0)
         return int(classes[0]) if len(classes) == 1 else None
 

@@ -26,13 +26,14 @@ WORD_TABLE_WIDTH = 128
 
 
 class Float32Linear(nn.Linear):
-    """A classification head in float32 whatever computes the features: bfloat16 scores tie."""
+    """A classification head in float32 at least, whatever computes the features: bfloat16 scores tie."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Returns float32 scores."""
+        """Returns scores in float32, or in float64 where features are."""
+        wide = torch.promote_types(input.dtype, torch.float32)
         with torch.autocast(input.device.type, enabled=False):
-            bias = None if self.bias is None else self.bias.float()
-            return nn.functional.linear(input.float(), self.weight.float(), bias)
+            bias = None if self.bias is None else self.bias.to(wide)
+            return nn.functional.linear(input.to(wide), self.weight.to(wide), bias)
 
 
 class MeanPooled(nn.Module):

@@ -27,6 +27,13 @@ class _Parts:
     modules: tuple[Any, ...]
     shape: LayerShape
 
+    @property
+    def weights(self) -> list[tuple[nn.Parameter, ...]]:
+        """Matrix and offset of query, key and value together, then of every other module."""
+        query, key, value, *others = self.modules
+        first = [(query.weight, key.weight, value.weight), (query.bias, key.bias, value.bias)]
+        return first + [(weight,) for module in others for weight in (module.weight, module.bias)]
+
 
 def _bert_parts(layer: Any, config: Any) -> _Parts:
     own, out, last = layer.attention.self, layer.attention.output, layer.output
@@ -81,13 +88,10 @@ class _Layer(nn.Module):
 
     def __init__(self, parts: _Parts, dtype: torch.dtype) -> None:
         super().__init__()
-        query, key, value, *others = parts.modules
-        weights = [torch.cat([m.weight for m in (query, key, value)]), torch.cat([m.bias for m in (query, key, value)])]
-        weights += [tensor for module in others for tensor in (module.weight, module.bias)]
-        norms = [False, False] + [isinstance(m, nn.LayerNorm) for m in others for _ in range(2)]
+        norms = [False, False] + [isinstance(m, nn.LayerNorm) for m in parts.modules[3:] for _ in range(2)]
         self.weights = nn.ParameterList(
-            nn.Parameter(w.detach().to(torch.float32 if norm else dtype, copy=True))
-            for w, norm in zip(weights, norms, strict=True)
+            nn.Parameter(torch.cat(w).detach().to(torch.float32 if norm else dtype, copy=True))
+            for w, norm in zip(parts.weights, norms, strict=True)
         )
         self.shape = parts.shape
 
@@ -114,7 +118,15 @@ class PackedBackbone(nn.Module):
         self.pooler = getattr(whole, "pooler", None)
         layers = whole.transformer.layer if hasattr(whole, "transformer") else whole.encoder.layer
         read = _READERS[type(whole).__name__]
-        self.layers = nn.ModuleList(_Layer(read(layer, whole.config), dtype) for layer in layers)
+        names = {id(weight): name for name, weight in backbone.named_parameters()}
+        parts = [read(layer, whole.config) for layer in layers]
+        self.layers = nn.ModuleList(_Layer(part, dtype) for part in parts)
+        self.origins = {
+            f"layers.{number}.weights.{place}": tuple(names[id(weight)] for weight in weights)
+            for number, part in enumerate(parts)
+            for place, weights in enumerate(part.weights)
+        }
+        """Names that its own weights had in `backbone`; some are several in one, one above the other. Other weights keep their names."""
         self.source: MaskSource | None = None
         """Where dropout masks come from in training mode."""
         self._dtype = dtype

@@ -73,15 +73,20 @@ class TorchLearner(Learner):
 
         from bench.training import engine
         from bench.training.prepared import Prepared
+        from bench.training.schedule import run_schedule
 
         tokenize = self.tokenizer(train)
         with fork_rng(ctx.device):
             torch.manual_seed(ctx.seed)
             with ctx.cost.phase("build"):
-                ready = Prepared(self.module(train.targets_MC.shape[1], ctx.notes), ctx.device)
-                encoded = _encode(tokenize, train, ready.module, recipe.max_length)
+                module = self.module(train.targets_MC.shape[1], ctx.notes)
+                encoded = _encode(tokenize, train, module, recipe.max_length)
             with ctx.cost.phase("train"):
-                engine.train(ready, encoded, train, recipe, ctx)
+                if train.schedule is not None:
+                    run_schedule(module, encoded, train, ctx)
+                ready = Prepared(module, ctx.device)
+                if train.schedule is None:
+                    engine.train(ready, encoded, train, recipe, ctx)
         with ctx.cost.phase("tokenize"):
             encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
         with ctx.cost.phase("predict"):

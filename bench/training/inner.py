@@ -1,0 +1,194 @@
+"""Training on token vectors by plain SGD, as a function that can be differentiated.
+
+The harness runs a learned schedule with the very loss that methods unroll, so what was optimised is what is measured: float32, no
+dropout, attention step by step (the fused kernels of a CPU have no second derivative). Shapes: M texts, B texts of a step, S token
+vectors, E width of the token table, C classes, L tokens, H heads of all layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from bench.errors import UsageError
+from bench.training.modules import Float32Linear
+from bench.training.prepared import NarrowTable, Prepared, token_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bench.training.batches import Encoded
+
+Weights = dict[str, torch.Tensor]
+"""Parameter name -> value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What T steps of a training are made of.
+
+    Args:
+        rates_T2: Step sizes of the weights below the head, and of the head's.
+        x_SE: Token vectors.
+        targets_MC: Class shares, or any numbers.
+        rows_of: Texts of every step.
+        attention: For every text the attention that is wanted of it: (H, L) of the first token, or (H, L, L); None for no wish.
+    """
+
+    rates_T2: torch.Tensor
+    x_SE: torch.Tensor
+    targets_MC: torch.Tensor
+    rows_of: list[NDArray[np.int64]]
+    attention: list[torch.Tensor] | None = None
+
+    def leaves(self) -> list[torch.Tensor]:
+        """Returns all tensors: step sizes, vectors, targets, attention of every text."""
+        return [self.rates_T2, self.x_SE, self.targets_MC, *(self.attention or [])]
+
+
+class InnerModel:
+    """A learner, head and all, as a function of its weights and of token vectors.
+
+    Args:
+        module: The learner's module; it is changed in place.
+        encoded: The texts, as `Frame.around_vectors` makes them.
+        device: `cpu` or `cuda`.
+        dtype: Of the whole computation.
+
+    Raises:
+        UsageError: The module has no token table of its own, or not exactly one linear head.
+    """
+
+    def __init__(self, module: nn.Module, encoded: Encoded, device: str, dtype: torch.dtype = torch.float32) -> None:
+        found = token_table(module)
+        if found is None or encoded.soft_SD is None:
+            raise UsageError("a learned schedule needs token vectors, and a learner with a token table of its own.")
+        for part in module.modules():
+            if isinstance(part, PreTrainedModel):
+                part.set_attn_implementation("eager")
+        heads = [name for name, part in module.named_modules() if isinstance(part, Float32Linear)]
+        if len(heads) != 1:
+            raise UsageError(f"the learner has {len(heads)} linear heads; a learned schedule needs exactly one.")
+        self.encoded, self.device, self._head = encoded, device, f"{heads[0]}."
+        self._ready = Prepared(module, device, torch.float32, packed=False)
+        self.module = module.to(dtype)
+        ids = np.unique(np.concatenate([*encoded.ids, np.array([encoded.pad_id])]))
+        used = torch.from_numpy(ids[ids < found[2].num_embeddings]).to(device)
+        x_SE = torch.from_numpy(encoded.soft_SD).to(device, dtype)
+        self._narrow = NarrowTable(*found, used, x_SE)
+        module.eval().requires_grad_(False)
+        self._attention: list[torch.Tensor] = []
+        self._catch_attention()
+        self.trained = self._with_effect()
+
+    def _catch_attention(self) -> None:
+        def keep(_: nn.Module, __: Any, out: Any) -> None:
+            seen = out[1] if isinstance(out, tuple) and len(out) > 1 else None
+            if isinstance(seen, torch.Tensor) and seen.ndim == 4 and all(seen is not one for one in self._attention):
+                self._attention.append(seen)
+
+        self._hooks = [part.register_forward_hook(keep) for part in self.module.modules()]
+
+    def _with_effect(self) -> tuple[str, ...]:
+        """Names the weights that the loss depends on: not the token table, nor a pooler that is passed by."""
+        hidden = self._narrow.rows.rows
+        weights = {
+            name: weight.detach().clone().requires_grad_(True)
+            for name, weight in self.module.named_parameters()
+            if weight is not hidden
+        }
+        first = self._forward(weights, self._narrow.rows.soft, np.arange(1)).sum()
+        grads = torch.autograd.grad(first, list(weights.values()), allow_unused=True)
+        return tuple(name for name, grad in zip(weights, grads, strict=True) if grad is not None)
+
+    def weights(self) -> Weights:
+        """Returns a copy of the trained weights, as they are."""
+        every = dict(self.module.named_parameters())
+        return {name: every[name].detach().clone() for name in self.trained}
+
+    @torch.no_grad()
+    def release(self, weights: Weights) -> None:
+        """Puts weights into the module, and leaves it as it was otherwise."""
+        every = dict(self.module.named_parameters())
+        for name, weight in weights.items():
+            every[name].copy_(weight)
+        self._narrow.rows.soft = None
+        self._narrow.widen(1.0)
+        self.module.requires_grad_(True)
+        for hook in self._hooks:
+            hook.remove()
+
+    def head(self, head_CX: torch.Tensor) -> Weights:
+        """Names the parts of a linear head: weights, and in the last column offsets."""
+        return {f"{self._head}weight": head_CX[:, :-1].clone(), f"{self._head}bias": head_CX[:, -1].clone()}
+
+    def head_of(self, weights: Weights) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the head's weights (C, D) and offsets (C)."""
+        return weights[f"{self._head}weight"], weights[f"{self._head}bias"]
+
+    def flops(self, rows: NDArray[np.int64]) -> float:
+        """Counts the operations of a forward pass."""
+        return self._ready.flops.forward(self._ready.widths(self.encoded.lengths_N[rows]))
+
+    def group_of(self, name: str) -> int:
+        """Returns 1 for weights of the head, 0 for those below: the column of a schedule's step sizes."""
+        return int(name.startswith(self._head))
+
+    def _forward(self, weights: Weights, x_SE: Any, rows: NDArray[np.int64]) -> torch.Tensor:
+        self._narrow.rows.soft = x_SE
+        self._attention.clear()
+        return torch.func.functional_call(self.module, weights, (), self._ready.inputs(self.encoded, rows))
+
+    @torch.no_grad()
+    def attention(self, weights: Weights, x_SE: torch.Tensor) -> list[torch.Tensor]:
+        """Returns the (H, L, L) attention that every text's tokens pay each other, layer after layer."""
+        self._forward(weights, x_SE, np.arange(len(self.encoded)))
+        seen_MHLL = torch.cat(self._attention, dim=1)
+        return [own[:, :n, :n].clone() for own, n in zip(seen_MHLL, self.encoded.lengths_N.tolist(), strict=True)]
+
+    def loss(
+        self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64], attention_weight: float = 1.0
+    ) -> torch.Tensor:
+        """Returns the mean loss of some texts: cross-entropy, and where attention is wanted its Kullback-Leibler distance.
+
+        Attention's part is the mean over texts, layers, heads and tokens that attend (Maekawa et al., 2023, equation 8).
+        """
+        logits_BC = self._forward(weights, lesson.x_SE, rows)
+        log_p_BC = torch.log_softmax(logits_BC, dim=1)
+        loss = -(lesson.targets_MC[torch.from_numpy(rows).to(log_p_BC.device)] * log_p_BC).sum(1).mean()
+        if lesson.attention is None:
+            return loss
+        seen_BHLL = torch.cat(self._attention, dim=1)
+        parts = []
+        for place, row in enumerate(rows):
+            wanted = lesson.attention[int(row)]
+            n_tokens = wanted.shape[-1]
+            own = seen_BHLL[place, :, :n_tokens, :n_tokens]
+            own = own[:, 0] if wanted.ndim == 2 else own
+            parts.append((wanted * (wanted.clamp(min=1e-12).log() - own.clamp(min=1e-12).log())).sum(-1).mean())
+        return loss + attention_weight * torch.stack(parts).mean()
+
+    def gradients(
+        self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64], *, again: bool = False
+    ) -> tuple[torch.Tensor, ...]:
+        """Returns the gradients of the loss for the trained weights; `again` keeps them differentiable."""
+        with torch.enable_grad():
+            leaves = (
+                weights if again else {name: weight.detach().requires_grad_(True) for name, weight in weights.items()}
+            )
+            loss = self.loss(leaves, lesson, rows)
+            return torch.autograd.grad(loss, [leaves[name] for name in self.trained], create_graph=again)
+
+
+@torch.no_grad()
+def stepped(inner: InnerModel, weights: Weights, rates_2: torch.Tensor, grads: tuple[torch.Tensor, ...]) -> Weights:
+    """Takes one step of SGD, the head at its own rate."""
+    return {
+        name: torch.sub(weights[name], grad * rates_2[inner.group_of(name)])
+        for name, grad in zip(inner.trained, grads, strict=True)
+    }
