@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText, normalised
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+    from bench.matching.experts import Expert, ExpertBuffer, ExpertOptions
     from bench.matching.fit import Reading
     from bench.matching.gradients import (
         Head,
@@ -56,6 +57,9 @@ __all__ = [
     "DistilledSet",
     "Encoded",
     "Exchange",
+    "Expert",
+    "ExpertBuffer",
+    "ExpertOptions",
     "Facts",
     "Groups",
     "Head",
@@ -139,6 +143,7 @@ _HOME = {
     "bench.budget": ("Budget", "count_tokens"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
+    "bench.matching.experts": ("Expert", "ExpertBuffer", "ExpertOptions"),
     "bench.matching.fit": ("Reading",),
     "bench.matching.gradients": (
         "Head",

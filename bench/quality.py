@@ -63,3 +63,16 @@ def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str
         "judge_perplexity": judge.perplexity_of(words_of(source, text), text.labels_N),
         "judge_perplexity_real": judge.perplexity,
     }
+
+
+def nearest_tokens(made: DistilledSet, real: LabelledText, context: Context) -> list[dict[str, str]]:
+    """Reads token vectors as the tokens of the learner's table that they are nearest to: for every text, field -> tokens.
+
+    They show what vectors are about, if anything; no learner is trained on them.
+    """
+    from bench.matching.start import nearest_words, text_of
+
+    assert made.soft is not None
+    source = context.source(real)
+    columns = text_of(source, list(real.fields), nearest_words(source, made.soft))
+    return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]

@@ -68,12 +68,14 @@ class Schedule:
         attention_XH: Attention that is wanted of every text, for the H heads of all layers, float32: for each of its L tokens, special
             tokens included, what the first token pays it; or L x L rows, token by token. None for no wish.
         head_CX: A head to start from, weights and in the last column offsets, float32; None for a new one with every seed.
+        lora: Seed of rank-8 adapters on the query and value maps, which are trained in the place of all weights below the head; or None.
     """
 
     rates_T2: NDArray[np.float32]
     parts: int = 1
     attention_XH: NDArray[np.float32] | None = None
     head_CX: NDArray[np.float32] | None = None
+    lora: int | None = None
 
     def rows_of(self, labels_M: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Returns the texts of every step."""
@@ -90,6 +92,7 @@ class Schedule:
             "parts": np.array([self.parts]),
             "attention": self.attention_XH,
             "head": self.head_CX,
+            "lora": None if self.lora is None else np.array([self.lora]),
         }
         return {name: array for name, array in made.items() if array is not None}
 
@@ -98,7 +101,8 @@ class Schedule:
         """Undoes `tensors`; None where there are none."""
         if "rates" not in tensors:
             return None
-        return cls(tensors["rates"], int(tensors["parts"][0]), tensors.get("attention"), tensors.get("head"))
+        lora = int(tensors["lora"][0]) if "lora" in tensors else None
+        return cls(tensors["rates"], int(tensors["parts"][0]), tensors.get("attention"), tensors.get("head"), lora)
 
     def check(self, labels_M: NDArray[np.int64], n_classes: int) -> None:
         """Checks shapes and numbers.

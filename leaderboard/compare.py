@@ -57,7 +57,7 @@ def _roles(entry: Entry) -> list[str]:
         ("random", method == "random" and track == "text" and default),
         ("text", method == "random" and track == "text" and default),
         ("kmeans", method == "kmeans" and track == "text" and default),
-        ("text+soft", method == "random" and track == "text+soft"),
+        ("text+soft", method == "teacher-labels" and track == "text+soft" and default),
         ("learner-bound", method == "class-mean" and track == "learner-bound"),
         ("full", entry.row["full_data"]),
     )

@@ -176,6 +176,8 @@ def _method(group: Group) -> MethodFields:
         "label": facts.label,
         "family": facts.family,
         "cost_class": facts.cost_class,
+        "mode": _joined((run.train.mode for runs in group.runs.values() for run in runs.values() if run.train), ", ")
+        or "recipe",
         "reference": facts.reference,
         "full_data": facts.full_data,
         "external": facts.external,

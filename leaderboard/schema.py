@@ -148,6 +148,8 @@ class MethodFields(TypedDict):
     label: str
     family: str
     cost_class: str
+    mode: str
+    """How models were trained: `recipe`, the protocol's, or `learned-schedule`, the steps that were learned with the set."""
     reference: bool
     full_data: bool
     external: bool

@@ -32,7 +32,7 @@ class Line:
     """Learner (or `unseen-mean`) -> row."""
     kind: LineKind
     mark: str
-    """Remark behind the name: the protocol it was borrowed from, or that the set is external."""
+    """Remark behind the name: the protocol it was borrowed from, that the set is external, or that it brings its training."""
 
     @property
     def any_row(self) -> Row:
@@ -214,6 +214,7 @@ def _line(rows: dict[str, Row], protocol: str) -> Line:
         kind = "reference"
     marks = [row["protocol"]] if row["protocol"] != protocol else []
     marks += ["external"] if row["external"] else []
+    marks += [] if row["mode"] == "recipe" else ["learned schedule"]
     return Line(rows, kind, ", ".join(marks))
 
 

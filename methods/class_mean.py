@@ -9,7 +9,7 @@ import numpy as np
 from bench.api import Method, MethodCard, Skip
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText, SourceModel, Task
+    from bench.api import Budget, Context, DistilledSet, LabelledText, Task
 
 
 class ClassMean(Method):
@@ -32,16 +32,17 @@ class ClassMean(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Averages."""
-        from bench.api import DistilledSet, SoftInputs, words_of
+        from bench.api import DistilledSet, SoftInputs, mean_vectors, words_of
 
         assert budget.per_class is not None
         source, rng = ctx.source(real), ctx.rng("selection")
         vectors, lengths, labels = [], [], []
         with ctx.cost.phase("average"):
-            words = words_of(source, real)
+            words, table_VE = words_of(source, real), source.table_VE.cpu().numpy()
             for label in range(real.n_classes):
                 for part in np.array_split(rng.permutation(real.positions_of_class(label)), budget.per_class):
-                    means = [_mean(source, [words[i][field] for i in part]) for field in range(len(real.fields))]
+                    fields = [[words[i][field] for i in part] for field in range(len(real.fields))]
+                    means = [mean_vectors(table_VE, texts, _mean_length(texts)) for texts in fields]
                     vectors += means
                     lengths.append([len(mean) for mean in means])
                     labels.append(label)
@@ -49,14 +50,5 @@ class ClassMean(Method):
         return DistilledSet.from_vectors(soft, labels)
 
 
-def _mean(source: SourceModel, texts: list[np.ndarray]) -> np.ndarray:
-    """Returns the (L, E) mean vector of every place, L the mean length; a place's mean is over the texts that reach it."""
-    table_VE = source.table_VE.cpu().numpy()
-    length = max(1, round(float(np.mean([len(ids) for ids in texts]))))
-    sums = np.zeros((length, table_VE.shape[1]))
-    counts = np.zeros((length, 1))
-    for ids in texts:
-        reach = min(length, len(ids))
-        sums[:reach] += table_VE[ids[:reach]]
-        counts[:reach] += 1
-    return sums / np.maximum(counts, 1)
+def _mean_length(texts: list[np.ndarray]) -> int:
+    return max(1, round(float(np.mean([len(ids) for ids in texts]))))

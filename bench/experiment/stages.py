@@ -26,7 +26,7 @@ from bench.experiment.provenance import provenance
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
-from bench.quality import judged, text_quality
+from bench.quality import judged, nearest_tokens, text_quality
 from bench.registry import source_sha256
 from bench.training.learner import Learner, TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
@@ -59,20 +59,22 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
             f"its token vectors are bound to '{made.soft.learner}'; this protocol trains them on '{job.cell.source.get('name')}'."
         )
     shutil.rmtree(work)
+    evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
     if made.output == "text":
         context.diagnostics.update(text_quality(made, job.data.train))
         if "lm" in job.method.reads and job.stage == "distil":
-            evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
     result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics), "curves": curves})
-    card = {
+    card: dict[str, Any] = {
         "task": job.cell.task,
         "method": job.facts.label,
         "budget": job.cell.budget,
         "id": job.id,
         "track": made.track,
     }
+    if made.soft is not None and job.stage == "distil":
+        card["nearest_tokens"] = nearest_tokens(made, job.data.train, evaluator)
     hashes = made.save(scratch, card)
     source = source_sha256(type(job.method))
     if job.method.card.external:

@@ -104,6 +104,7 @@ class LearnedLesson:
         n_classes: C.
         config: What is learned, and how fast.
         seed: Of the noise.
+        body: Whether weights below the head are to move.
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class LearnedLesson:
         *,
         config: LessonConfig,
         seed: int,
+        body: bool = True,
     ) -> None:
+        self._body = body
         self._soft, self._labels_M, self._config = soft, labels_M, config
         device = inner.device
         own_MC = one_hot(torch.from_numpy(labels_M), n_classes).float().to(device)
@@ -208,10 +211,20 @@ class LearnedLesson:
     def note(self, ctx: Context) -> None:
         """Leaves the learned step sizes on the record, step after step."""
         body_T, head_T = self.rates_T2.t().tolist()
-        ctx.curves.update(learned_rate=body_T, learned_head_rate=head_T)
+        ctx.curves["learned_head_rate"] = head_T
+        if self._body:
+            ctx.curves["learned_rate"] = body_T
 
-    def made(self, head_CX: NDArray[np.float32] | None = None) -> DistilledSet:
-        """Returns the training as a distilled set of token vectors."""
+    def made(
+        self, head_CX: NDArray[np.float32] | None = None, *, repeats: int = 1, lora: int | None = None
+    ) -> DistilledSet:
+        """Returns the training as a distilled set of token vectors.
+
+        Args:
+            head_CX: The head that it starts from, weights and offsets; None for a new one with every seed.
+            repeats: Times that its steps are to be taken.
+            lora: Seed of adapters that it trains.
+        """
         soft = SoftInputs(self._x_SE.detach().cpu().numpy(), self._soft.lengths_MF, self._soft.learner)
         extras = {}
         if self._config.labels != "hard":
@@ -221,8 +234,9 @@ class LearnedLesson:
             if self._wanted:
                 flat = [torch.softmax(logits.detach(), dim=-1).flatten(1).t() for logits in self._wanted]
                 attention_XH = torch.cat(flat).cpu().numpy().astype(np.float32)
-            rates_T2 = self.rates_T2.cpu().numpy().astype(np.float32)
-            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX)
+            rates_T2 = self.rates_T2.cpu().numpy().astype(np.float32) * np.array([self._body, True], np.float32)
+            rates_T2 = np.tile(rates_T2, (repeats, 1))
+            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX, lora)
         return DistilledSet.from_vectors(soft, self._labels_M, **extras)
 
 

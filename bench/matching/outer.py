@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.training import flops
+from bench.training.engine import predict
 from bench.training.packed_model import PackedBackbone
 from bench.training.prepared import Prepared
 
@@ -55,24 +56,28 @@ class RealLoss:
         self._cost.add_flops(3 * forward, flops.METHOD, flops.GAPS)
         made = {}
         for name, weight in self._weights.items():
-            sources = self._origins[name]
-            if sources[0] in weights:
-                assert weight.grad is not None
-                parts = weight.grad.float().split([len(weights[source]) for source in sources])
-                made.update(zip(sources, parts, strict=True))
+            if weight.grad is not None:
+                sources = self._origins[name]
+                parts = weight.grad.float().split([len(weight) // len(sources)] * len(sources))
+                made.update({source: part for source, part in zip(sources, parts, strict=True) if source in weights})
             weight.grad = None
         return float(loss.detach()), made
 
+    def correct(self, weights: Weights, rows: NDArray[np.int64]) -> float:
+        """Returns the share of some texts that is classified right."""
+        self.load(weights)
+        scores_BC = predict(self._ready, self._encoded.take(rows), self._cost).to(self._labels_N.device)
+        return float((scores_BC.argmax(1) == self._labels_N[torch.from_numpy(rows)]).float().mean())
+
     @torch.no_grad()
     def load(self, weights: Weights) -> None:
-        """Puts weights in."""
+        """Puts weights in; those that are not given stay."""
         for name, weight in self._weights.items():
             sources = self._origins[name]
-            weight.requires_grad_(sources[0] in weights)
-            if sources[0] in weights:
-                start = 0
-                for source in sources:
-                    weight[start : (start := start + len(weights[source]))].copy_(weights[source])
+            weight.requires_grad_(any(source in weights for source in sources))
+            for source, part in zip(sources, weight.split(len(weight) // len(sources)), strict=True):
+                if source in weights:
+                    part.copy_(weights[source])
 
 
 def origins(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,6 @@ Shapes: K heads, G groups, N texts, S token vectors, E width of the token table,
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import nn
 from bench.errors import UsageError
 from bench.matching.source import GRADIENT_LIMIT_GB
 from bench.training.batches import Encoded
+from bench.training.inner import LORA_PLACES, LORA_RANK, lora_matrix
 from bench.training.prepared import NarrowTable, Prepared, token_table
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Gradient = tuple[torch.Tensor, ...]
 """One tensor for every weight."""
-LORA_RANK = 8
-LORA_PLACES = re.compile(r"(^|\.)(query|value|q_proj|v_proj|q_lin|v_lin)\.weight$")
-"""Where LoRA's authors put adapters: the query and value maps (Hu et al., 2022, section 4.2)."""
 _BATCH = 32
 _NEGLIGIBLE = 1e-5
 
@@ -66,8 +63,7 @@ class WeightGradients:
                 raise UsageError("the source learner has no query or value map of a known name; use method.space=all.")
             generator = torch.Generator().manual_seed(seed % 2**63)
             for name, weight in maps.items():
-                drawn = torch.randn(LORA_RANK, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
-                self._random[name] = drawn.to(weight)
+                self._random[name] = lora_matrix(weight, generator)
         self._fixed = maps
         self._free = {
             name: (weight.new_zeros(len(weight), LORA_RANK) if space == "lora" else weight.clone()).requires_grad_(True)

@@ -43,13 +43,22 @@ def vectors_of(source: SourceModel, texts: list[tuple[NDArray[np.int64], ...]]) 
 
 
 def nearest_words(
-    source: SourceModel, soft: SoftInputs, texts: list[tuple[NDArray[np.int64], ...]]
+    source: SourceModel, soft: SoftInputs, texts: list[tuple[NDArray[np.int64], ...]] | None = None
 ) -> list[tuple[NDArray[np.int64], ...]]:
-    """Returns the tokens, of those that some texts hold, that token vectors are nearest to by cosine, field by field."""
+    """Returns the tokens that token vectors are nearest to by cosine, field by field.
+
+    Args:
+        source: The learner whose table is searched.
+        soft: Token vectors.
+        texts: Only tokens that these hold may be chosen; None for the whole table.
+    """
     import torch
 
-    known = torch.from_numpy(np.unique(np.concatenate([part for parts in texts for part in parts])))
-    unit_VE = torch.nn.functional.normalize(source.table_VE.cpu()[known], dim=1)
+    table_VE = source.table_VE.cpu()
+    known = torch.arange(len(table_VE))
+    if texts is not None:
+        known = torch.from_numpy(np.unique(np.concatenate([part for parts in texts for part in parts])))
+    unit_VE = torch.nn.functional.normalize(table_VE[known], dim=1)
     ids = known[(torch.from_numpy(soft.vectors_SD) @ unit_VE.t()).argmax(1)].numpy()
     return [tuple(ids[part] for part in parts) for parts in soft.rows]
 

@@ -38,6 +38,11 @@ class Encoded:
         """Tokens of every text."""
         return np.array([len(row) for row in self.ids], dtype=np.int64)
 
+    def take(self, positions: NDArray[np.int64]) -> Encoded:
+        """Returns the texts at `positions`, in that order."""
+        types = None if self.type_ids is None else [self.type_ids[i] for i in positions]
+        return Encoded([self.ids[i] for i in positions], self.pad_id, types, self.soft_SD)
+
     def collate(self, positions: NDArray[np.int64], device: str) -> dict[str, torch.Tensor]:
         """Pads rows on the right to the longest of the batch.
 

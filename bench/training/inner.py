@@ -7,6 +7,7 @@ vectors, E width of the token table, C classes, L tokens, H heads of all layers.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 Weights = dict[str, torch.Tensor]
 """Parameter name -> value."""
+LORA_RANK = 8
+LORA_PLACES = re.compile(r"(^|\.)(query|value|q_proj|v_proj|q_lin|v_lin)\.weight$")
+"""Where LoRA's authors put adapters: the query and value maps (Hu et al., 2022, section 4.2)."""
+
+
+def lora_matrix(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draws the random half of an adapter, (rank, inputs) of a map of (outputs, inputs); the other half starts at zero."""
+    return (torch.randn(LORA_RANK, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5).to(weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +68,21 @@ class InnerModel:
         encoded: The texts, as `Frame.around_vectors` makes them.
         device: `cpu` or `cuda`.
         dtype: Of the whole computation.
+        lora: Seed of adapters on the query and value maps, which are then trained with the head; None to train all weights.
 
     Raises:
-        UsageError: The module has no token table of its own, or not exactly one linear head.
+        UsageError: The module has no token table of its own, not exactly one linear head, or no map of a known name for adapters.
     """
 
-    def __init__(self, module: nn.Module, encoded: Encoded, device: str, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        encoded: Encoded,
+        device: str,
+        dtype: torch.dtype = torch.float32,
+        *,
+        lora: int | None = None,
+    ) -> None:
         found = token_table(module)
         if found is None or encoded.soft_SD is None:
             raise UsageError("a learned schedule needs token vectors, and a learner with a token table of its own.")
@@ -84,7 +102,33 @@ class InnerModel:
         module.eval().requires_grad_(False)
         self._attention: list[torch.Tensor] = []
         self._catch_attention()
-        self.trained = self._with_effect()
+        self._adapters = {} if lora is None else self._drawn_adapters(lora)
+        heads = [name for name, _ in module.named_parameters() if name.startswith(self._head)]
+        self.trained = (*self._adapters, *heads) if lora is not None else self._with_effect()
+
+    def _drawn_adapters(self, seed: int) -> Weights:
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        places = {name: weight for name, weight in self.module.named_parameters() if LORA_PLACES.search(name)}
+        if not places:
+            raise UsageError("the source learner has no query or value map of a known name; use method.space=all.")
+        return {name: lora_matrix(weight, generator) for name, weight in places.items()}
+
+    def whole(self, weights: Weights) -> Weights:
+        """Returns the module's own weights for trained ones: with adapters, the maps that they add up to."""
+        if not self._adapters:
+            return weights
+        every = dict(self.module.named_parameters())
+        return {
+            name: every[name] + weight @ self._adapters[name] if name in self._adapters else weight
+            for name, weight in weights.items()
+        }
+
+    def of_whole(self, slope: Weights) -> Weights:
+        """Turns a gradient for the module's own weights into one for trained weights."""
+        return {
+            name: slope[name] @ self._adapters[name].t() if name in self._adapters else slope[name]
+            for name in self.trained
+        }
 
     def _catch_attention(self) -> None:
         def keep(_: nn.Module, __: Any, out: Any) -> None:
@@ -109,13 +153,18 @@ class InnerModel:
     def weights(self) -> Weights:
         """Returns a copy of the trained weights, as they are."""
         every = dict(self.module.named_parameters())
-        return {name: every[name].detach().clone() for name in self.trained}
+        return {
+            name: every[name].new_zeros(len(every[name]), LORA_RANK)
+            if name in self._adapters
+            else every[name].detach().clone()
+            for name in self.trained
+        }
 
     @torch.no_grad()
     def release(self, weights: Weights) -> None:
         """Puts weights into the module, and leaves it as it was otherwise."""
         every = dict(self.module.named_parameters())
-        for name, weight in weights.items():
+        for name, weight in self.whole(weights).items():
             every[name].copy_(weight)
         self._narrow.rows.soft = None
         self._narrow.widen(1.0)
@@ -142,7 +191,8 @@ class InnerModel:
     def _forward(self, weights: Weights, x_SE: Any, rows: NDArray[np.int64]) -> torch.Tensor:
         self._narrow.rows.soft = x_SE
         self._attention.clear()
-        return torch.func.functional_call(self.module, weights, (), self._ready.inputs(self.encoded, rows))
+        inputs = self._ready.inputs(self.encoded, rows)
+        return torch.func.functional_call(self.module, self.whole(weights), (), inputs)
 
     @torch.no_grad()
     def attention(self, weights: Weights, x_SE: torch.Tensor) -> list[torch.Tensor]:

@@ -34,7 +34,7 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     """
     schedule = train.schedule
     assert schedule is not None
-    inner = InnerModel(module, encoded, ctx.device)
+    inner = InnerModel(module, encoded, ctx.device, lora=schedule.lora)
     lesson = _lesson(schedule, encoded, train, ctx.device)
     weights = inner.weights()
     if schedule.head_CX is not None:

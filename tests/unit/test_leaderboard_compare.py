@@ -54,7 +54,7 @@ def test_difference_needs_the_same_budget_protocol_learner_and_default_options(b
 
 def test_own_reference_of_every_track(board_records):
     records = board_records.runs("random", {"minilm": A})
-    records += board_records.runs("random", {"minilm": C}, track="text+soft", options={"labels": "teacher"})
+    records += board_records.runs("teacher-labels", {"minilm": C}, track="text+soft")
     records += board_records.runs("soft", {"minilm": B}, track="text+soft")
     records += board_records.runs("bound", {"minilm": B}, track="learner-bound")
     rows = build_rows(records)
@@ -62,7 +62,7 @@ def test_own_reference_of_every_track(board_records):
     assert triple(soft, "random")[0] == pytest.approx(welch(flat(B), flat(A)).value)
     assert triple(soft, "reference")[0] == pytest.approx(welch(flat(B), flat(C)).value)
     assert triple(pick(rows, method="bound", learner="minilm"), "reference") == (None, None, None)
-    assert pick(rows, method="random", track="text+soft", learner="minilm")["diff_reference"] is None
+    assert pick(rows, method="teacher-labels", track="text+soft", learner="minilm")["diff_reference"] is None
     records += board_records.runs("class-mean", {"minilm": A}, track="learner-bound")
     bound = pick(build_rows(records), method="bound", learner="minilm")
     assert triple(bound, "reference")[0] == pytest.approx(welch(flat(B), flat(A)).value)
@@ -75,7 +75,7 @@ def test_holm_family_is_one_task_protocol_track_and_budget(board_records):
         records += board_records.runs("random", both, budget=budget)
         records += board_records.runs("m", {"minilm": B, "textcnn": B}, budget=budget)
     records += board_records.runs("n", {"minilm": C}, budget="dpc10")
-    records += board_records.runs("random", {"minilm": A}, track="text+soft")
+    records += board_records.runs("teacher-labels", {"minilm": A}, track="text+soft")
     records += board_records.runs("soft", {"minilm": B}, track="text+soft")
     rows = build_rows(records)
     m_minilm, m_textcnn, n_minilm = (welch(flat(a), flat(b)).p for a, b in ((B, A), (B, C), (C, A)))

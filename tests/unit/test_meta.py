@@ -200,11 +200,16 @@ def test_a_step_size_that_vanishes_is_an_error(real, tmp_path):
         learned.begin(20)
         leaves = [torch.zeros_like(leaf) for leaf in learned.lesson().leaves()]
         leaves[0][1, 1] = 1.0  # the loss falls with the head's second step size
+        found = Unrolled(1.0, leaves)
         with pytest.raises(
             PluginError, match=r"step size of step 2 \(head\) has shrunk below 0.001 of method.head_rate"
         ):
-            for _ in range(20):
-                learned.update(Unrolled(1.0, leaves))
+            _updated(learned, found)
+
+
+def _updated(learned, found: Unrolled) -> None:
+    for _ in range(15):
+        learned.update(found)
 
 
 @pytest.mark.parametrize(

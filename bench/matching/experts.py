@@ -1,0 +1,188 @@
+"""Expert trajectories: the weights that plain SGD on real texts passes through, saved for methods that imitate it.
+
+Cazenavette et al. (2022), section 3.2. Plain SGD, because a learned schedule is plain SGD: steps of Adam cannot be imitated by it. Every
+expert is a file of its own, made once for the same rows and options, so an interrupted buffer goes on where it stopped. Shapes: N real
+texts, B of a batch, C classes, D head inputs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from bench.canonical import content_id, seed_from, sha256_file
+from bench.errors import UsageError
+from bench.experiment.record import PhaseCost
+
+if TYPE_CHECKING:
+    from bench.cost import CostMeter
+    from bench.training.inner import Weights
+
+EXPERTS_VERSION = 1
+"""Raised whenever the same rows and options give other experts."""
+CHECKED = 512
+"""Real texts on which an expert's accuracy is noted after every epoch."""
+
+
+@dataclass(frozen=True)
+class ExpertOptions:
+    """How experts are trained.
+
+    Args:
+        count: Experts.
+        epochs: Stretches of `steps`; weights are saved before the first and after each.
+        steps: Steps of SGD in a stretch.
+        lr: Step size below the head.
+        head_lr: Step size of the head.
+        batch: Real texts of a step.
+    """
+
+    count: int
+    epochs: int
+    steps: int
+    lr: float
+    head_lr: float
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Expert:
+    """What an expert trains: a start, a gradient, a reading.
+
+    Args:
+        start: Maps a seed to weights before the first step.
+        slope: Maps weights and rows to a loss and its gradient.
+        correct: Maps weights and rows to the share of them that is classified right.
+        is_head: Tells weights of the head by name.
+        n_rows: N.
+    """
+
+    start: Callable[[int], Weights]
+    slope: Callable[[Weights, np.ndarray], tuple[float, Weights]]
+    correct: Callable[[Weights, np.ndarray], float]
+    is_head: Callable[[str], bool]
+    n_rows: int
+
+
+class ExpertBuffer:
+    """Trajectories on disk. Weights below the head are kept as half-precision differences from those that all experts start with.
+
+    Args:
+        expert: What is trained.
+        options: How.
+        folder: Cache folder, shared by concurrent runs.
+        identity: Everything else that decides the weights: rows, learner, space.
+        limit_gb: Largest size.
+
+    Raises:
+        UsageError: It would be larger than the limit.
+    """
+
+    def __init__(
+        self, expert: Expert, options: ExpertOptions, folder: Path, identity: dict[str, Any], limit_gb: float
+    ) -> None:
+        self.options, self._expert = options, expert
+        weights = expert.start(0)
+        self._names = list(weights)
+        self._base = {name: weight for name, weight in weights.items() if not expert.is_head(name)}
+        state = sum(w.numel() * (4 if expert.is_head(name) else 2) for name, w in weights.items())
+        self.size_gb = 1e-9 * options.count * (options.epochs + 1) * state
+        if self.size_gb > limit_gb:
+            raise UsageError(
+                f"{options.count} experts with {options.epochs + 1} states each would take {self.size_gb:.2f} GB, more than "
+                f"method.buffer_gb={limit_gb:g}; use fewer experts or epochs, method.space=lora or head, or a larger limit."
+            )
+        key = content_id({**identity, "options": asdict(options), "version": EXPERTS_VERSION})
+        self._folder = folder / key
+
+    def fill(self, cost: CostMeter, tick: Callable[[float], None] = lambda _: None) -> list[list[float]]:
+        """Trains what is missing; what is there is charged at its cold cost. Returns every expert's accuracy at every state."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        accuracies = []
+        for number in range(self.options.count):
+            with FileLock(f"{self._path(number)}.lock"):
+                facts = self._read(number)
+                if facts is None:
+                    with cost.phase("experts"):
+                        path, accuracy = self._train(
+                            number, lambda done, n=number: tick((n + done) / self.options.count)
+                        )
+                    facts = self._write(number, path, accuracy, cost.phases[-1])
+                else:
+                    cost.charge(PhaseCost.model_validate(facts["cost"]))
+            accuracies.append(facts["accuracy"])
+        return accuracies
+
+    def state(self, number: int, epoch: int) -> Weights:
+        """Returns an expert's weights after some epochs."""
+        from safetensors import safe_open
+
+        with safe_open(self._path(number), "pt") as stream:
+            # What is read lies in the file until it is copied.
+            found = {name: stream.get_tensor(f"{epoch}/{name}") for name in self._names}
+        return {
+            name: self._base[name] + kept.to(self._base[name]) if name in self._base else kept.clone()
+            for name, kept in found.items()
+        }
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"expert-{number}.safetensors"
+
+    def _train(self, number: int, tick: Callable[[float], None]) -> tuple[list[Weights], list[float]]:
+        expert, options = self._expert, self.options
+        seed = seed_from("expert", number)
+        rng = np.random.default_rng(seed)
+        checked = rng.permutation(expert.n_rows)[:CHECKED]
+        weights = expert.start(seed)
+        path, accuracy = [weights], [expert.correct(weights, checked)]
+        for epoch in range(options.epochs):
+            for step in range(options.steps):
+                loss, slope = expert.slope(weights, rng.integers(0, expert.n_rows, options.batch))
+                if not np.isfinite(loss):
+                    raise UsageError(
+                        f"expert {number} diverged in epoch {epoch + 1}: its loss is not finite; lower method.expert_lr or "
+                        "method.expert_head_lr."
+                    )
+                with torch.no_grad():
+                    weights = {
+                        name: weight - (options.head_lr if expert.is_head(name) else options.lr) * slope[name]
+                        for name, weight in weights.items()
+                    }
+                tick((epoch + (step + 1) / options.steps) / options.epochs)
+            path.append(weights)
+            accuracy.append(expert.correct(weights, checked))
+        return path, accuracy
+
+    def _write(self, number: int, path: list[Weights], accuracy: list[float], cost: PhaseCost) -> dict[str, Any]:
+        from safetensors.torch import save_file
+
+        tensors = {
+            f"{epoch}/{name}": (weight - self._base[name]).half() if name in self._base else weight.clone()
+            for epoch, weights in enumerate(path)
+            for name, weight in weights.items()
+        }
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, self._path(number))
+        facts = {
+            "sha256": sha256_file(self._path(number)),
+            "accuracy": accuracy,
+            "cost": cost.model_dump(mode="json"),
+        }
+        partial = self._path(number).with_suffix(".partial")
+        partial.write_text(json.dumps(facts))
+        partial.replace(self._path(number).with_suffix(".json"))
+        return facts
+
+    def _read(self, number: int) -> dict[str, Any] | None:
+        """Returns an expert's facts; a missing, half-written or damaged one counts as absent."""
+        try:
+            facts = json.loads(self._path(number).with_suffix(".json").read_text())
+            return facts if sha256_file(self._path(number)) == facts["sha256"] else None
+        except (OSError, ValueError, KeyError):
+            return None

@@ -1,0 +1,250 @@
+"""Trajectory matching: steps on the synthetic set lead where training on the real texts leads (Cazenavette et al., 2022, for images)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import PositiveFloat, PositiveInt, model_validator
+
+from bench.api import LessonConfig, Method, MethodCard, Skip
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.api import (
+        Budget,
+        Context,
+        DistilledSet,
+        Expert,
+        InnerModel,
+        LabelledText,
+        SourceModel,
+        Task,
+        Unrolled,
+    )
+
+LORA_SEED = 0
+"""Of the adapters' random halves: experts and all that imitate them share these."""
+
+
+class Trajectory(Method):
+    """Learns token vectors, labels and step sizes such that a few steps of SGD lead from an expert's weights to its later ones.
+
+    Experts are trained by plain SGD on the real texts, and their weights kept. An update draws an expert and a start, takes the training's
+    steps from there, and lowers the squared distance to where the expert went, in units of how far it went.
+    """
+
+    name = "trajectory"
+    card = MethodCard(
+        summary="Token vectors, labels and step sizes whose training passes through the weights of training on the real texts.",
+        family="trajectory matching",
+        paper="Cazenavette et al., 2022, MTT; Cui et al., 2023, TESLA; Guo et al., 2024, DATM (all for images)",
+        output=None,
+        cost_class="minutes",
+        reads=("encoder", "source", "lm"),
+    )
+
+    class Config(LessonConfig):
+        """Looked for on the development task (rotten_tomatoes); docs/matching.md says what was compared."""
+
+        attention: Literal["none", "first", "all"] = "none"
+        """Learned attention of the first token, or of all tokens, in every layer and head, as further labels."""
+        space: Literal["head", "lora", "all"] = "head"
+        """Weights that are trained and matched: the head's; adapters on the query and value maps and the head's; or all but the token
+        table."""
+        steps: PositiveInt = 5
+        """Steps of SGD that imitate `span` epochs of an expert."""
+        updates: PositiveInt = 1000
+        """Updates of the training."""
+        gradient: Literal["exact", "tesla"] = "exact"
+        """Through all steps, or with each step's start held (Cui et al.); space=head is always exact."""
+        distance: Literal["whole", "parts"] = "whole"
+        """Normalised over all weights together, or the mean over head and body."""
+        span: PositiveInt = 10
+        """Epochs of an expert that the steps imitate."""
+        window: PositiveInt | None = None
+        """Epochs at which a training may start, at most; null for 1 at one text a class and one more whenever that doubles. Begins at 1 and
+        grows over the first half of the updates (DATM)."""
+        experts: PositiveInt = 8
+        """Experts."""
+        epochs: PositiveInt = 14
+        """Their epochs."""
+        epoch_steps: PositiveInt = 50
+        """Steps of an epoch."""
+        expert_lr: PositiveFloat = 0.01
+        """Step size of an expert below the head."""
+        expert_head_lr: PositiveFloat = 0.3
+        """Step size of its head."""
+        expert_batch: PositiveInt = 64
+        """Real texts of a step."""
+        buffer_gb: PositiveFloat = 2.0
+        """Largest size of all kept weights together."""
+        repeats: PositiveInt = 1
+        """Times that the harness takes the steps."""
+
+        @model_validator(mode="after")
+        def _span_is_a_part(self) -> Trajectory.Config:
+            if self.span > self.epochs:
+                raise ValueError(f"span is {self.span}, more than the {self.epochs} epochs of an expert")
+            if self.head == "fixed":
+                raise ValueError("every expert starts from a head of its own: give head=random")
+            return self
+
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
+        """Needs to know the number of texts beforehand."""
+        return Skip("trajectory needs a budget in texts per class") if budget.per_class is None else None
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Trains experts, and learns a training that imitates them."""
+        from bench.api import as_text
+
+        assert budget.per_class is not None
+        config, source = self.config, ctx.source(real)
+        matching = _Matching(config, source, real, budget.per_class, ctx)
+        with ctx.cost.phase("match"):
+            matching.run()
+        made = matching.made()
+        return made if config.output == "embedding" else as_text(made, source, real, config, ctx)
+
+
+class _Matching:
+    """The parts of one run. Shapes: N real texts, C classes, D head inputs."""
+
+    def __init__(
+        self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
+    ) -> None:
+        from bench.api import ExpertBuffer, ExpertOptions, InnerModel, LearnedLesson, starting_vectors
+
+        self._config, self._source, self._ctx = config, source, ctx
+        with ctx.cost.phase("start"):
+            soft = starting_vectors(source, real, per_class, config, ctx)
+            labels_M = np.repeat(np.arange(real.n_classes), per_class)
+            encoded = source.frame.around_vectors(soft, len(source.table_VE))
+            lora = LORA_SEED if config.space == "lora" else None
+            self._inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora)
+            options = {"config": config, "seed": ctx.torch_seed("noise"), "body": config.space != "head"}
+            self._learned = LearnedLesson(self._inner, soft, labels_M, real.n_classes, **options)
+        self._window = config.window or 1 + int(np.log2(per_class))
+        self._buffer = ExpertBuffer(
+            head_expert(source, self._inner, real, ctx)
+            if config.space == "head"
+            else whole_expert(source, self._inner, real, ctx),
+            ExpertOptions(
+                config.experts,
+                config.epochs,
+                config.epoch_steps,
+                config.expert_lr,
+                config.expert_head_lr,
+                config.expert_batch,
+            ),
+            ctx.make_source().cache / "experts",
+            {"rows": real.fingerprint, "source": source.identity, "space": config.space},
+            config.buffer_gb,
+        )
+        ctx.diagnostics["expert_buffer_gb"] = self._buffer.size_gb
+        accuracies = self._buffer.fill(ctx.cost, ctx.progress)
+        ctx.curves["expert_accuracy"] = np.mean(accuracies, axis=0).tolist()
+
+    def run(self) -> None:
+        """Takes all updates."""
+        config, rng, losses = self._config, self._ctx.rng("trajectories"), []
+        last = min(self._window, config.epochs - config.span + 1)
+        self._learned.begin(config.updates)
+        for update in range(config.updates):
+            open_epochs = 1 + int((last - 1) * min(1.0, 2 * update / config.updates) + 0.5)
+            number, epoch = int(rng.integers(config.experts)), int(rng.integers(open_epochs))
+            start, goal = self._buffer.state(number, epoch), self._buffer.state(number, epoch + config.span)
+            found = self._towards(start, goal)
+            self._learned.update(found)
+            losses.append(found.loss)
+            self._ctx.progress((update + 1) / config.updates)
+        self._ctx.curves["distance"] = losses
+
+    def _towards(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> Unrolled:
+        from bench.api import Back, unroll, unroll_head
+
+        lesson, weight_of = self._learned.lesson(noisy=True), self._weight_of(start, goal)
+        if self._config.space == "head":
+            aim, scale = self._inner.head_of(goal), next(iter(weight_of.values()))
+            return unroll_head(
+                lambda x_SE: self._source.soft_features(self._inner.encoded, x_SE),
+                self._inner.head_of(start),
+                lesson,
+                lambda weight_CD, bias_C: scale * (((weight_CD - aim[0]) ** 2).sum() + ((bias_C - aim[1]) ** 2).sum()),
+            )
+
+        def outer(weights: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+            gaps = {name: weights[name] - goal[name] for name in weights}
+            loss = sum(weight_of[name] * float((gap**2).sum()) for name, gap in gaps.items())
+            return loss, {name: 2 * weight_of[name] * gap for name, gap in gaps.items()}
+
+        back = Back(across=self._config.gradient == "exact", keep=not self._config.checkpoint)
+        return unroll(self._inner, start, lesson, outer, back=back, cost=self._ctx.cost)
+
+    def _weight_of(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Returns what a squared difference of every weight counts: one over the squared distance that the expert went."""
+        far = {name: float(((start[name] - goal[name]) ** 2).sum()) for name in start}
+        if self._config.distance == "whole":
+            return dict.fromkeys(far, 1 / sum(far.values()))
+        parts = [sum(far[name] for name in far if self._inner.group_of(name) == group) for group in (0, 1)]
+        used = sum(part > 0 for part in parts)
+        return {name: 1 / (used * parts[self._inner.group_of(name)]) for name in far}
+
+    def made(self) -> DistilledSet:
+        """Returns what was learned."""
+        self._learned.note(self._ctx)
+        lora = LORA_SEED if self._config.space == "lora" else None
+        return self._learned.made(repeats=self._config.repeats, lora=lora)
+
+
+def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText, ctx: Context) -> Expert:
+    """Returns the training of a head alone: real texts count by their head inputs, which are computed once."""
+    import torch
+
+    from bench.api import Expert, NewHeads
+
+    h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
+    labels_N = torch.tensor(real.labels_N, device=ctx.device)
+
+    def scores(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        index = torch.from_numpy(rows).to(ctx.device)
+        weight_CD, bias_C = inner.head_of(weights)
+        return h_ND[index] @ weight_CD.t() + bias_C, labels_N[index], h_ND[index]
+
+    def slope(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[float, dict[str, torch.Tensor]]:
+        scores_BC, labels_B, h_BD = scores(weights, rows)
+        errors_BC = (torch.softmax(scores_BC, 1) - torch.nn.functional.one_hot(labels_B, scores_BC.shape[1])) / len(
+            rows
+        )
+        loss = torch.nn.functional.cross_entropy(scores_BC, labels_B)
+        return float(loss), inner.head(torch.cat([errors_BC.t() @ h_BD, errors_BC.sum(0).unsqueeze(1)], dim=1))
+
+    def correct(weights: dict[str, torch.Tensor], rows: np.ndarray) -> float:
+        scores_BC, labels_B, _ = scores(weights, rows)
+        return float((scores_BC.argmax(1) == labels_B).float().mean())
+
+    def start(seed: int) -> dict[str, torch.Tensor]:
+        weights = NewHeads(inner, seed, fixed=True).draw()
+        return {name: weight for name, weight in weights.items() if inner.group_of(name)}
+
+    return Expert(start, slope, correct, lambda name: bool(inner.group_of(name)), len(real))
+
+
+def whole_expert(source: SourceModel, inner: InnerModel, real: LabelledText, ctx: Context) -> Expert:
+    """Returns the training of all weights, or of adapters and the head."""
+    from bench.api import Expert, NewHeads, RealLoss
+
+    loss = RealLoss(source.new_module(), source.tokenise(real), real.labels_N, ctx.device, ctx.cost)
+
+    def slope(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[float, dict[str, torch.Tensor]]:
+        value, found = loss(inner.whole(weights), rows)
+        return value, inner.of_whole(found)
+
+    return Expert(
+        lambda seed: NewHeads(inner, seed, fixed=True).draw(),
+        slope,
+        lambda weights, rows: loss.correct(inner.whole(weights), rows),
+        lambda name: bool(inner.group_of(name)),
+        len(real),
+    )
