@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
-    from bench.soft import SoftInputs
+    from bench.soft import Schedule, SoftInputs
     from bench.training.batches import Encoded
     from bench.training.inner import InnerModel, Lesson
     from bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
@@ -83,6 +83,7 @@ __all__ = [
     "RealLoss",
     "RealMoments",
     "Recipe",
+    "Schedule",
     "Skip",
     "SoftInputs",
     "SourceModel",
@@ -170,7 +171,7 @@ _HOME = {
     "bench.matching.unroll": ("Back", "Unrolled", "descend", "unroll", "unroll_head"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
-    "bench.soft": ("SoftInputs",),
+    "bench.soft": ("Schedule", "SoftInputs"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "bench.training.batches": ("Encoded",),
     "bench.training.inner": ("InnerModel", "Lesson"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_TEXTS = 10
 """Texts of a class beyond which updates do not become fewer."""
+MOST_EPOCHS = 10
+"""Times that all real texts are read while all weights move, at most."""
 HEAD_SHARE = 0.1
 """Of the progress line: the first updates take so much of the time."""
 
@@ -49,7 +51,7 @@ class Meta(Method):
         """Real texts that a head is judged by."""
         updates: NonNegativeInt = 600
         """Updates while it moves all weights but the token table, with one text a class; fewer in proportion where there are more, but a
-        tenth at least."""
+        tenth at least; and never more than read the real texts ten times."""
         batch: PositiveInt = 32
         """Real texts that all weights are judged by."""
         updates_lr: PositiveFloat = 0.1
@@ -97,7 +99,8 @@ class _Learning:
         from bench.api import InnerModel, LearnedLesson, NewHeads, starting_vectors
 
         self._config, self._source, self._real, self._ctx = config, source, real, ctx
-        self._updates = -(-config.updates // min(per_class, MOST_TEXTS))
+        share = -(-config.updates // min(per_class, MOST_TEXTS))
+        self._updates = min(share, -(-MOST_EPOCHS * len(real) // config.batch))
         self._h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
         self._labels_N = torch.tensor(real.labels_N, device=ctx.device)
         with ctx.cost.phase("start"):

@@ -56,7 +56,7 @@ class Trajectory(Method):
         steps: PositiveInt = 5
         """Steps of SGD that imitate `span` epochs of an expert."""
         updates: PositiveInt = 1000
-        """Updates of the training."""
+        """Updates of the training; never more than there are real texts."""
         gradient: Literal["exact", "tesla"] = "exact"
         """Through all steps, or with each step's start held (Cui et al.); space=head is always exact."""
         distance: Literal["whole", "parts"] = "whole"
@@ -126,6 +126,7 @@ class _Matching:
             options = {"config": config, "seed": ctx.torch_seed("noise"), "body": config.space != "head"}
             self._learned = LearnedLesson(self._inner, soft, labels_M, real.n_classes, **options)
         self._window = config.window or 1 + int(np.log2(per_class))
+        self._updates = min(config.updates, len(real))
         self._buffer = ExpertBuffer(
             head_expert(source, self._inner, real, ctx)
             if config.space == "head"
@@ -150,15 +151,15 @@ class _Matching:
         """Takes all updates."""
         config, rng, losses = self._config, self._ctx.rng("trajectories"), []
         last = min(self._window, config.epochs - config.span + 1)
-        self._learned.begin(config.updates)
-        for update in range(config.updates):
-            open_epochs = 1 + int((last - 1) * min(1.0, 2 * update / config.updates) + 0.5)
+        self._learned.begin(self._updates)
+        for update in range(self._updates):
+            open_epochs = 1 + int((last - 1) * min(1.0, 2 * update / self._updates) + 0.5)
             number, epoch = int(rng.integers(config.experts)), int(rng.integers(open_epochs))
             start, goal = self._buffer.state(number, epoch), self._buffer.state(number, epoch + config.span)
             found = self._towards(start, goal)
             self._learned.update(found)
             losses.append(found.loss)
-            self._ctx.progress((update + 1) / config.updates)
+            self._ctx.progress((update + 1) / self._updates)
         self._ctx.curves["distance"] = losses
 
     def _towards(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> Unrolled:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 EXPERTS_VERSION = 1
 """Raised whenever the same rows and options give other experts."""
+IN_MEMORY_GB = 0.1
 CHECKED = 512
 """Real texts on which an expert's accuracy is noted after every epoch."""
 
@@ -101,6 +102,7 @@ class ExpertBuffer:
             )
         key = content_id({**identity, "options": asdict(options), "version": EXPERTS_VERSION})
         self._folder = folder / key
+        self._loaded: dict[tuple[int, int], Weights] = {}
 
     def fill(self, cost: CostMeter, tick: Callable[[float], None] = lambda _: None) -> list[list[float]]:
         """Trains what is missing; what is there is charged at its cold cost. Returns every expert's accuracy at every state."""
@@ -121,7 +123,14 @@ class ExpertBuffer:
         return accuracies
 
     def state(self, number: int, epoch: int) -> Weights:
-        """Returns an expert's weights after some epochs."""
+        """Returns an expert's weights after some epochs; small buffers are read once."""
+        if self.size_gb > IN_MEMORY_GB:
+            return self._load(number, epoch)
+        if (number, epoch) not in self._loaded:
+            self._loaded[number, epoch] = self._load(number, epoch)
+        return self._loaded[number, epoch]
+
+    def _load(self, number: int, epoch: int) -> Weights:
         from safetensors import safe_open
 
         with safe_open(self._path(number), "pt") as stream:

@@ -32,6 +32,22 @@ def test_vectors_are_trained_on_their_own_learner_and_ranked_in_a_track_of_their
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/record.json")) == before
 
 
+def test_a_learned_schedule_takes_the_place_of_the_recipe_and_the_row_says_so(tdbench, tmp_path):
+    words = [word for word in WORDS if not word.startswith("method=")]
+    small = ("method=meta-short", "method.head_updates=20", "method.updates=2", "seeds=2")
+    first = tdbench(*words, *small)
+    assert first.returncode == 0, first.stderr
+    (row,) = [row for row in rows_of(tmp_path) if row["method"] == "meta" and row["data_kind"] == "standin"]
+    assert (row["mode"], row["track"], row["n_sets"], row["n_seeds"]) == ("learned-schedule", "learner-bound", 1, 2)
+    assert "meta-short (learned schedule)" in (tmp_path / "runs" / "board" / "LEADERBOARD.md").read_text()
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/train/*/record.json")]
+    trained = [record["train"] for record in records if record["cell"]["method"] == "meta"]
+    assert [(one["mode"], one["steps"], one["lr"]) for one in trained] == [("learned-schedule", 2, None)] * 2
+    assert trained[0]["predictions"] != trained[1]["predictions"]  # another head
+    (card,) = [path for path in tmp_path.glob("runs/distil/*/card.yaml") if "meta" in path.read_text()]
+    assert "nearest_tokens:" in card.read_text()
+
+
 def test_a_source_without_token_vectors_leaves_such_methods_out_and_says_why(tdbench):
     made = tdbench("plan", "task=agnews", "suite=smoke", "data.kind=standin", "method=gradmm")
     assert "distils with bow-logreg, which has no pretrained token table" in made.stdout + made.stderr

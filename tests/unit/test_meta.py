@@ -100,6 +100,19 @@ def test_a_set_brings_its_training_and_the_record_its_course(real, tmp_path):
     assert not method.uses_task_lm
 
 
+def test_updates_are_fewer_where_there_are_more_texts_and_few_real_ones(real, tmp_path):
+    from methods.meta import _Learning
+
+    ctx = context(tmp_path)
+    with ctx.cost.phase("test"):
+
+        def updates(per_class: int, **options) -> int:
+            return _Learning(Meta.Config(**FAST | options), ctx.source(real), real, per_class, ctx)._updates
+
+        assert [updates(size, updates=30, batch=1) for size in (1, 2, 10, 12)] == [30, 15, 3, 3]
+        assert updates(1, updates=10**6, batch=7) == -(-10 * len(real) // 7)
+
+
 @pytest.mark.parametrize("attention", ["first", "all"])
 def test_attention_is_learned_and_counts(real, tmp_path, attention):
     made = distil(real, context(tmp_path), attention=attention, head_first=False, attention_lr=1.0)
@@ -227,3 +240,18 @@ def _updated(learned, found: Unrolled) -> None:
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValidationError, match=message):
         Meta.Config(**options)
+
+
+def test_a_plan_asks_for_twenty_heads_a_set_and_for_one_where_protocols_are_for_a_first_look():
+    from bench.config import settings_for
+    from bench.experiment.plan import Planner
+
+    def trains(*words: str) -> list[int]:
+        runs = settings_for(["task=sst2", "data.kind=standin", "budget=dpc1", "method=meta", *words])
+        cells = Planner().plan(runs).cells
+        assert {distil.facts.seeds_per_set for distil, _ in cells} == {None if "protocol=quick-v1" in words else 20}
+        return [len(jobs) for _, jobs in cells]
+
+    assert trains("protocol=lite-v1") == [20] * 5
+    assert trains("protocol=lite-v1", "seeds=3") == [3] * 5
+    assert trains("protocol=quick-v1") == [1]

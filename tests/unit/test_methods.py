@@ -21,8 +21,10 @@ from bench.registry import METHODS, TASKS
 SIZES = (23, 40, 31)
 SELECTORS = ("random", "herding", "kcenter", "kmeans")
 ENCODER_METHODS = ("herding", "kcenter", "kmeans")
-ROW_METHODS = [name for name in METHODS.names() if METHODS.get(name).card.output == "rows"]
-"""Others make texts or token vectors: see test_synthesis.py."""
+ROW_METHODS = [
+    name for name in METHODS.names() if (card := METHODS.get(name).card).output == "rows" and "source" not in card.reads
+]
+"""Others make texts or token vectors, or read the source learner: see test_synthesis.py and the conformance tests."""
 
 
 class FakeEncoder:
