@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText, normalised
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
-    from bench.matching.experts import Expert, ExpertBuffer, ExpertOptions
-    from bench.matching.fit import Reading
+    from bench.matching.admm import AdmmOptions
+    from bench.matching.experts import ExpertBuffer, ExpertOptions, head_expert, whole_expert
+    from bench.matching.fit import Reading, fit_vectors
     from bench.matching.gradients import (
         Head,
         HeadGradients,
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
         random_texts,
     )
     from bench.matching.lesson_options import LessonConfig
-    from bench.matching.lessons import LearnedLesson, NewHeads, as_text, mean_vectors, starting_vectors
-    from bench.matching.options import SynthesisConfig
+    from bench.matching.lessons import LearnedLesson, NewHeads, as_text
+    from bench.matching.options import EncodersConfig, SynthesisConfig
     from bench.matching.outer import RealLoss
     from bench.matching.parameters import WeightGradients, between
     from bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
-    from bench.matching.regression import Exchange, RealMoments, as_shares, centred, torch_error
+    from bench.matching.regression import Exchange, RealMoments, centred, torch_error
     from bench.matching.several import over_encoders, varied
     from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage, few, make_stage
-    from bench.matching.start import random_words, text_of, vectors_of, words_of
+    from bench.matching.start import mean_vectors, random_words, text_of, vectors_of, words_of
     from bench.matching.synthesis import sample_medoids, synthesise
-    from bench.matching.unroll import Back, Unrolled, descend, unroll, unroll_head
+    from bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
@@ -50,14 +51,15 @@ if TYPE_CHECKING:
     from bench.training.torch_learner import TorchLearner
 
 __all__ = [
+    "AdmmOptions",
     "Back",
     "Budget",
     "Context",
     "DataError",
     "DistilledSet",
     "Encoded",
+    "EncodersConfig",
     "Exchange",
-    "Expert",
     "ExpertBuffer",
     "ExpertOptions",
     "Facts",
@@ -100,18 +102,18 @@ __all__ = [
     "Unrolled",
     "UsageError",
     "WeightGradients",
-    "as_shares",
     "as_text",
     "between",
     "centred",
     "cluster",
     "count_tokens",
-    "descend",
     "distances",
     "every_distance",
     "few",
+    "fit_vectors",
     "gradient_distances",
     "halves",
+    "head_expert",
     "head_gradients",
     "head_path",
     "label_tokens",
@@ -122,7 +124,6 @@ __all__ = [
     "random_texts",
     "random_words",
     "sample_medoids",
-    "starting_vectors",
     "synthesise",
     "text_of",
     "tokenizer_for",
@@ -133,6 +134,7 @@ __all__ = [
     "unroll_head",
     "varied",
     "vectors_of",
+    "whole_expert",
     "words_of",
 ]
 
@@ -144,8 +146,9 @@ _HOME = {
     "bench.budget": ("Budget", "count_tokens"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
-    "bench.matching.experts": ("Expert", "ExpertBuffer", "ExpertOptions"),
-    "bench.matching.fit": ("Reading",),
+    "bench.matching.admm": ("AdmmOptions",),
+    "bench.matching.experts": ("ExpertBuffer", "ExpertOptions", "head_expert", "whole_expert"),
+    "bench.matching.fit": ("Reading", "fit_vectors"),
     "bench.matching.gradients": (
         "Head",
         "HeadGradients",
@@ -157,18 +160,18 @@ _HOME = {
         "random_texts",
     ),
     "bench.matching.lesson_options": ("LessonConfig",),
-    "bench.matching.lessons": ("LearnedLesson", "NewHeads", "as_text", "mean_vectors", "starting_vectors"),
-    "bench.matching.options": ("SynthesisConfig",),
+    "bench.matching.lessons": ("LearnedLesson", "NewHeads", "as_text"),
+    "bench.matching.options": ("EncodersConfig", "SynthesisConfig"),
     "bench.matching.outer": ("RealLoss",),
     "bench.matching.parameters": ("WeightGradients", "between"),
     "bench.matching.points": ("Groups", "cluster", "halves", "head_path", "train_head", "trained_heads"),
-    "bench.matching.regression": ("Exchange", "RealMoments", "as_shares", "centred", "torch_error"),
+    "bench.matching.regression": ("Exchange", "RealMoments", "centred", "torch_error"),
     "bench.matching.several": ("over_encoders", "varied"),
     "bench.matching.source": ("SourceModel",),
     "bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
-    "bench.matching.start": ("random_words", "text_of", "vectors_of", "words_of"),
+    "bench.matching.start": ("mean_vectors", "random_words", "text_of", "vectors_of", "words_of"),
     "bench.matching.synthesis": ("sample_medoids", "synthesise"),
-    "bench.matching.unroll": ("Back", "Unrolled", "descend", "unroll", "unroll_head"),
+    "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.soft": ("Schedule", "SoftInputs"),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from bench.api import DistilledSet, Method, MethodCard, MethodConfig, Skip
+from bench.api import DistilledSet, EncodersConfig, Method, MethodCard, Skip
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from bench.api import Budget, Context, LabelledText, SourceModel, Task
@@ -37,8 +36,8 @@ class KRR(Method):
         reads=("encoder", "source", "lm"),
     )
 
-    class Config(MethodConfig):
-        """Chosen on the development task (rotten_tomatoes), on its hidden validation rows."""
+    class Config(EncodersConfig):
+        """Those of rows were chosen on the development task (rotten_tomatoes), on its hidden validation rows; the others are guesses."""
 
         output: Literal["rows", "text", "embedding"] = "rows"
         """Rows of the train split, samples of the task's language model, or token vectors of the source learner."""
@@ -52,12 +51,6 @@ class KRR(Method):
         """Texts that one is compared with, drawn anew every time; null for all of its class."""
         pool: PositiveInt = 40
         """Samples for each text wanted, with output=text."""
-        encoders: PositiveInt = 1
-        """The source learner as it is, and further ones fine-tuned on real texts for a few steps."""
-        encoder_kind: Literal["trained", "random"] = "trained"
-        """The others: fine-tuned, or with random weights above the token table."""
-        encoder_steps: PositiveInt = 30
-        """Fine-tuning steps."""
         real_rows: PositiveInt = 4096
         """Real texts in use where there are further encoders; each reads them once."""
         steps: PositiveInt = 300
@@ -102,7 +95,7 @@ class KRR(Method):
             rows, sources = self._drawn(real, ctx), self._sources(real, ctx)
             with ctx.cost.phase("encode"):
                 tokens = sources[0].tokenise(real.take(rows))
-                features = [_unit(source.features(tokens)) for source in sources]
+                features = [_unit(source.features(tokens).cpu().numpy()) for source in sources]
         if config.output == "text":
             fields, labels_Q, options = self._samples(real, sources, budget.per_class, ctx)
         else:
@@ -159,43 +152,51 @@ class KRR(Method):
         with ctx.cost.phase("encode"):
             spelt = LabelledText(fields, labels_Q, real.label_names, np.arange(len(labels_Q)))
             tokens = sources[0].tokenise(spelt)
-            return fields, labels_Q, [_unit(source.features(tokens)) for source in sources]
+            return fields, labels_Q, [_unit(source.features(tokens).cpu().numpy()) for source in sources]
 
     def _fitted(self, real: LabelledText, per_class: int, ctx: Context) -> DistilledSet:
         """Fits token vectors by the gradient of the error, starting from random rows."""
         import torch
 
-        from bench.api import RealMoments, SoftInputs, as_shares, centred, torch_error, vectors_of, words_of
+        from bench.api import (
+            AdmmOptions,
+            Exchange,
+            RealMoments,
+            centred,
+            fit_vectors,
+            torch_error,
+            vectors_of,
+            words_of,
+        )
 
         config, source, rng = self.config, ctx.source(real), ctx.rng("selection")
-        features_ND = _unit(torch.from_numpy(source.real_features(real)))
-        moments = RealMoments.of(features_ND, centred(real.labels_N, real.n_classes))
+        moments = RealMoments.of(_unit(source.real_features(real)), centred(real.labels_N, real.n_classes))
         with ctx.cost.phase("fit"):
             drawn = [rng.permutation(real.positions_of_class(label))[:per_class] for label in range(real.n_classes)]
             start = real.take(np.concatenate(drawn))
-            soft = vectors_of(source, words_of(source, start))
-            encoded = source.frame.around_vectors(soft, len(source.table_VE))
             error_of = torch_error(moments, config.ridge, ctx.device)
-            x_SE = torch.from_numpy(soft.vectors_SD.copy()).to(ctx.device).requires_grad_(True)
             y_MC = torch.from_numpy(centred(start.labels_N, real.n_classes)).float().to(ctx.device)
-            learned = [x_SE] if config.labels == "hard" else [x_SE, y_MC.requires_grad_(True)]
-            optimiser = torch.optim.Adam(learned, lr=config.lr)
-            generator, errors = torch.Generator().manual_seed(ctx.torch_seed("noise") % 2**63), []
-            for step in range(config.steps):
-                noise_SE = config.noise * torch.randn(x_SE.shape, generator=generator).to(ctx.device)
-                error = error_of(source.soft_features(encoded, x_SE + noise_SE), y_MC)
-                optimiser.zero_grad()
-                error.backward()
-                optimiser.step()
-                errors.append(float(error.detach()))
-                ctx.progress((step + 1) / config.steps)
-        ctx.curves["ridge_error"] = errors
-        fitted = SoftInputs(x_SE.detach().cpu().numpy(), soft.lengths_MF, soft.learner)
-        shares_MC = as_shares(y_MC.detach().double().cpu().numpy())
-        made = DistilledSet.from_vectors(fitted, start.labels_N)
-        return made if config.labels == "hard" else dataclasses.replace(made, soft_labels_MC=shares_MC)
+            soft, trace = fit_vectors(
+                source,
+                vectors_of(source, words_of(source, start)),
+                lambda read: error_of(read.h_MD, y_MC),
+                lambda x_SE: x_SE,
+                AdmmOptions(config.steps, 1, config.lr, rho=0.0),
+                noise=config.noise,
+                seed=ctx.torch_seed("noise"),
+                tick=ctx.progress,
+            )
+            ctx.curves["ridge_error"] = trace.loss
+            made = DistilledSet.from_vectors(soft, start.labels_N)
+            if config.labels == "hard":
+                return made
+            encoded = source.frame.around_vectors(soft, len(source.table_VE))
+            problem = Exchange([moments], config.ridge, real.n_classes)
+            return dataclasses.replace(
+                made, soft_labels_MC=problem.shares([_unit(source.features(encoded).cpu().numpy())])
+            )
 
 
-def _unit(features_ND: torch.Tensor) -> Array:
-    values = features_ND.double().cpu().numpy()
+def _unit(features_ND: NDArray[np.float32]) -> Array:
+    values = features_ND.astype(np.float64)
     return values / np.linalg.norm(values, axis=1, keepdims=True).clip(min=1e-12)

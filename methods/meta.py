@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Lesson, SourceModel, Task, Unrolled
+    from bench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Lesson, SourceModel, Task, Unrolled
 
 
 MOST_TEXTS = 10
@@ -96,7 +96,7 @@ class _Learning:
     ) -> None:
         import torch
 
-        from bench.api import InnerModel, LearnedLesson, NewHeads, starting_vectors
+        from bench.api import LearnedLesson, NewHeads
 
         self._config, self._source, self._real, self._ctx = config, source, real, ctx
         share = -(-config.updates // min(per_class, MOST_TEXTS))
@@ -104,13 +104,12 @@ class _Learning:
         self._h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
         self._labels_N = torch.tensor(real.labels_N, device=ctx.device)
         with ctx.cost.phase("start"):
-            soft = starting_vectors(source, real, per_class, config, ctx)
-            labels_M = np.repeat(np.arange(real.n_classes), per_class)
-            encoded = source.frame.around_vectors(soft, len(source.table_VE))
-            self._inner = InnerModel(source.new_module(), encoded, ctx.device)
-            seed = ctx.torch_seed("noise")
-            self._learned = LearnedLesson(self._inner, soft, labels_M, real.n_classes, config=config, seed=seed)
+            self._learned = LearnedLesson.begun(source, real, per_class, config, ctx)
             self._heads = NewHeads(self._inner, ctx.torch_seed("heads"), fixed=config.head == "fixed")
+
+    @property
+    def _inner(self) -> InnerModel:
+        return self._learned.inner
 
     def head(self) -> None:
         """Updates while weights below the head stay."""

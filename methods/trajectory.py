@@ -12,17 +12,7 @@ from bench.api import LessonConfig, Method, MethodCard, Skip
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import (
-        Budget,
-        Context,
-        DistilledSet,
-        Expert,
-        InnerModel,
-        LabelledText,
-        SourceModel,
-        Task,
-        Unrolled,
-    )
+    from bench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, SourceModel, Task, Unrolled
 
 LORA_SEED = 0
 """Of the adapters' random halves: experts and all that imitate them share these."""
@@ -46,7 +36,7 @@ class Trajectory(Method):
     )
 
     class Config(LessonConfig):
-        """Looked for on the development task (rotten_tomatoes); docs/matching.md says what was compared."""
+        """Not looked for yet: guesses that worked at once."""
 
         attention: Literal["none", "first", "all"] = "none"
         """Learned attention of the first token, or of all tokens, in every layer and head, as further labels."""
@@ -114,31 +104,28 @@ class _Matching:
     def __init__(
         self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
     ) -> None:
-        from bench.api import ExpertBuffer, ExpertOptions, InnerModel, LearnedLesson, starting_vectors
+        from bench.api import ExpertBuffer, ExpertOptions, LearnedLesson, head_expert, whole_expert
 
         self._config, self._source, self._ctx = config, source, ctx
         with ctx.cost.phase("start"):
-            soft = starting_vectors(source, real, per_class, config, ctx)
-            labels_M = np.repeat(np.arange(real.n_classes), per_class)
-            encoded = source.frame.around_vectors(soft, len(source.table_VE))
             lora = LORA_SEED if config.space == "lora" else None
-            self._inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora)
-            options = {"config": config, "seed": ctx.torch_seed("noise"), "body": config.space != "head"}
-            self._learned = LearnedLesson(self._inner, soft, labels_M, real.n_classes, **options)
+            self._learned = LearnedLesson.begun(
+                source, real, per_class, config, ctx, body=config.space != "head", lora=lora
+            )
         self._window = config.window or 1 + int(np.log2(per_class))
         self._updates = min(config.updates, len(real))
+        options = ExpertOptions(
+            count=config.experts,
+            epochs=config.epochs,
+            steps=config.epoch_steps,
+            lr=config.expert_lr,
+            head_lr=config.expert_head_lr,
+            batch=config.expert_batch,
+        )
+        make = head_expert if config.space == "head" else whole_expert
         self._buffer = ExpertBuffer(
-            head_expert(source, self._inner, real, ctx)
-            if config.space == "head"
-            else whole_expert(source, self._inner, real, ctx),
-            ExpertOptions(
-                config.experts,
-                config.epochs,
-                config.epoch_steps,
-                config.expert_lr,
-                config.expert_head_lr,
-                config.expert_batch,
-            ),
+            make(source, self._inner, real, ctx.cost),
+            options,
             ctx.make_source().cache / "experts",
             {"rows": real.fingerprint, "source": source.identity, "space": config.space},
             config.buffer_gb,
@@ -146,6 +133,10 @@ class _Matching:
         ctx.diagnostics["expert_buffer_gb"] = self._buffer.size_gb
         accuracies = self._buffer.fill(ctx.cost, ctx.progress)
         ctx.curves["expert_accuracy"] = np.mean(accuracies, axis=0).tolist()
+
+    @property
+    def _inner(self) -> InnerModel:
+        return self._learned.inner
 
     def run(self) -> None:
         """Takes all updates."""
@@ -195,57 +186,4 @@ class _Matching:
     def made(self) -> DistilledSet:
         """Returns what was learned."""
         self._learned.note(self._ctx)
-        lora = LORA_SEED if self._config.space == "lora" else None
-        return self._learned.made(repeats=self._config.repeats, lora=lora)
-
-
-def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText, ctx: Context) -> Expert:
-    """Returns the training of a head alone: real texts count by their head inputs, which are computed once."""
-    import torch
-
-    from bench.api import Expert, NewHeads
-
-    h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
-    labels_N = torch.tensor(real.labels_N, device=ctx.device)
-
-    def scores(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        index = torch.from_numpy(rows).to(ctx.device)
-        weight_CD, bias_C = inner.head_of(weights)
-        return h_ND[index] @ weight_CD.t() + bias_C, labels_N[index], h_ND[index]
-
-    def slope(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[float, dict[str, torch.Tensor]]:
-        scores_BC, labels_B, h_BD = scores(weights, rows)
-        errors_BC = (torch.softmax(scores_BC, 1) - torch.nn.functional.one_hot(labels_B, scores_BC.shape[1])) / len(
-            rows
-        )
-        loss = torch.nn.functional.cross_entropy(scores_BC, labels_B)
-        return float(loss), inner.head(torch.cat([errors_BC.t() @ h_BD, errors_BC.sum(0).unsqueeze(1)], dim=1))
-
-    def correct(weights: dict[str, torch.Tensor], rows: np.ndarray) -> float:
-        scores_BC, labels_B, _ = scores(weights, rows)
-        return float((scores_BC.argmax(1) == labels_B).float().mean())
-
-    def start(seed: int) -> dict[str, torch.Tensor]:
-        weights = NewHeads(inner, seed, fixed=True).draw()
-        return {name: weight for name, weight in weights.items() if inner.group_of(name)}
-
-    return Expert(start, slope, correct, lambda name: bool(inner.group_of(name)), len(real))
-
-
-def whole_expert(source: SourceModel, inner: InnerModel, real: LabelledText, ctx: Context) -> Expert:
-    """Returns the training of all weights, or of adapters and the head."""
-    from bench.api import Expert, NewHeads, RealLoss
-
-    loss = RealLoss(source.new_module(), source.tokenise(real), real.labels_N, ctx.device, ctx.cost)
-
-    def slope(weights: dict[str, torch.Tensor], rows: np.ndarray) -> tuple[float, dict[str, torch.Tensor]]:
-        value, found = loss(inner.whole(weights), rows)
-        return value, inner.of_whole(found)
-
-    return Expert(
-        lambda seed: NewHeads(inner, seed, fixed=True).draw(),
-        slope,
-        lambda weights, rows: loss.correct(inner.whole(weights), rows),
-        lambda name: bool(inner.group_of(name)),
-        len(real),
-    )
+        return self._learned.made(repeats=self._config.repeats)

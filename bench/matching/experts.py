@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from filelock import FileLock
+from torch import nn
 
 from bench.canonical import content_id, seed_from, sha256_file
 from bench.errors import UsageError
 from bench.experiment.record import PhaseCost
+from bench.matching.gradients import Head, Heads, head_gradients
+from bench.matching.lessons import NewHeads
+from bench.matching.outer import RealLoss
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from bench.cost import CostMeter
-    from bench.training.inner import Weights
+    from bench.data.text import LabelledText
+    from bench.matching.source import SourceModel
+    from bench.training.inner import InnerModel, Weights
 
 EXPERTS_VERSION = 1
 """Raised whenever the same rows and options give other experts."""
@@ -195,3 +203,47 @@ class ExpertBuffer:
             return facts if sha256_file(self._path(number)) == facts["sha256"] else None
         except (OSError, ValueError, KeyError):
             return None
+
+
+def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText, cost: CostMeter) -> Expert:  # noqa: ARG001 - as below
+    """Returns the training of a head alone: real texts count by their head inputs, which are computed once."""
+    h_ND = torch.from_numpy(source.real_features(real)).to(source.device)
+    labels_N = torch.tensor(real.labels_N, device=source.device)
+
+    def read(weights: Weights, rows: NDArray[np.int64]) -> tuple[Head, torch.Tensor, torch.Tensor]:
+        index = torch.from_numpy(rows).to(source.device)
+        return Head(*inner.head_of(weights)), h_ND[index], labels_N[index]
+
+    def slope(weights: Weights, rows: NDArray[np.int64]) -> tuple[float, Weights]:
+        head, h_BD, labels_B = read(weights, rows)
+        loss = nn.functional.cross_entropy(h_BD @ head.weight_CD.t() + head.bias_C, labels_B)
+        one_hot_BC = nn.functional.one_hot(labels_B, len(head.bias_C)).float()
+        found = head_gradients(Heads.of([head]), h_BD, one_hot_BC, torch.zeros_like(labels_B), 1)
+        return float(loss), inner.head(torch.cat([found.weight_KGCD[0, 0], found.bias_KGC[0, 0].unsqueeze(1)], dim=1))
+
+    def correct(weights: Weights, rows: NDArray[np.int64]) -> float:
+        head, h_BD, labels_B = read(weights, rows)
+        return float(((h_BD @ head.weight_CD.t() + head.bias_C).argmax(1) == labels_B).float().mean())
+
+    def start(seed: int) -> Weights:
+        weights = NewHeads(inner, seed, fixed=True).draw()
+        return {name: weight for name, weight in weights.items() if inner.group_of(name)}
+
+    return Expert(start, slope, correct, lambda name: bool(inner.group_of(name)), len(real))
+
+
+def whole_expert(source: SourceModel, inner: InnerModel, real: LabelledText, cost: CostMeter) -> Expert:
+    """Returns the training of all that `inner` trains: all weights but the token table, or adapters and the head."""
+    loss = RealLoss(source.new_module(), source.tokenise(real), real.labels_N, source.device, cost)
+
+    def slope(weights: Weights, rows: NDArray[np.int64]) -> tuple[float, Weights]:
+        value, found = loss(inner.whole(weights), rows)
+        return value, inner.of_whole(found)
+
+    return Expert(
+        lambda seed: NewHeads(inner, seed, fixed=True).draw(),
+        slope,
+        lambda weights, rows: loss.correct(inner.whole(weights), rows),
+        lambda name: bool(inner.group_of(name)),
+        len(real),
+    )

@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot, softplus
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.matching.projection import Projection
-from bench.matching.start import nearest_words, random_words, text_of, vectors_of, words_of
+from bench.matching.start import nearest_words, starting_vectors, text_of, words_of
 from bench.matching.synthesis import NEARNESS
 from bench.soft import Schedule, SoftInputs
 from bench.training.inner import InnerModel, Lesson
@@ -39,61 +39,6 @@ COLLAPSED = 1e-3
 WARMUP_FRAC, CLIP_NORM, HEAD_STD = 0.1, 1.0, 0.02
 
 
-def starting_vectors(
-    source: SourceModel, real: LabelledText, per_class: int, config: LessonConfig, ctx: Context
-) -> SoftInputs:
-    """Returns the vectors to start from, class after class.
-
-    A real text that is shorter than the length asked for is repeated, a longer one is cut; of a pair, each field has its share.
-    """
-    rng, words = ctx.rng("start"), words_of(source, real)
-    room = source.max_length - source.frame.n_special
-    length = None if config.length is None else min(config.length, room)
-    parts = [
-        part
-        for label in range(real.n_classes)
-        for part in np.array_split(rng.permutation(real.positions_of_class(label)), per_class)
-    ]
-    texts = [_resized(words[part[0]], length) for part in parts]
-    if config.start == "words":
-        texts = random_words(np.array([[len(field) for field in text] for text in texts]), words, rng)
-    soft = vectors_of(source, texts)
-    if config.start == "noise":
-        drawn = rng.standard_normal(soft.vectors_SD.shape) * float(source.table_VE.std())
-        return SoftInputs(drawn.astype(np.float32), soft.lengths_MF, soft.learner)
-    if config.start == "class-mean":
-        table_VE = source.table_VE.cpu().numpy()
-        means = [
-            mean_vectors(table_VE, [words[row][field] for row in part], int(size))
-            for part, sizes in zip(parts, soft.lengths_MF, strict=True)
-            for field, size in enumerate(sizes)
-        ]
-        return SoftInputs(np.concatenate(means).astype(np.float32), soft.lengths_MF, soft.learner)
-    return soft
-
-
-def mean_vectors(table_VE: NDArray[np.float32], texts: list[NDArray[np.int64]], length: int) -> NDArray[np.float64]:
-    """Returns the (L, E) mean vector of every place; a place's mean is over the texts that reach it."""
-    sums, counts = np.zeros((length, table_VE.shape[1])), np.zeros((length, 1))
-    for ids in texts:
-        reach = min(length, len(ids))
-        sums[:reach] += table_VE[ids[:reach]]
-        counts[:reach] += 1
-    return sums / np.maximum(counts, 1)
-
-
-def _resized(text: tuple[NDArray[np.int64], ...], length: int | None) -> tuple[NDArray[np.int64], ...]:
-    if length is None:
-        return text
-    whole = np.concatenate(text)
-    if len(text) == 1:
-        return (np.resize(whole, length),)
-    shares = np.array([len(field) for field in text]) / len(whole)
-    first = min(length - 1, max(1, round(float(shares[0]) * length)))
-    sizes = [first, length - first]
-    return tuple(np.resize(field if len(field) else whole, size) for field, size in zip(text, sizes, strict=True))
-
-
 class LearnedLesson:
     """A training whose parts are learned by Adam.
 
@@ -105,6 +50,7 @@ class LearnedLesson:
         config: What is learned, and how fast.
         seed: Of the noise.
         body: Whether weights below the head are to move.
+        lora: Seed of adapters that are trained in their place.
     """
 
     def __init__(
@@ -117,8 +63,9 @@ class LearnedLesson:
         config: LessonConfig,
         seed: int,
         body: bool = True,
+        lora: int | None = None,
     ) -> None:
-        self._body = body
+        self.inner, self._body, self._lora = inner, body, lora
         self._soft, self._labels_M, self._config = soft, labels_M, config
         device = inner.device
         own_MC = one_hot(torch.from_numpy(labels_M), n_classes).float().to(device)
@@ -174,6 +121,37 @@ class LearnedLesson:
             *(torch.softmax(logits, dim=-1) for logits in self._wanted),
         ]
 
+    @classmethod
+    def begun(
+        cls,
+        source: SourceModel,
+        real: LabelledText,
+        per_class: int,
+        config: LessonConfig,
+        ctx: Context,
+        *,
+        body: bool = True,
+        lora: int | None = None,
+    ) -> LearnedLesson:
+        """Starts a training as the options say, on a fresh copy of the source learner.
+
+        Args:
+            source: The source learner.
+            real: Real texts.
+            per_class: Texts of a class.
+            config: What is learned, and how fast.
+            ctx: Seeds.
+            body: Whether weights below the head are to move.
+            lora: Seed of adapters that are trained in their place; None to train all weights.
+        """
+        soft = starting_vectors(source, real, per_class, config, ctx)
+        labels_M = np.repeat(np.arange(real.n_classes), per_class)
+        encoded = source.frame.around_vectors(soft, len(source.table_VE))
+        inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora)
+        return cls(
+            inner, soft, labels_M, real.n_classes, config=config, seed=ctx.torch_seed("noise"), body=body, lora=lora
+        )
+
     @property
     def rates_T2(self) -> torch.Tensor:  # noqa: N802 - a shape suffix
         """Step sizes as they are now."""
@@ -215,15 +193,12 @@ class LearnedLesson:
         if self._body:
             ctx.curves["learned_rate"] = body_T
 
-    def made(
-        self, head_CX: NDArray[np.float32] | None = None, *, repeats: int = 1, lora: int | None = None
-    ) -> DistilledSet:
+    def made(self, head_CX: NDArray[np.float32] | None = None, *, repeats: int = 1) -> DistilledSet:
         """Returns the training as a distilled set of token vectors.
 
         Args:
             head_CX: The head that it starts from, weights and offsets; None for a new one with every seed.
             repeats: Times that its steps are to be taken.
-            lora: Seed of adapters that it trains.
         """
         soft = SoftInputs(self._x_SE.detach().cpu().numpy(), self._soft.lengths_MF, self._soft.learner)
         extras = {}
@@ -236,7 +211,7 @@ class LearnedLesson:
                 attention_XH = torch.cat(flat).cpu().numpy().astype(np.float32)
             rates_T2 = self.rates_T2.cpu().numpy().astype(np.float32) * np.array([self._body, True], np.float32)
             rates_T2 = np.tile(rates_T2, (repeats, 1))
-            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX, lora)
+            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX, self._lora)
         return DistilledSet.from_vectors(soft, self._labels_M, **extras)
 
 

@@ -24,7 +24,18 @@ Space = Literal["head", "lora", "all"]
 """Weights whose gradients are matched: the linear head's; those of adapters on the attention too; or all but the token table."""
 
 
-class SynthesisConfig(MethodConfig):
+class EncodersConfig(MethodConfig):
+    """Options of methods that look at more than one encoder."""
+
+    encoders: PositiveInt = 1
+    """Encoders to match at; the first is the source learner as it is."""
+    encoder_kind: Literal["trained", "random"] = "trained"
+    """The others: the same fine-tuned on real texts for a few steps, or with random weights above the token table."""
+    encoder_steps: PositiveInt = 30
+    """Fine-tuning steps of the others."""
+
+
+class SynthesisConfig(EncodersConfig):
     """Options that all methods of this kind have; docs/matching.md says on what evidence the defaults rest."""
 
     output: Literal["text", "embedding"] = "text"
@@ -58,12 +69,6 @@ class SynthesisConfig(MethodConfig):
     """Price of a nat per token of a text's negative log-likelihood when tokens are tried, in units of the distance."""
     noise: NonNegativeFloat = 0.1
     """Standard deviation of the noise on token vectors in every step: without it the fit finds directions that only one model reads."""
-    encoders: PositiveInt = 1
-    """Encoders to match at; the first is the source learner as it is."""
-    encoder_kind: Literal["trained", "random"] = "trained"
-    """The others: the same fine-tuned on real texts for a few steps, or with random weights above the token table."""
-    encoder_steps: PositiveInt = 30
-    """Fine-tuning steps of the others."""
     real_per_class: PositiveInt | None = None
     """Real texts of a class that are used at all, for the low-resource setting; null for all."""
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.data.text import LabelledText
     from bench.matching.fit import Reading
-    from bench.matching.options import SynthesisConfig
+    from bench.matching.options import EncodersConfig, SynthesisConfig
     from bench.matching.source import SourceModel
 
 REAL_PER_GROUP = 64
@@ -54,7 +54,7 @@ def over_encoders(stage: Stage, config: SynthesisConfig, ctx: Context, make: Cal
     return made[0] if len(made) == 1 else _Several(made)
 
 
-def varied(source: SourceModel, config: SynthesisConfig, real: LabelledText, seed: int, ctx: Context) -> SourceModel:
+def varied(source: SourceModel, config: EncodersConfig, real: LabelledText, seed: int, ctx: Context) -> SourceModel:
     """Returns the source learner with other weights; its token table stays, because token vectors live in it."""
     module = source.new_module()
     if config.encoder_kind == "random":

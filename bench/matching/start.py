@@ -11,7 +11,9 @@ from bench.soft import SoftInputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.context import Context
     from bench.data.text import LabelledText
+    from bench.matching.lesson_options import LessonConfig
     from bench.matching.source import SourceModel
 
 
@@ -78,3 +80,58 @@ def text_of(source: SourceModel, names: list[str], texts: list[tuple[NDArray[np.
         name: [" ".join(inner.decode(parts[field]).split()) or inner.decode([source.frame.pad_id]) for parts in texts]
         for field, name in enumerate(names)
     }
+
+
+def starting_vectors(
+    source: SourceModel, real: LabelledText, per_class: int, config: LessonConfig, ctx: Context
+) -> SoftInputs:
+    """Returns the vectors to start from, class after class.
+
+    A real text that is shorter than the length asked for is repeated, a longer one is cut; of a pair, each field has its share.
+    """
+    rng = ctx.rng("start")
+    room = source.max_length - source.frame.n_special
+    length = None if config.length is None else min(config.length, room)
+    parts = [
+        part
+        for label in range(real.n_classes)
+        for part in np.array_split(rng.permutation(real.positions_of_class(label)), per_class)
+    ]
+    texts = [_resized(text, length) for text in words_of(source, real.take(np.array([part[0] for part in parts])))]
+    if config.start == "words":
+        texts = random_words(np.array([[len(field) for field in text] for text in texts]), words_of(source, real), rng)
+    soft = vectors_of(source, texts)
+    if config.start == "noise":
+        drawn = rng.standard_normal(soft.vectors_SD.shape) * float(source.table_VE.std())
+        return SoftInputs(drawn.astype(np.float32), soft.lengths_MF, soft.learner)
+    if config.start == "class-mean":
+        table_VE, words = source.table_VE.cpu().numpy(), words_of(source, real)
+        means = [
+            mean_vectors(table_VE, [words[row][field] for row in part], int(size))
+            for part, sizes in zip(parts, soft.lengths_MF, strict=True)
+            for field, size in enumerate(sizes)
+        ]
+        return SoftInputs(np.concatenate(means).astype(np.float32), soft.lengths_MF, soft.learner)
+    return soft
+
+
+def mean_vectors(table_VE: NDArray[np.float32], texts: list[NDArray[np.int64]], length: int) -> NDArray[np.float64]:
+    """Returns the (L, E) mean vector of every place; a place's mean is over the texts that reach it."""
+    sums, counts = np.zeros((length, table_VE.shape[1])), np.zeros((length, 1))
+    for ids in texts:
+        reach = min(length, len(ids))
+        sums[:reach] += table_VE[ids[:reach]]
+        counts[:reach] += 1
+    return sums / np.maximum(counts, 1)
+
+
+def _resized(text: tuple[NDArray[np.int64], ...], length: int | None) -> tuple[NDArray[np.int64], ...]:
+    if length is None:
+        return text
+    whole = np.concatenate(text)
+    if len(text) == 1:
+        return (np.resize(whole, length),)
+    shares = np.array([len(field) for field in text]) / len(whole)
+    first = min(length - 1, max(1, round(float(shares[0]) * length)))
+    sizes = [first, length - first]
+    return tuple(np.resize(field if len(field) else whole, size) for field, size in zip(text, sizes, strict=True))

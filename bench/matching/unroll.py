@@ -60,13 +60,11 @@ class Back:
     keep: bool = True
 
 
-def descend(inner: InnerModel, start: Weights, lesson: Lesson, cost: CostMeter | None = None) -> list[Weights]:
+def descend(inner: InnerModel, start: Weights, lesson: Lesson) -> list[Weights]:
     """Takes all steps and returns the weights before each of them and after the last, without a graph."""
     path = [start]
     for rates_2, rows in zip(lesson.rates_T2.detach(), lesson.rows_of, strict=True):
         path.append(stepped(inner, path[-1], rates_2, inner.gradients(path[-1], lesson, rows)))
-        if cost is not None:
-            cost.add_flops(3 * inner.flops(rows), flops.METHOD, flops.GAPS)
     return path
 
 

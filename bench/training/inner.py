@@ -71,7 +71,7 @@ class InnerModel:
         lora: Seed of adapters on the query and value maps, which are then trained with the head; None to train all weights.
 
     Raises:
-        UsageError: The module has no token table of its own, not exactly one linear head, or no map of a known name for adapters.
+        UsageError: The module has no token table of its own, not one linear head with offsets, or no map of a known name for adapters.
     """
 
     def __init__(
@@ -89,9 +89,13 @@ class InnerModel:
         for part in module.modules():
             if isinstance(part, PreTrainedModel):
                 part.set_attn_implementation("eager")
-        heads = [name for name, part in module.named_modules() if isinstance(part, Float32Linear)]
+        heads = [
+            name for name, part in module.named_modules() if isinstance(part, Float32Linear) and part.bias is not None
+        ]
         if len(heads) != 1:
-            raise UsageError(f"the learner has {len(heads)} linear heads; a learned schedule needs exactly one.")
+            raise UsageError(
+                f"the learner has {len(heads)} linear heads with offsets; a learned schedule needs exactly one."
+            )
         self.encoded, self.device, self._head = encoded, device, f"{heads[0]}."
         self._ready = Prepared(module, device, torch.float32, packed=False)
         self.module = module.to(dtype)
@@ -201,12 +205,10 @@ class InnerModel:
         seen_MHLL = torch.cat(self._attention, dim=1)
         return [own[:, :n, :n].clone() for own, n in zip(seen_MHLL, self.encoded.lengths_N.tolist(), strict=True)]
 
-    def loss(
-        self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64], attention_weight: float = 1.0
-    ) -> torch.Tensor:
+    def loss(self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64]) -> torch.Tensor:
         """Returns the mean loss of some texts: cross-entropy, and where attention is wanted its Kullback-Leibler distance.
 
-        Attention's part is the mean over texts, layers, heads and tokens that attend (Maekawa et al., 2023, equation 8).
+        Attention's part is the mean over texts, layers, heads and tokens that attend, with weight 1 (Maekawa et al., 2023).
         """
         logits_BC = self._forward(weights, lesson.x_SE, rows)
         log_p_BC = torch.log_softmax(logits_BC, dim=1)
@@ -221,7 +223,7 @@ class InnerModel:
             own = seen_BHLL[place, :, :n_tokens, :n_tokens]
             own = own[:, 0] if wanted.ndim == 2 else own
             parts.append((wanted * (wanted.clamp(min=1e-12).log() - own.clamp(min=1e-12).log())).sum(-1).mean())
-        return loss + attention_weight * torch.stack(parts).mean()
+        return loss + torch.stack(parts).mean()
 
     def gradients(
         self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64], *, again: bool = False

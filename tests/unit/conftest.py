@@ -25,6 +25,7 @@ from bench.training.batches import Encoded
 if TYPE_CHECKING:
     from torch import nn
 
+    from bench.data.text import LabelledText
     from bench.training.prepared import Prepared
 
 PROTOCOL: dict[str, Any] = {
@@ -293,3 +294,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computes in float32: the processor's own compute type rounds more than some tests allow."""
+    import torch
+
+    for module in ("bench.training.prepared", "bench.models.task_lm"):
+        monkeypatch.setattr(f"{module}.compute_dtype", lambda _: torch.float32)
+
+
+@pytest.fixture
+def real() -> LabelledText:
+    """The train split of a small task with four classes."""
+    from bench.testing.texts import small_task
+
+    return small_task("four classes").train

@@ -13,6 +13,7 @@ from bench.budget import Budget
 from bench.context import Context
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
+from bench.matching.points import train_head
 from bench.matching.regression import (
     Exchange,
     RealMoments,
@@ -25,8 +26,10 @@ from bench.matching.regression import (
 )
 from bench.method import Skip
 from bench.registry import METHODS, TASKS
+from tests.unit.test_synthesis import context
 
 KRR = METHODS.get("krr")
+BUDGET = Budget("dpc2", per_class=2)
 
 
 class FakeEncoder:
@@ -190,3 +193,83 @@ def test_over_two_encoders_no_exchange_lowers_the_sum_of_the_errors():
             changed = chosen.copy()
             changed[place] = other
             assert problem.error(options, targets, changed) >= best - 1e-9
+
+
+def distil(real, ctx, method: str = "krr", **options):
+    plugin = METHODS.get(method)
+    with ctx.cost.phase("distil"):
+        made = plugin(plugin.Config(**options)).distil(real.copy(), BUDGET, ctx)
+    made.check(BUDGET, real)
+    assert np.bincount(made.labels_M).tolist() == [2] * real.n_classes
+    return made
+
+
+def test_samples_are_chosen_from_a_language_model(real, tmp_path):
+    ctx = context(tmp_path)
+    made = distil(real, ctx, output="text", pool=5)
+    assert made.track == "text"
+    assert made.n_exact(real, real) < len(made)
+    random = context(tmp_path)
+    distil(real, random, output="text", pool=5, sweeps=0)
+    assert ctx.diagnostics["ridge_error"] < random.diagnostics["ridge_error"]
+    assert KRR(KRR.Config(output="text")).uses_task_lm
+
+
+def test_token_vectors_follow_the_gradient_of_the_error(real, tmp_path):
+    ctx = context(tmp_path)
+    made = distil(real, ctx, output="embedding", steps=60, noise=0.0)
+    assert made.track == "learner-bound"
+    assert ctx.curves["ridge_error"][-1] < ctx.curves["ridge_error"][0] - 0.02
+    soft = distil(real, context(tmp_path), output="embedding", steps=2, labels="ridge")
+    assert soft.soft_labels_MC.sum(1) == pytest.approx(np.ones(8), abs=1e-5)
+
+
+def test_ridge_labels_bring_rows_into_the_track_of_soft_labels(tmp_path):
+    real, features = corpus()
+    context_ = Context(0, "cpu", CostMeter(), tmp_path, lambda: FakeEncoder(features))
+    budget = Budget("b", per_class=3)
+    hard, soft = (KRR(KRR.Config(labels=kind)).distil(real, budget, context_) for kind in ("hard", "ridge"))
+    assert np.array_equal(hard.row_ids_M, soft.row_ids_M)
+    soft.check(budget, real)
+    assert soft.track == "text+soft"
+
+
+def test_further_encoders_need_the_source_and_change_the_choice(real, tmp_path):
+    one, three = KRR(KRR.Config()), KRR(KRR.Config(encoders=3))
+    assert (one.reads, "source" in three.reads) == (("encoder",), True)
+    options = {"encoder_steps": 2, "candidates": None, "encoder_kind": "random"}
+    single = distil(real, context(tmp_path), output="text", pool=6, **options)
+    several = distil(real, context(tmp_path), output="text", pool=6, encoders=3, **options)
+    assert single.fields != several.fields
+    rows = distil(real, context(tmp_path), encoders=2, encoder_steps=2, real_rows=40)
+    assert rows.row_ids_M is not None
+
+
+def test_real_texts_in_use_keep_the_shares_of_the_classes(real, tmp_path):
+    method = KRR(KRR.Config(encoders=2, real_rows=40))
+    drawn = method._drawn(real, context(tmp_path))
+    assert len(set(drawn.tolist())) == 40
+    shares = np.bincount(real.labels_N) / len(real)
+    assert np.bincount(real.labels_N[drawn]) / 40 == pytest.approx(shares, abs=0.05)
+
+
+def test_teacher_labels_are_what_a_head_trained_on_the_real_texts_says(real, tmp_path):
+    ctx = context(tmp_path)
+    made = distil(real, ctx, "teacher-labels", teacher_steps=200)
+    plain = METHODS.get("random")().distil(real, BUDGET, context(tmp_path))
+    assert np.array_equal(made.row_ids_M, plain.row_ids_M)
+    assert made.track == "text+soft"
+    with ctx.cost.phase("test"):
+        h = torch.from_numpy(ctx.source(real).real_features(real))
+    head = train_head(h, torch.eye(real.n_classes)[torch.tensor(real.labels_N)], 200, ctx.rng("teacher"))
+    rows = real.positions_of_rows(made.row_ids_M)
+    wanted = torch.softmax(h[rows] @ head.weight_CD.t() + head.bias_C, dim=1).detach().numpy()
+    assert made.soft_labels_MC == pytest.approx(wanted, abs=1e-5)
+    medoids = distil(real, context(tmp_path), "teacher-labels", select="kmeans", teacher_steps=5)
+    assert not np.array_equal(medoids.row_ids_M, made.row_ids_M)
+    assert isinstance(
+        METHODS.get("teacher-labels")(METHODS.get("teacher-labels").Config(select="kmeans")).supports(
+            TASKS.get("agnews")(), Budget("t", tokens_per_class=9)
+        ),
+        Skip,
+    )

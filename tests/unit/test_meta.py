@@ -10,16 +10,16 @@ import torch
 from pydantic import ValidationError
 
 from bench.budget import Budget
-from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.matching.start import nearest_words, words_of
 from bench.matching.unroll import Unrolled
 from bench.registry import METHODS
-from bench.testing.texts import small_task
 from bench.training.learner import TrainContext, TrainingSet
 from tests.unit.test_schedule import RECIPE
 from tests.unit.test_synthesis import context
+
+pytestmark = pytest.mark.usefixtures("full_precision")
 
 Meta = METHODS.get("meta")
 BUDGET = Budget("dpc2", per_class=2)
@@ -32,16 +32,6 @@ FAST = {
     "attention": "none",
     "head_first": True,
 }
-
-
-@pytest.fixture
-def real() -> LabelledText:
-    return small_task("four classes").train
-
-
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch):
-    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
 
 
 def distil(real, ctx, **options) -> DistilledSet:

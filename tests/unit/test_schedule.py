@@ -14,25 +14,16 @@ from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.matching.start import vectors_of, words_of
 from bench.soft import Schedule
-from bench.testing.texts import small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
 from bench.training.learner import TrainContext, TrainingSet
 from bench.training.recipe import Recipe
 from bench.training.schedule import attention_of
 from tests.unit.test_unroll import Trained
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 RECIPE = Recipe(MAX_LENGTH, 5, 64, 1e-3, 0.01, 1.0, 0.5)
 BUDGET = Budget("dpc2", per_class=2)
-
-
-@pytest.fixture
-def real():
-    return small_task("four classes").train
-
-
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch):
-    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
 
 
 @pytest.fixture

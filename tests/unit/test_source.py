@@ -25,6 +25,8 @@ from bench.training.learner import TrainContext, TrainingSet
 from bench.training.learners.bow_logreg import BowLogReg
 from bench.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 OPTIONS = TaskLMOptions(layers=1, heads=2, steps=25, batch_tokens=160)
 
 
@@ -38,13 +40,6 @@ def cost():
     meter = CostMeter()
     with meter.phase("test"):
         yield meter
-
-
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch):
-    """The processor's own compute type rounds more than these tests allow."""
-    for module in ("bench.training.prepared", "bench.models.task_lm"):
-        monkeypatch.setattr(f"{module}.compute_dtype", lambda _: torch.float32)
 
 
 def source_of(real, cost: CostMeter, tmp_path: Path) -> SourceModel:

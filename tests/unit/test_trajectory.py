@@ -10,14 +10,14 @@ import torch
 from pydantic import ValidationError
 
 from bench.budget import Budget
-from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import UsageError
 from bench.registry import METHODS
-from bench.testing.texts import small_task
 from methods.trajectory import _Matching
 from tests.unit.test_meta import loss_of
 from tests.unit.test_synthesis import context
+
+pytestmark = pytest.mark.usefixtures("full_precision")
 
 Trajectory = METHODS.get("trajectory")
 BUDGET = Budget("dpc2", per_class=2)
@@ -31,16 +31,6 @@ FAST = {
     "span": 2,
     "expert_batch": 8,
 }
-
-
-@pytest.fixture
-def real() -> LabelledText:
-    return small_task("four classes").train
-
-
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch):
-    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
 
 
 def distil(real, ctx, **options) -> DistilledSet:

@@ -18,18 +18,14 @@ from bench.testing.texts import KINDS, small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
 from bench.training.inner import InnerModel, Lesson, Weights
 
+pytestmark = pytest.mark.usefixtures("full_precision")
+
 EVERY = ("rates", "vectors", "targets", "attention")
 
 
 @pytest.fixture(params=KINDS)
 def real(request):
     return small_task(request.param).train
-
-
-@pytest.fixture(autouse=True)
-def full_precision(monkeypatch):
-    """The processor's own compute type rounds more than these tests allow."""
-    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
 
 
 class Trained:
