@@ -55,7 +55,7 @@ class LessonConfig(MethodConfig):
     noise: NonNegativeFloat = 0.0
     """Standard deviation of normal noise on the vectors whenever they are read during distillation."""
     checkpoint: bool = False
-    """Computes every step again on the way back instead of keeping its graph: less memory, a quarter more time."""
+    """Computes every step again on the way back instead of keeping its graph: less memory, a fifth more time."""
     top_k: PositiveInt = 1
     """Nearest tokens among which the task's language model picks the words; 1 takes the nearest. Text only."""
 
