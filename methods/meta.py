@@ -28,8 +28,8 @@ class Meta(Method):
     """Learns token vectors, labels and step sizes such that a few steps of SGD on them lead to a low loss on real texts.
 
     Every update draws a new head, takes the training's steps, reads a batch of real texts with the weights that they lead to, and walks
-    back through the steps. First only the head is trained: the real texts are then read once, and an update costs a fifteenth. Evaluation runs
-    the same steps from heads that were never seen.
+    back through the steps. First only the head is trained: the real texts are then read once, and an update costs a fifteenth.
+    Evaluation runs the same steps from heads that were never seen.
     """
 
     name = "meta"
