@@ -77,6 +77,11 @@ class Schedule:
     head_CX: NDArray[np.float32] | None = None
     lora: int | None = None
 
+    @property
+    def head_only(self) -> bool:
+        """Whether all weights below the head stay as they are."""
+        return self.lora is None and not self.rates_T2[:, 0].any()
+
     def rows_of(self, labels_M: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Returns the texts of every step."""
         place_M = np.zeros(len(labels_M), dtype=np.int64)

@@ -1,6 +1,6 @@
 """Scores options of methods where defaults may be chosen: the development task, and its hidden validation rows instead of the test split.
 
-    python benchmarks/development.py [--sets 5] [--json] METHOD [METHOD OPTION=VALUE ...] [-- METHOD ...]
+    python benchmarks/development.py [--sets 5] [--budget dpc10] [--json] METHOD [METHOD OPTION=VALUE ...] [-- METHOD ...]
 
     python benchmarks/development.py --sets 5 kmeans -- gradmm -- gradmm method.rho=0 method.top_k=50
 
@@ -30,19 +30,17 @@ from bench.experiment.stages import run_distil, run_train
 TASK = "rotten_tomatoes"
 
 
-def measure(
-    options: list[str], n_sets: int, root: Path, learners: str
-) -> tuple[list[float], list[dict[str, float]], float]:
+def measure(options: list[str], args: argparse.Namespace) -> tuple[list[float], list[dict[str, float]], float]:
     """Returns every set's accuracy, its diagnostics, and the mean seconds of a distillation without what is kept."""
-    overrides = [f"task={TASK}", f"method={options[0]}", *options[1:], "budget=dpc10", "protocol=lite-v1"]
-    runs = settings_for([*overrides, f"learners=[{learners}]", f"sets={n_sets}", f"runtime.root={root}"])
+    overrides = [f"task={TASK}", f"method={options[0]}", *options[1:], f"budget={args.budget}", "protocol=lite-v1"]
+    runs = settings_for([*overrides, f"learners=[{args.learners}]", f"sets={args.sets}", f"runtime.root={args.root}"])
     accuracies, diagnostics, started = [], [], time.perf_counter()
     train_s = 0.0
     for planned, trains in Planner().plan(runs).cells:
         data = dataclasses.replace(planned.data, test=planned.data.validation, _draws={})
         distil = dataclasses.replace(planned, data=data)
         with tempfile.TemporaryDirectory() as folder:
-            record = run_distil(distil, Path(folder), root / "cache", "cpu", lambda _: None)
+            record = run_distil(distil, Path(folder), args.root / "cache", "cpu", lambda _: None)
             made = DistilledSet.load(Path(folder), record.artefacts)
             assert record.distil is not None
             diagnostics.append(record.distil.diagnostics)
@@ -62,6 +60,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=5)
     parser.add_argument("--root", type=Path, default=Path("runs/development"))
     parser.add_argument("--learners", default="minilm")
+    parser.add_argument("--budget", default="dpc10")
     parser.add_argument("--json", action="store_true")
     args, rest = parser.parse_known_args()
     groups: list[list[str]] = [[]]
@@ -72,7 +71,7 @@ def main() -> None:
             groups[-1].append(word)
     results = []
     for options in groups:
-        accuracies, diagnostics, distil_s = measure(options, args.sets, args.root, args.learners)
+        accuracies, diagnostics, distil_s = measure(options, args)
         means = {
             name: fmean(d[name] for d in diagnostics if name in d)
             for name in sorted({n for d in diagnostics for n in d})

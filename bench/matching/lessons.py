@@ -147,7 +147,7 @@ class LearnedLesson:
         soft = starting_vectors(source, real, per_class, config, ctx)
         labels_M = np.repeat(np.arange(real.n_classes), per_class)
         encoded = source.frame.around_vectors(soft, len(source.table_VE))
-        inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora)
+        inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora, body=body)
         return cls(
             inner, soft, labels_M, real.n_classes, config=config, seed=ctx.torch_seed("noise"), body=body, lora=lora
         )

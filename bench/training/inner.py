@@ -69,6 +69,7 @@ class InnerModel:
         device: `cpu` or `cuda`.
         dtype: Of the whole computation.
         lora: Seed of adapters on the query and value maps, which are then trained with the head; None to train all weights.
+        body: Whether anything below the head is trained.
 
     Raises:
         UsageError: The module has no token table of its own, not one linear head with offsets, or no map of a known name for adapters.
@@ -82,6 +83,7 @@ class InnerModel:
         dtype: torch.dtype = torch.float32,
         *,
         lora: int | None = None,
+        body: bool = True,
     ) -> None:
         found = token_table(module)
         if found is None or encoded.soft_SD is None:
@@ -108,7 +110,7 @@ class InnerModel:
         self._catch_attention()
         self._adapters = {} if lora is None else self._drawn_adapters(lora)
         heads = [name for name, _ in module.named_parameters() if name.startswith(self._head)]
-        self.trained = (*self._adapters, *heads) if lora is not None else self._with_effect()
+        self.trained = self._with_effect() if body and lora is None else (*self._adapters, *heads)
 
     def _drawn_adapters(self, seed: int) -> Weights:
         generator = torch.Generator().manual_seed(seed % 2**63)

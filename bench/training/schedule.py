@@ -34,7 +34,7 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     """
     schedule = train.schedule
     assert schedule is not None
-    inner = InnerModel(module, encoded, ctx.device, lora=schedule.lora)
+    inner = InnerModel(module, encoded, ctx.device, lora=schedule.lora, body=not schedule.head_only)
     lesson = _lesson(schedule, encoded, train, ctx.device)
     weights = inner.weights()
     if schedule.head_CX is not None:
@@ -44,7 +44,8 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
         weights = stepped(inner, weights, rates_2, inner.gradients(weights, lesson, rows))
         if not all(bool(weight.isfinite().all()) for weight in weights.values()):
             raise PluginError(f"the learned schedule diverged at step {step + 1} of {n_steps}: weights are not finite.")
-        ctx.cost.add_flops(3 * inner.flops(rows), flops.METHOD, flops.GAPS)
+        passes = 1 if schedule.head_only else 3
+        ctx.cost.add_flops(passes * inner.flops(rows), flops.METHOD, flops.GAPS)
         ctx.tick((step + 1) / n_steps)
     inner.release(weights)
     head = "the set's own head" if schedule.head_CX is not None else "a new head"

@@ -72,6 +72,7 @@ class TorchLearner(Learner):
         import torch
 
         from bench.training import engine
+        from bench.training.frozen import predict_by_head
         from bench.training.prepared import Prepared
         from bench.training.schedule import run_schedule
 
@@ -89,6 +90,8 @@ class TorchLearner(Learner):
                     engine.train(ready, encoded, train, recipe, ctx)
         with ctx.cost.phase("tokenize"):
             encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
+        if train.schedule is not None and train.schedule.head_only:
+            return predict_by_head(ready, encoded_test, ctx).numpy()
         with ctx.cost.phase("predict"):
             return engine.predict(ready, encoded_test, ctx.cost, ctx.tick).numpy()
 

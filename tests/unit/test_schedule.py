@@ -88,6 +88,37 @@ def test_without_steps_in_the_body_only_the_head_moves(made, real):
     assert not np.allclose(scores(still, real)[0], scores(moved, real)[0], atol=1e-3)
 
 
+def test_heads_on_the_same_body_share_what_is_read_of_the_test_texts(made, real):
+    schedule = Schedule(np.array([[0, 1.0], [0, 2.0]], np.float32), parts=2)
+    frozen = dataclasses.replace(made, schedule=schedule)
+    for seed in (1, 2):
+        found, context = scores(frozen, real, seed=seed)
+        assert np.abs(found - by_hand(frozen, real, seed=seed)).max() < 1e-4
+        read = next(phase for phase in context.cost.phases if phase.phase == "predict")
+        assert read.wall_s > 0
+    assert read.from_cache
+    other, context = scores(made, real, seed=2)
+    assert np.abs(other - by_hand(made, real, seed=2)).max() < 1e-4
+    assert not any(phase.from_cache for phase in context.cost.phases)
+
+
+def test_another_body_reads_the_test_texts_itself(made, real, monkeypatch):
+    frozen = dataclasses.replace(made, schedule=Schedule(np.array([[0, 1.0]], np.float32)))
+    first, _ = scores(frozen, real)
+    build = type(tiny_learner()).module
+
+    def shifted(learner, n_classes, notes):
+        module = build(learner, n_classes, notes)
+        with torch.no_grad():
+            module.backbone.embeddings.LayerNorm.bias.add_(0.5)
+        return module
+
+    monkeypatch.setattr(type(tiny_learner()), "module", shifted)
+    second, context = scores(frozen, real)
+    assert np.abs(first - second).max() > 1e-3
+    assert not any(phase.from_cache for phase in context.cost.phases)
+
+
 def test_a_head_of_its_own_makes_all_seeds_alike(made, real):
     head = np.random.default_rng(1).normal(size=(real.n_classes, 25)).astype(np.float32)
     fixed = dataclasses.replace(made, schedule=dataclasses.replace(made.schedule, head_CX=head))
