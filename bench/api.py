@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.matching.admm import AdmmOptions
-    from bench.matching.experts import ExpertBuffer, ExpertOptions, head_expert, whole_expert
+    from bench.matching.experts import ExpertBuffer, head_expert, whole_expert
     from bench.matching.fit import Reading, fit_vectors
     from bench.matching.gradients import (
         Head,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         head_gradients,
         random_texts,
     )
-    from bench.matching.lesson_options import LessonConfig
+    from bench.matching.lesson_options import ExpertsConfig, LessonConfig
     from bench.matching.lessons import LearnedLesson, NewHeads, as_text
     from bench.matching.options import EncodersConfig, SynthesisConfig
     from bench.matching.outer import RealLoss
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
+    from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
     from bench.training.batches import Encoded
     from bench.training.inner import InnerModel, Lesson
@@ -61,7 +62,7 @@ __all__ = [
     "EncodersConfig",
     "Exchange",
     "ExpertBuffer",
-    "ExpertOptions",
+    "ExpertsConfig",
     "Facts",
     "Groups",
     "Head",
@@ -116,6 +117,7 @@ __all__ = [
     "head_expert",
     "head_gradients",
     "head_path",
+    "kmeans_rows",
     "label_tokens",
     "make_stage",
     "mean_vectors",
@@ -147,7 +149,7 @@ _HOME = {
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "bench.matching.admm": ("AdmmOptions",),
-    "bench.matching.experts": ("ExpertBuffer", "ExpertOptions", "head_expert", "whole_expert"),
+    "bench.matching.experts": ("ExpertBuffer", "head_expert", "whole_expert"),
     "bench.matching.fit": ("Reading", "fit_vectors"),
     "bench.matching.gradients": (
         "Head",
@@ -159,7 +161,7 @@ _HOME = {
         "head_gradients",
         "random_texts",
     ),
-    "bench.matching.lesson_options": ("LessonConfig",),
+    "bench.matching.lesson_options": ("ExpertsConfig", "LessonConfig"),
     "bench.matching.lessons": ("LearnedLesson", "NewHeads", "as_text"),
     "bench.matching.options": ("EncodersConfig", "SynthesisConfig"),
     "bench.matching.outer": ("RealLoss",),
@@ -174,6 +176,7 @@ _HOME = {
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
+    "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "bench.training.batches": ("Encoded",),

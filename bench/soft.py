@@ -134,5 +134,10 @@ class Schedule:
             raise PluginError("a schedule's attention must not be negative; expected shares.")
         if self.head_CX is not None and len(self.head_CX) != n_classes:
             raise PluginError(f"a schedule's head has {len(self.head_CX)} classes; expected {n_classes}.")
-        if self.parts < 1 or any(not len(rows) for rows in self.rows_of(labels_M)):
+        rows_of = self.rows_of(labels_M) if self.parts > 0 else []
+        if not rows_of or any(not len(rows) for rows in rows_of):
             raise PluginError(f"a schedule with {self.parts} parts leaves a step without texts; use fewer parts.")
+        if len(np.unique(np.concatenate(rows_of))) < len(labels_M):
+            raise PluginError(
+                f"a schedule of {len(rows_of)} steps with {self.parts} parts never trains on some texts; use fewer parts."
+            )

@@ -51,7 +51,7 @@ class ProtocolFacts(BaseModel):
             return 1, (self.full or _FullNeeds()).seeds
         if facts.deterministic:
             return self.deterministic.sets, self.deterministic.seeds
-        return getattr(self.sets, facts.cost_class), facts.seeds_per_set or self.seeds_per_set
+        return getattr(self.sets, facts.cost_class), max(facts.seeds_per_set or 0, self.seeds_per_set)
 
 
 @dataclass(frozen=True, order=True)

@@ -43,7 +43,7 @@ class KRR(Method):
         """Rows of the train split, samples of the task's language model, or token vectors of the source learner."""
         labels: Literal["hard", "ridge"] = "hard"
         """The texts' own classes, or the class shares nearest to those with which the regression errs least."""
-        ridge: PositiveFloat = 0.1
+        ridge: PositiveFloat = 0.3
         """Regularisation, in units of the squared feature length."""
         sweeps: NonNegativeInt = 4
         """Times that every text is reconsidered; 0 keeps the random start."""
@@ -95,7 +95,8 @@ class KRR(Method):
             rows, sources = self._drawn(real, ctx), self._sources(real, ctx)
             with ctx.cost.phase("encode"):
                 tokens = sources[0].tokenise(real.take(rows))
-                features = [_unit(source.features(tokens).cpu().numpy()) for source in sources]
+                others = [_unit(source.features(tokens).cpu().numpy()) for source in sources[1:]]
+            features = [_unit(sources[0].real_features(real)[rows]), *others]
         if config.output == "text":
             fields, labels_Q, options = self._samples(real, sources, budget.per_class, ctx)
         else:

@@ -65,11 +65,13 @@ class Meta(Method):
                 raise ValueError(f"last is {self.last}, more than the {self.steps} steps of a training")
             if self.head_updates + self.updates == 0:
                 raise ValueError("nothing is learned without an update: give head_updates or updates")
+            if self.updates == 0 and self.attention != "none":
+                raise ValueError("attention trains weights below the head: give updates, or attention=none")
             return self
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
         """Needs to know the number of texts beforehand."""
-        return Skip("meta needs a budget in texts per class") if budget.per_class is None else None
+        return self.config.skip(budget)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Learns a training."""
@@ -101,11 +103,11 @@ class _Learning:
         self._config, self._source, self._real, self._ctx = config, source, real, ctx
         share = -(-config.updates // min(per_class, MOST_TEXTS))
         self._updates = min(share, -(-MOST_EPOCHS * len(real) // config.batch))
+        with ctx.cost.phase("start"):
+            self._learned = LearnedLesson.begun(source, real, per_class, config, ctx, body=config.updates > 0)
+            self._heads = NewHeads(self._inner, ctx.torch_seed("heads"), fixed=config.head == "fixed")
         self._h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
         self._labels_N = torch.tensor(real.labels_N, device=ctx.device)
-        with ctx.cost.phase("start"):
-            self._learned = LearnedLesson.begun(source, real, per_class, config, ctx)
-            self._heads = NewHeads(self._inner, ctx.torch_seed("heads"), fixed=config.head == "fixed")
 
     @property
     def _inner(self) -> InnerModel:

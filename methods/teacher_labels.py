@@ -18,7 +18,7 @@ class TeacherLabels(Method):
     """Random rows, or K-means medoids, that say how sure a teacher is of every class.
 
     The teacher is a linear head, trained on the source learner's features of the whole train split. What soft labels alone are worth: any
-    method with soft labels must beat it. Random rows are those of `random` with the same seed.
+    method with soft labels must beat it. Rows are those of `random`, or of `kmeans`, with the same seed.
     """
 
     name = "teacher-labels"
@@ -46,7 +46,7 @@ class TeacherLabels(Method):
         """Selects rows, and asks the teacher."""
         import torch
 
-        from bench.api import cluster, train_head
+        from bench.api import kmeans_rows, train_head
 
         source = ctx.source(real)
         h_ND = source.real_features(real)
@@ -58,11 +58,9 @@ class TeacherLabels(Method):
             rng, texts = ctx.rng("selection"), real.joined()
             if self.config.select == "random":
                 pools = [rng.permutation(real.positions_of_class(label)) for label in range(real.n_classes)]
+                chosen = [row for pool in pools for row in budget.fill(pool, texts)]
             else:
-                assert budget.per_class is not None
-                groups = cluster(h_ND, real.labels_N, budget.per_class, ctx.torch_seed("clusters"))
-                pools = [groups.medoids_G[groups.labels_G == label] for label in range(real.n_classes)]
-            chosen = [row for pool in pools for row in budget.fill(pool, texts)]
+                chosen = kmeans_rows(ctx.encoder().embed(real), real, budget, rng)
             with torch.no_grad():
                 shares_MC = torch.softmax(h[chosen] @ head.weight_CD.t() + head.bias_C, dim=1)
         soft_MC = shares_MC.cpu().numpy().astype(np.float32)

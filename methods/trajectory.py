@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from bench.api import LessonConfig, Method, MethodCard, Skip
+from bench.api import ExpertsConfig, Method, MethodCard
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, SourceModel, Task, Unrolled
+    from bench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Skip, SourceModel, Task, Unrolled
 
 LORA_SEED = 0
 """Of the adapters' random halves: experts and all that imitate them share these."""
@@ -35,20 +35,22 @@ class Trajectory(Method):
         reads=("encoder", "source", "lm"),
     )
 
-    class Config(LessonConfig):
-        """Not looked for yet: guesses that worked at once."""
+    class Config(ExpertsConfig):
+        """Guesses, but for `span`; docs/matching.md says what was compared on the development task."""
 
         attention: Literal["none", "first", "all"] = "none"
         """Learned attention of the first token, or of all tokens, in every layer and head, as further labels."""
         space: Literal["head", "lora", "all"] = "head"
         """Weights that are trained and matched: the head's; adapters on the query and value maps and the head's; or all but the token
         table."""
+        rate: PositiveFloat = 0.01
+        """Step size of the weights below the head, at first."""
         steps: PositiveInt = 5
         """Steps of SGD that imitate `span` epochs of an expert."""
         updates: PositiveInt = 1000
         """Updates of the training; never more than there are real texts."""
         gradient: Literal["exact", "tesla"] = "exact"
-        """Through all steps, or with each step's start held (Cui et al.); space=head is always exact."""
+        """Through all steps, or with each step's start held and one step's graph in memory (Cui et al.); space=head is always exact."""
         distance: Literal["whole", "parts"] = "whole"
         """Normalised over all weights together, or the mean over head and body."""
         span: PositiveInt = 10
@@ -56,20 +58,6 @@ class Trajectory(Method):
         window: PositiveInt | None = None
         """Epochs at which a training may start, at most; null for 1 at one text a class and one more whenever that doubles. Begins at 1 and
         grows over the first half of the updates (DATM)."""
-        experts: PositiveInt = 8
-        """Experts."""
-        epochs: PositiveInt = 14
-        """Their epochs."""
-        epoch_steps: PositiveInt = 50
-        """Steps of an epoch."""
-        expert_lr: PositiveFloat = 0.01
-        """Step size of an expert below the head."""
-        expert_head_lr: PositiveFloat = 0.3
-        """Step size of its head."""
-        expert_batch: PositiveInt = 64
-        """Real texts of a step."""
-        buffer_gb: PositiveFloat = 2.0
-        """Largest size of all kept weights together."""
         repeats: PositiveInt = 1
         """Times that the harness takes the steps."""
 
@@ -79,11 +67,13 @@ class Trajectory(Method):
                 raise ValueError(f"span is {self.span}, more than the {self.epochs} epochs of an expert")
             if self.head == "fixed":
                 raise ValueError("every expert starts from a head of its own: give head=random")
+            if self.space == "head" and self.attention != "none":
+                raise ValueError("attention trains weights below the head: give space=lora or all, or attention=none")
             return self
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
         """Needs to know the number of texts beforehand."""
-        return Skip("trajectory needs a budget in texts per class") if budget.per_class is None else None
+        return self.config.skip(budget)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains experts, and learns a training that imitates them."""
@@ -104,7 +94,7 @@ class _Matching:
     def __init__(
         self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
     ) -> None:
-        from bench.api import ExpertBuffer, ExpertOptions, LearnedLesson, head_expert, whole_expert
+        from bench.api import ExpertBuffer, LearnedLesson, head_expert, whole_expert
 
         self._config, self._source, self._ctx = config, source, ctx
         with ctx.cost.phase("start"):
@@ -114,18 +104,10 @@ class _Matching:
             )
         self._window = config.window or 1 + int(np.log2(per_class))
         self._updates = min(config.updates, len(real))
-        options = ExpertOptions(
-            count=config.experts,
-            epochs=config.epochs,
-            steps=config.epoch_steps,
-            lr=config.expert_lr,
-            head_lr=config.expert_head_lr,
-            batch=config.expert_batch,
-        )
         make = head_expert if config.space == "head" else whole_expert
         self._buffer = ExpertBuffer(
             make(source, self._inner, real, ctx.cost),
-            options,
+            config.expert_options,
             ctx.make_source().cache / "experts",
             {"rows": real.fingerprint, "source": source.identity, "space": config.space},
             config.buffer_gb,
@@ -171,17 +153,23 @@ class _Matching:
             loss = sum(weight_of[name] * float((gap**2).sum()) for name, gap in gaps.items())
             return loss, {name: 2 * weight_of[name] * gap for name, gap in gaps.items()}
 
-        back = Back(across=self._config.gradient == "exact", keep=not self._config.checkpoint)
+        exact = self._config.gradient == "exact"
+        back = Back(across=exact, keep=exact and not self._config.checkpoint)
         return unroll(self._inner, start, lesson, outer, back=back, cost=self._ctx.cost)
 
     def _weight_of(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> dict[str, float]:
         """Returns what a squared difference of every weight counts: one over the squared distance that the expert went."""
+        from bench.api import UsageError
+
         far = {name: float(((start[name] - goal[name]) ** 2).sum()) for name in start}
+        if not sum(far.values()):
+            raise UsageError("an expert did not move: raise method.expert_lr or method.expert_head_lr.")
         if self._config.distance == "whole":
             return dict.fromkeys(far, 1 / sum(far.values()))
         parts = [sum(far[name] for name in far if self._inner.group_of(name) == group) for group in (0, 1)]
         used = sum(part > 0 for part in parts)
-        return {name: 1 / (used * parts[self._inner.group_of(name)]) for name in far}
+        weight_of = [1 / (used * part) if part else 0.0 for part in parts]
+        return {name: weight_of[self._inner.group_of(name)] for name in far}
 
     def made(self) -> DistilledSet:
         """Returns what was learned."""

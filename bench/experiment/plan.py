@@ -248,12 +248,12 @@ def _replication(one: RunSettings, method: Method) -> tuple[int, int]:
         return 1, one.seeds or protocol.full.seeds
     if card.deterministic:
         return 1, one.seeds or protocol.deterministic.seeds
-    seeds = one.seeds or _own_seeds(one, method) or protocol.seeds_per_set
+    seeds = one.seeds or max(_own_seeds(one, method) or 0, protocol.seeds_per_set)
     return one.sets or getattr(protocol.sets, card.cost_class), seeds
 
 
 def _own_seeds(one: RunSettings, method: Method) -> int | None:
-    """Returns the trainings of a set that a method asks for, unless the protocol is for a first look: then one set has one."""
+    """Returns the least trainings of a set that a method asks for, unless the protocol is for a first look: then one set has one."""
     return method.seeds_per_set if getattr(one.protocol.sets, method.card.cost_class) > 1 else None
 
 

@@ -22,6 +22,7 @@ from bench.canonical import content_id, seed_from, sha256_file
 from bench.errors import UsageError
 from bench.experiment.record import PhaseCost
 from bench.matching.gradients import Head, Heads, head_gradients
+from bench.matching.lesson_options import EXPERTS_VERSION, ExpertOptions
 from bench.matching.lessons import NewHeads
 from bench.matching.outer import RealLoss
 
@@ -33,32 +34,9 @@ if TYPE_CHECKING:
     from bench.matching.source import SourceModel
     from bench.training.inner import InnerModel, Weights
 
-EXPERTS_VERSION = 1
-"""Raised whenever the same rows and options give other experts."""
 IN_MEMORY_GB = 0.1
 CHECKED = 512
 """Real texts on which an expert's accuracy is noted after every epoch."""
-
-
-@dataclass(frozen=True)
-class ExpertOptions:
-    """How experts are trained.
-
-    Args:
-        count: Experts.
-        epochs: Stretches of `steps`; weights are saved before the first and after each.
-        steps: Steps of SGD in a stretch.
-        lr: Step size below the head.
-        head_lr: Step size of the head.
-        batch: Real texts of a step.
-    """
-
-    count: int
-    epochs: int
-    steps: int
-    lr: float
-    head_lr: float
-    batch: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +77,7 @@ class ExpertBuffer:
     ) -> None:
         self.options, self._expert = options, expert
         weights = expert.start(0)
-        self._names = list(weights)
+        self._names, self._device = list(weights), next(iter(weights.values())).device
         self._base = {name: weight for name, weight in weights.items() if not expert.is_head(name)}
         state = sum(w.numel() * (4 if expert.is_head(name) else 2) for name, w in weights.items())
         self.size_gb = 1e-9 * options.count * (options.epochs + 1) * state
@@ -145,7 +123,9 @@ class ExpertBuffer:
             # What is read lies in the file until it is copied.
             found = {name: stream.get_tensor(f"{epoch}/{name}") for name in self._names}
         return {
-            name: self._base[name] + kept.to(self._base[name]) if name in self._base else kept.clone()
+            name: self._base[name] + kept.to(self._base[name])
+            if name in self._base
+            else kept.to(self._device, copy=True)
             for name, kept in found.items()
         }
 
@@ -162,16 +142,16 @@ class ExpertBuffer:
         for epoch in range(options.epochs):
             for step in range(options.steps):
                 loss, slope = expert.slope(weights, rng.integers(0, expert.n_rows, options.batch))
-                if not np.isfinite(loss):
-                    raise UsageError(
-                        f"expert {number} diverged in epoch {epoch + 1}: its loss is not finite; lower method.expert_lr or "
-                        "method.expert_head_lr."
-                    )
                 with torch.no_grad():
                     weights = {
                         name: weight - (options.head_lr if expert.is_head(name) else options.lr) * slope[name]
                         for name, weight in weights.items()
                     }
+                if not np.isfinite(loss) or not all(bool(weight.isfinite().all()) for weight in weights.values()):
+                    raise UsageError(
+                        f"expert {number} diverged in epoch {epoch + 1}: its loss or weights are not finite; lower "
+                        "method.expert_lr or method.expert_head_lr."
+                    )
                 tick((epoch + (step + 1) / options.steps) / options.epochs)
             path.append(weights)
             accuracy.append(expert.correct(weights, checked))
@@ -185,13 +165,14 @@ class ExpertBuffer:
             for epoch, weights in enumerate(path)
             for name, weight in weights.items()
         }
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, self._path(number))
+        partial = self._path(number).with_suffix(".partial")
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial)
+        partial.replace(self._path(number))
         facts = {
             "sha256": sha256_file(self._path(number)),
             "accuracy": accuracy,
             "cost": cost.model_dump(mode="json"),
         }
-        partial = self._path(number).with_suffix(".partial")
         partial.write_text(json.dumps(facts))
         partial.replace(self._path(number).with_suffix(".json"))
         return facts

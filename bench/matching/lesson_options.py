@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from bench.matching.options import MATCHING_VERSION
-from bench.method import MethodConfig
+from bench.method import MethodConfig, Skip
 
-LESSONS_VERSION = 1
+if TYPE_CHECKING:
+    from bench.budget import Budget
+
+LESSONS_VERSION = 2
 """Raised whenever the same options and seeds give another learned training."""
+
+EXPERTS_VERSION = 1
+"""Raised whenever the same rows and options give other experts."""
 
 SCHEDULE_HEADS = 20
 
@@ -40,8 +47,8 @@ class LessonConfig(MethodConfig):
     """The first step moves next to nothing below the head, at first: without attention, all that a new head sends there is noise."""
     parts: PositiveInt = 1
     """Parts that every class's texts are dealt to; a step trains on one part, in turn."""
-    rate: PositiveFloat = 0.01
-    """Step size of the weights below the head, at first."""
+    rate: PositiveFloat = 0.001
+    """Step size of the weights below the head, at first: small, or a new head's first steps undo what the head alone has learned."""
     head_rate: PositiveFloat = 1.0
     """Step size of the head, at first."""
     lr: PositiveFloat = 0.03
@@ -71,13 +78,21 @@ class LessonConfig(MethodConfig):
 
     @property
     def seeds_per_set(self) -> int | None:
-        """Heads that a learned training is tried with: its readings spread far more than those of the recipe (see docs/matching.md)."""
+        """Heads that a learned training is tried with. One training takes seconds, so there is no reason to rest a set on few."""
         return SCHEDULE_HEADS if self.schedule and self.head == "random" else None
 
     @property
     def matching_version(self) -> list[int]:
         """Versions of the code that these options run."""
         return [MATCHING_VERSION, LESSONS_VERSION]
+
+    def skip(self, budget: Budget) -> Skip | None:
+        """Says why there is no learned training for a budget, or None."""
+        if budget.per_class is None or budget.tokens_per_class is not None:
+            return Skip("a learned training needs a budget in texts per class; method.length says how long they are")
+        if budget.per_class < self.parts:
+            return Skip(f"method.parts={self.parts} needs as many texts of a class")
+        return None
 
     @model_validator(mode="after")
     def _fits(self) -> LessonConfig:
@@ -87,8 +102,67 @@ class LessonConfig(MethodConfig):
                 f"{what} has no place for labels without a constraint, attention or a head of its own: give labels=hard (or soft, for "
                 "token vectors), attention=none and head=random"
             )
+        if self.parts > self.steps:
+            raise ValueError(f"{self.parts} parts for {self.steps} steps: some texts would never be trained on")
         if self.output == "text" and (self.labels != "hard" or self.inputs == "fixed"):
             raise ValueError("text is made with labels=hard and inputs=learned")
         if self.output == "embedding" and self.top_k > 1:
             raise ValueError("top_k picks words; token vectors need none")
         return self
+
+
+@dataclass(frozen=True)
+class ExpertOptions:
+    """How experts are trained.
+
+    Args:
+        count: Experts.
+        epochs: Stretches of `steps`; weights are saved before the first and after each.
+        steps: Steps of SGD in a stretch.
+        lr: Step size below the head.
+        head_lr: Step size of the head.
+        batch: Real texts of a step.
+    """
+
+    count: int
+    epochs: int
+    steps: int
+    lr: float
+    head_lr: float
+    batch: int
+
+
+class ExpertsConfig(LessonConfig):
+    """Options of methods that imitate experts."""
+
+    experts: PositiveInt = 8
+    """Experts."""
+    epochs: PositiveInt = 14
+    """Their epochs."""
+    epoch_steps: PositiveInt = 50
+    """Steps of an epoch."""
+    expert_lr: PositiveFloat = 0.01
+    """Step size of an expert below the head."""
+    expert_head_lr: PositiveFloat = 0.3
+    """Step size of its head."""
+    expert_batch: PositiveInt = 64
+    """Real texts of a step."""
+    buffer_gb: PositiveFloat = 2.0
+    """Largest size of all kept weights together."""
+
+    @property
+    def expert_options(self) -> ExpertOptions:
+        """How experts are trained."""
+        return ExpertOptions(
+            count=self.experts,
+            epochs=self.epochs,
+            steps=self.epoch_steps,
+            lr=self.expert_lr,
+            head_lr=self.expert_head_lr,
+            batch=self.expert_batch,
+        )
+
+    @property
+    def matching_version(self) -> list[int]:
+        """Versions of the code that these options run, experts included."""
+        return [*super().matching_version, EXPERTS_VERSION]

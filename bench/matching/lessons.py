@@ -75,7 +75,8 @@ class LearnedLesson:
         self._first_T2 = torch.tensor([[config.rate, config.head_rate]] * config.steps, device=device)
         if config.head_first and config.steps > 1:
             self._first_T2[0, 0] *= NEXT_TO_NOTHING
-        self._rho_T2 = self._first_T2.expm1().log().requires_grad_(True)
+        inverse_T2 = self._first_T2 + (-(-self._first_T2).expm1()).log()  # of softplus
+        self._rho_T2 = inverse_T2.requires_grad_(True)
         self._wanted: list[torch.Tensor] = []
         if config.attention != "none":
             seen = [own.clamp(min=1e-6).log() for own in inner.attention(inner.weights(), self._x_SE.detach())]
@@ -91,11 +92,10 @@ class LearnedLesson:
             share: Of the rates in the options, but that of step sizes.
         """
         config = self._config
-        rates = [config.lr, config.label_lr, config.rate_lr, *([config.attention_lr] * len(self._wanted))]
-        learned = [self._x_SE, self._y_MC, self._rho_T2, *self._wanted]
-        groups = [
-            {"params": [p], "lr": share * rate} for p, rate in zip(learned, rates, strict=True) if p.requires_grad
-        ]
+        rates = [config.rate_lr, *(share * r for r in (config.lr, config.label_lr))]
+        rates += [share * config.attention_lr] * len(self._wanted)
+        learned = [self._rho_T2, self._x_SE, self._y_MC, *self._wanted]
+        groups = [{"params": [p], "lr": rate} for p, rate in zip(learned, rates, strict=True) if p.requires_grad]
         self._learned = [p for p in learned if p.requires_grad]
         self._optimiser = torch.optim.Adam(groups)
         self._plan = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _share_of_rate(step, updates))

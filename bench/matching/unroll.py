@@ -4,9 +4,11 @@ theta' = theta - rate g(theta), g the gradient of the inner loss. With v = d los
 
     d loss / d rate = -<g, v>;   d loss / d inputs = -rate d<g, v> / d inputs;   d loss / d theta = v - rate d<g, v> / d theta
 
-so steps are walked back one at a time, each with the graph of one gradient alone: memory does not grow with their number, but for the
-weights at every step. Leaving out the last term (`across=False`) is TESLA (Cui et al., 2023, equation 9): weights then do not depend on
-the inputs of earlier steps. Shapes: T steps, S token vectors, E width, M texts, C classes, D head inputs.
+so steps are walked back one at a time, each by the graph of one gradient. These graphs are kept from the way there, or made again on the
+way back (`keep=False`): memory then does not grow with the number of steps, but for the weights at every step. Leaving out the last
+term (`across=False`) is TESLA (Cui et al., 2023, equation 9): weights then do not depend on the inputs of earlier steps.
+
+Shapes: T steps, S token vectors, E width, M texts, C classes, D head inputs.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class InnerModel:
         body: Whether anything below the head is trained.
 
     Raises:
-        UsageError: The module has no token table of its own, not one linear head with offsets, or no map of a known name for adapters.
+        UsageError: The module has no token table of its own, more of a head than one linear layer with offsets, or no map of a known name
+            for adapters.
     """
 
     def __init__(
@@ -97,6 +98,12 @@ class InnerModel:
         if len(heads) != 1:
             raise UsageError(
                 f"the learner has {len(heads)} linear heads with offsets; a learned schedule needs exactly one."
+            )
+        new = [name for name in _outside_backbone(module) if not name.startswith(f"{heads[0]}.")]
+        if new:
+            raise UsageError(
+                f"the learner's head has layers before its last ({', '.join(new[:3])}) that every seed draws anew; a learned schedule "
+                "draws the last one alone. Use a learner with a linear head."
             )
         self.encoded, self.device, self._head = encoded, device, f"{heads[0]}."
         self._ready = Prepared(module, device, torch.float32, packed=False)
@@ -168,7 +175,7 @@ class InnerModel:
 
     @torch.no_grad()
     def release(self, weights: Weights) -> None:
-        """Puts weights into the module, and leaves it as it was otherwise."""
+        """Puts weights into the module; but for attention, which stays step by step, it is as it was otherwise."""
         every = dict(self.module.named_parameters())
         for name, weight in self.whole(weights).items():
             every[name].copy_(weight)
@@ -237,6 +244,16 @@ class InnerModel:
             )
             loss = self.loss(leaves, lesson, rows)
             return torch.autograd.grad(loss, [leaves[name] for name in self.trained], create_graph=again)
+
+
+def _outside_backbone(module: nn.Module) -> list[str]:
+    """Names the weights of a transformers classifier that no pretrained model has."""
+    names = []
+    for place, part in module.named_modules():
+        if isinstance(part, PreTrainedModel) and part.base_model is not part:
+            stem = f"{part.base_model_prefix}."
+            names += [f"{place}.{name}".lstrip(".") for name, _ in part.named_parameters() if not name.startswith(stem)]
+    return names
 
 
 @torch.no_grad()

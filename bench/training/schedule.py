@@ -35,9 +35,12 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     schedule = train.schedule
     assert schedule is not None
     inner = InnerModel(module, encoded, ctx.device, lora=schedule.lora, body=not schedule.head_only)
-    lesson = _lesson(schedule, encoded, train, ctx.device)
+    lesson = _lesson(schedule, encoded, train, inner)
     weights = inner.weights()
     if schedule.head_CX is not None:
+        expected, got = inner.head_of(weights)[0].shape[1] + 1, schedule.head_CX.shape[1]
+        if got != expected:
+            raise PluginError(f"the schedule's head has {got} columns, offsets included; the learner's has {expected}.")
         weights |= inner.head(torch.from_numpy(schedule.head_CX).to(ctx.device))
     n_steps = len(lesson.rows_of)
     for step, (rates_2, rows) in enumerate(zip(lesson.rates_T2, lesson.rows_of, strict=True)):
@@ -52,10 +55,16 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     ctx.notes.append(f"learned schedule: {n_steps} steps of SGD from {head}, in place of the recipe")
 
 
-def _lesson(schedule: Schedule, encoded: Encoded, train: TrainingSet, device: str) -> Lesson:
+def _lesson(schedule: Schedule, encoded: Encoded, train: TrainingSet, inner: InnerModel) -> Lesson:
     assert encoded.soft_SD is not None
-    attention_XH = schedule.attention_XH
+    device, attention_XH = inner.device, schedule.attention_XH
     wanted = None if attention_XH is None else attention_of(attention_XH, encoded.lengths_N)
+    if wanted is not None:
+        n_heads = len(inner.attention(inner.weights(), torch.from_numpy(encoded.soft_SD).to(device))[0])
+        if len(wanted[0]) != n_heads:
+            raise PluginError(
+                f"the schedule's attention is for {len(wanted[0])} heads, all layers together; the learner has {n_heads}."
+            )
     return Lesson(
         rates_T2=torch.from_numpy(schedule.rates_T2).to(device),
         x_SE=torch.from_numpy(encoded.soft_SD).to(device),

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from bench.budget import Budget
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
+from bench.matching.lessons import LearnedLesson
 from bench.matching.start import nearest_words, words_of
 from bench.matching.unroll import Unrolled
 from bench.registry import METHODS
@@ -53,12 +54,36 @@ def loss_of(made: DistilledSet, real, tmp_path) -> float:
 
 def test_learning_lowers_the_loss_of_heads_that_were_never_seen(real, tmp_path):
     wide = {"updates_lr": 1.0, "rate": 0.3, "batch": 32, "head_first": False}
-    few, heads, whole = (
+    few, heads, one, whole = (
         loss_of(distil(real, context(tmp_path), head_updates=heads, updates=updates, **wide), real, tmp_path)
-        for heads, updates in ((1, 0), (60, 0), (0, 120))
+        for heads, updates in ((1, 0), (60, 0), (0, 1), (0, 120))
     )
     assert heads < few - 0.1
-    assert whole < few - 0.1
+    assert whole < one - 0.1
+
+
+def test_a_training_of_the_head_alone_leaves_all_else_where_it_is(real, tmp_path):
+    made = distil(real, context(tmp_path), head_updates=5, updates=0, attention="none")
+    assert made.schedule.head_only
+    assert not distil(real, context(tmp_path), head_updates=5, updates=1).schedule.head_only
+
+
+def test_later_updates_learn_step_sizes_as_fast_as_ever_and_all_else_slower(real, tmp_path):
+    ctx = context(tmp_path)
+    with ctx.cost.phase("test"):
+        learned = LearnedLesson.begun(ctx.source(real), real, 2, Meta.Config(**FAST), ctx)
+    learned.begin(10, 0.1)
+    fastest = [group["initial_lr"] for group in learned._optimiser.param_groups]
+    assert fastest == pytest.approx([0.03, 0.003, 0.003])
+
+
+def test_any_step_size_has_an_inverse_of_softplus(real, tmp_path):
+    ctx = context(tmp_path)
+    for size in (1e-6, 1.0, 500.0):
+        config = Meta.Config(**FAST | {"head_rate": size})
+        with ctx.cost.phase("test"):
+            learned = LearnedLesson.begun(ctx.source(real), real, 2, config, ctx)
+        assert learned.rates_T2[:, 1].tolist() == pytest.approx([size] * config.steps, rel=1e-3)
 
 
 def test_the_same_seed_gives_the_same_set_and_another_seed_another(real, tmp_path):
@@ -76,7 +101,7 @@ def test_a_set_brings_its_training_and_the_record_its_course(real, tmp_path):
     assert made.soft.lengths_MF.tolist() == [[6]] * 8
     assert made.schedule.rates_T2.shape == (3, 2)
     assert made.schedule.parts == 2
-    assert made.schedule.rates_T2[0, 0] < 1e-3 < made.schedule.rates_T2[1, 0]  # the head goes first
+    assert made.schedule.rates_T2[0, 0] < 0.1 * made.schedule.rates_T2[1, 0]  # the head goes first
     assert [len(ctx.curves[name]) for name in ("head_loss", "unroll_loss", "learned_rate", "learned_head_rate")] == [
         4,
         3,

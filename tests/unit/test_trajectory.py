@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from bench.budget import Budget
 from bench.distilled import DistilledSet
 from bench.errors import UsageError
+from bench.matching import unroll as unroll_module
+from bench.matching.experts import ExpertBuffer
 from bench.registry import METHODS
 from methods.trajectory import _Matching
 from tests.unit.test_meta import loss_of
@@ -187,6 +189,37 @@ def test_starts_open_with_the_budget(real, tmp_path):
     assert windows == [1, 2, 3, 4]
 
 
+def test_starts_open_over_the_first_half_of_the_updates_and_never_past_the_experts_end(real, tmp_path, monkeypatch):
+    starts = []
+    monkeypatch.setattr(
+        ExpertBuffer, "state", lambda buffer, number, epoch: starts.append(epoch) or buffer._load(number, epoch)
+    )
+    distil(real, context(tmp_path), epochs=4, span=2, window=9, updates=60)
+    begun = starts[::2]
+    assert [end - start for start, end in zip(begun, starts[1::2], strict=True)] == [2] * 60
+    assert set(begun[:7]) == {0}  # one open until a quarter of the way through the first half
+    assert max(begun[:22]) == 1
+    assert set(begun[23:]) == {0, 1, 2}
+
+
+def test_tesla_holds_the_graph_of_one_step(real, tmp_path, monkeypatch):
+    kept = []
+    walk = unroll_module.unroll
+
+    def noted(*args, back, **options):
+        kept.append(back.keep)
+        return walk(*args, back=back, **options)
+
+    monkeypatch.setattr(unroll_module, "unroll", noted)
+    for gradient in ("exact", "tesla"):
+        distil(real, context(tmp_path), space="all", gradient=gradient, updates=1)
+    assert kept == [True, False]
+
+
+def test_versions_of_experts_are_part_of_what_a_set_is():
+    assert len(Trajectory.Config().matching_version) == len(METHODS.get("meta").Config().matching_version) + 1
+
+
 def test_normalising_by_parts_weighs_head_and_body_alike(real, tmp_path):
     one = matching(real, context(tmp_path), space="all", distance="parts")
     start, goal = one._buffer.state(0, 0), one._buffer.state(0, 2)
@@ -199,7 +232,12 @@ def test_normalising_by_parts_weighs_head_and_body_alike(real, tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"span": 4, "epochs": 3}, "span is 4, more than the 3 epochs"), ({"head": "fixed"}, "a head of its own")],
+    [
+        ({"span": 4, "epochs": 3}, "span is 4, more than the 3 epochs"),
+        ({"head": "fixed"}, "a head of its own"),
+        ({"attention": "first"}, "attention trains weights below the head"),
+        ({"parts": 6}, "6 parts for 5 steps: some texts would never be trained on"),
+    ],
 )
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValidationError, match=message):
