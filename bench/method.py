@@ -105,6 +105,11 @@ class Method(ABC):
         return None if name == TASK_LM else str(name)
 
     @property
+    def reference(self) -> bool:
+        """Whether this configuration is there for others to be compared with; a property of that name of its Config may say so."""
+        return self.card.reference or getattr(self.config, "reference", False)
+
+    @property
     def seeds_per_set(self) -> int | None:
         """Trainings of every set, by a property of that name of its Config; None for as many as the protocol asks for."""
         return getattr(self.config, "seeds_per_set", None)

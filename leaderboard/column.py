@@ -10,6 +10,8 @@ from leaderboard.schema import Row
 
 MISSING = "\N{EN DASH}"
 """A visible hole."""
+NOT_APPLICABLE = "n/a"
+"""A cell that cannot be filled."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 Output = Literal["markdown", "page", "console"]
@@ -68,6 +70,17 @@ def difference_text(value: float | None, low: float | None, high: float | None) 
         return MISSING
     points = f"{100 * value + 0.0:+.1f}"
     return points if low is None or high is None else f"{points} [{100 * low + 0.0:.1f}, {100 * high + 0.0:.1f}]"
+
+
+def reference_text(row: Row) -> str:
+    """Writes the difference to the row's own reference, and which that is."""
+    text = difference_text(row["diff_reference"], row["diff_reference_low"], row["diff_reference_high"])
+    return text if not row["diff_reference_to"] else f"{text} to {row['diff_reference_to']}"
+
+
+def bytes_text(n_bytes: float | None) -> str:
+    """Writes a size in thousands of bytes."""
+    return MISSING if n_bytes is None else f"{n_bytes / 1000:.{1 if n_bytes < 1e5 else 0}f} kB"
 
 
 def duration_text(seconds: float | None) -> str:

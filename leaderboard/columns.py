@@ -8,11 +8,13 @@ from leaderboard.column import (
     ON_PAGE,
     TIMES,
     Column,
+    bytes_text,
     difference_text,
     duration_text,
     p_text,
     percent,
     perplexity_text,
+    reference_text,
     runs_text,
     score_text,
     standing_text,
@@ -73,9 +75,9 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "diff_reference",
         "Δ reference",
-        "The same difference to the track's own reference: random with teacher labels (text+soft) or the class-mean "
-        "sequence (learner-bound).",
-        lambda row: difference_text(row["diff_reference"], row["diff_reference_low"], row["diff_reference_high"]),
+        "The same difference to the reference with the same extras: random with teacher labels (text+soft); or the best of "
+        "the class-mean sequence and the method's own references, which learn all but the vectors (learner-bound).",
+        reference_text,
         lambda row: row["diff_reference"],
         tracks=frozenset({"text+soft", "learner-bound"}),
     ),
@@ -124,6 +126,14 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: row["distinct_2"],
         outputs=IN_DOCUMENTS,
         optional=True,
+    ),
+    Column(
+        "n_bytes",
+        "size",
+        "Mean bytes of a set, with all labels, step sizes and attention that it brings; real rows count as their text.",
+        lambda row: bytes_text(row["n_bytes"]),
+        lambda row: row["n_bytes"],
+        outputs=IN_DOCUMENTS,
     ),
     Column(
         "distil_wall",

@@ -22,7 +22,7 @@ def compare(entries: list[Entry]) -> None:
     Args:
         entries: All entries of the board, unseen means included.
     """
-    index = _index(entries)
+    index, tuned = _index(entries), _tuned(entries)
     families: dict[tuple[Any, ...], list[tuple[Entry, float]]] = defaultdict(list)
     for entry in entries:
         _gap(entry, index)
@@ -30,7 +30,8 @@ def compare(entries: list[Entry]) -> None:
             continue
         random = _difference(entry, _reference(entry, "random", index))
         kmeans = _difference(entry, _reference(entry, "kmeans", index))
-        own = _difference(entry, _reference(entry, entry.key.track, index))  # a track names its reference's role
+        reference = _own_reference(entry, index, tuned)
+        own = _difference(entry, reference)
         entry.row.update(
             diff_random=random.value,
             diff_random_low=random.low,
@@ -41,6 +42,7 @@ def compare(entries: list[Entry]) -> None:
             diff_reference=own.value,
             diff_reference_low=own.low,
             diff_reference_high=own.high,
+            diff_reference_to="" if own.value is None or reference is None else reference.row["label"],
         )
         counts = not entry.row["superseded"] and not entry.row["external"] and entry.row["learner"] != UNSEEN_MEAN
         if own.p is not None and counts:
@@ -83,6 +85,31 @@ def _reference(entry: Entry, role: str, index: _Index) -> Entry | None:
     """Looks up a reference on the same data, protocol, budget and learner."""
     budget = ALL_BUDGET if role == "full" else entry.key.budget
     return index.get((entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role))
+
+
+def _tuned(entries: list[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
+    """Finds every method's own references: configurations of it that are there for others to be compared with."""
+    found: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.row["reference"] and entry.key.options and not entry.row["superseded"]:
+            found[_own_scope(entry)].append(entry)
+    return found
+
+
+def _own_scope(entry: Entry) -> tuple[Any, ...]:
+    key = entry.key
+    return key.scope, key.vintage, key.budget, key.track, key.method, entry.row["learner"]
+
+
+def _own_reference(entry: Entry, index: _Index, tuned: dict[tuple[Any, ...], list[Entry]]) -> Entry | None:
+    """Returns what shows a row's own part: the track's reference, or the better of that and the method's own references.
+
+    A track names its reference's role. References themselves are compared with the track's alone.
+    """
+    found = _reference(entry, entry.key.track, index)
+    own = [] if entry.row["reference"] else tuned.get(_own_scope(entry), [])
+    scored = [one for one in (found, *own) if one is not None and one.row["score_frac"] is not None]
+    return max(scored, key=lambda one: one.row["score_frac"] or 0.0, default=None)
 
 
 def _difference(entry: Entry, reference: Entry | None) -> Difference:

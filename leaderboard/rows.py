@@ -108,7 +108,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_texts(group),
         **_standing(group),
         **_method(group),
-        **_derived(records, metric, _n_classes(group)),
+        **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
     }
 
@@ -182,12 +182,9 @@ def _method(group: Group) -> MethodFields:
         "full_data": facts.full_data,
         "external": facts.external,
         "n_rows": _largest(_distil_facts(group, "n_rows")),
+        "n_bytes": fmean(found) if (found := _distil_facts(group, "n_bytes")) else None,
         "n_test_exact": _largest(_distil_facts(group, "n_test_exact")),
     }
-
-
-def _n_classes(group: Group) -> int | None:
-    return _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])
 
 
 def _derived(records: list[Record], metric: str, n_classes: int | None) -> DerivedFields:
@@ -197,6 +194,7 @@ def _derived(records: list[Record], metric: str, n_classes: int | None) -> Deriv
         # The majority class has precision p and recall 1, all others have an F1 of zero.
         majority = None if n_classes is None else 2 * majority / (1 + majority) / n_classes
     return {
+        "diff_reference_to": "",
         "gap_closed_frac": None,
         "majority_frac": majority,
         "collapse_frac": _collapse([getattr(train, metric) for train in trained], majority),

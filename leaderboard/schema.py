@@ -53,7 +53,7 @@ class ComparisonFields(TypedDict):
     diff_kmeans_low: float | None
     diff_kmeans_high: float | None
     diff_reference: float | None
-    """To the track's own reference."""
+    """To the track's own reference, or to the method's own where that is better."""
     diff_reference_low: float | None
     diff_reference_high: float | None
     p_holm: float | None
@@ -155,6 +155,8 @@ class MethodFields(TypedDict):
     external: bool
     """True for a set read from a file."""
     n_rows: int | None
+    n_bytes: float | None
+    """Mean over sets, with everything that they bring."""
     """Rows of the largest set."""
     n_test_exact: int | None
     """Distilled texts that equal a test text, in the worst set."""
@@ -172,6 +174,8 @@ class HeadlineFields(TypedDict):
 class DerivedFields(TypedDict):
     """What follows from scores of several rows or models."""
 
+    diff_reference_to: str
+    """Name of the reference behind `diff_reference`; empty without one."""
     gap_closed_frac: float | None
     """(score - random) / (full - random)."""
     majority_frac: float | None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.column import MISSING, Column, Output
+from leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
 from leaderboard.columns import COLUMNS
 from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
 
@@ -53,11 +53,14 @@ class Field:
     column: Column
     heading: str
     learner: str
+    bound: bool = False
+    """Whether methods of this table cannot be trained on by this learner."""
 
     def text(self, line: Line) -> str:
         """Writes the cell; a missing row is a visible hole."""
         row = line.rows.get(self.learner)
-        return MISSING if row is None else self.column.show(row)
+        text = MISSING if row is None else self.column.show(row)
+        return NOT_APPLICABLE if text == MISSING and self.bound and line.any_row["budget"] != ALL_BUDGET else text
 
     def order(self, line: Line) -> float | None:
         """Returns the number that sorts the cell."""
@@ -107,14 +110,15 @@ class Table:
         ]
 
     def _bound(self, column: Column) -> Iterator[Field]:
+        bound = self.track == "learner-bound"
         if column.viewpoint == "source":
             yield Field(column, column.heading, self.source)
         elif column.viewpoint == "unseen":
-            yield Field(column, column.heading, UNSEEN_MEAN)
+            yield Field(column, column.heading, UNSEEN_MEAN, bound)
         else:
             for learner in self.learners:
                 name = f"{learner} (source)" if learner == self.source else learner
-                yield Field(column, column.heading.format(learner=name), learner)
+                yield Field(column, column.heading.format(learner=name), learner, bound and learner != self.source)
 
 
 def build_tables(rows: Iterable[Row]) -> list[Table]:
@@ -253,6 +257,8 @@ def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
     devices = {device for row in rows for device in row["device"].split(", ") if device}
     if devices == {"cpu"}:
         yield CPU_NOTE
+    if rows[0]["track"] == "learner-bound":
+        yield "n/a: token vectors mean nothing to a learner with another token table."
     # What is said of majority and full is said by their rows.
     noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != UNSEEN_MEAN]
     for learner in sorted({row["learner"] for row in noted}):

@@ -264,7 +264,7 @@ def _facts(one: RunSettings, method: Method) -> MethodFacts:
         family=card.family,
         cost_class=card.cost_class,
         deterministic=card.deterministic,
-        reference=card.reference,
+        reference=method.reference,
         private=card.private,
         full_data=card.full_data,
         external=card.external,

@@ -77,6 +77,11 @@ class LessonConfig(MethodConfig):
         return self.output == "embedding" and self.train == "schedule"
 
     @property
+    def reference(self) -> bool:
+        """Vectors that stay as they start show what learned ones add."""
+        return self.inputs == "fixed"
+
+    @property
     def seeds_per_set(self) -> int | None:
         """Heads that a learned training is tried with. One training takes seconds, so there is no reason to rest a set on few."""
         return SCHEDULE_HEADS if self.schedule and self.head == "random" else None

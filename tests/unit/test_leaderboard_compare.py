@@ -68,6 +68,24 @@ def test_own_reference_of_every_track(board_records):
     assert triple(bound, "reference")[0] == pytest.approx(welch(flat(B), flat(A)).value)
 
 
+def test_a_learned_row_is_compared_with_the_best_of_the_tracks_reference_and_its_own(board_records):
+    track = {"track": "learner-bound"}
+    records = board_records.runs("learned", {"minilm": B}, **track)
+    records += board_records.runs("class-mean", {"minilm": C}, **track)
+    assert pick(build_rows(records), method="learned")["diff_reference_to"] == "class-mean"
+    fixed = {"options": {"inputs": "fixed"}, "reference": True, "label": "learned-random", **track}
+    records += board_records.runs("learned", {"minilm": A}, **fixed)
+    records += board_records.runs("other", {"minilm": [[0.9], [0.91], [0.92]]}, **{**fixed, "label": "other-random"})
+    rows = build_rows(records)
+    row = pick(rows, method="learned", options="")
+    assert row["diff_reference_to"] == "learned-random"
+    assert triple(row, "reference")[0] == pytest.approx(welch(flat(B), flat(A)).value)
+    itself = pick(rows, method="learned", options="inputs=fixed")
+    assert (itself["diff_reference_to"], itself["reference"]) == ("class-mean", True)
+    records = [r for r in records if r.cell.options or r.cell.method != "class-mean"]
+    assert pick(build_rows(records), method="learned", options="")["diff_reference_to"] == "learned-random"
+
+
 def test_holm_family_is_one_task_protocol_track_and_budget(board_records):
     both = {"minilm": A, "textcnn": C}
     records = []
