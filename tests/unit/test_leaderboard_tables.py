@@ -53,6 +53,22 @@ def test_learner_that_nobody_ran_is_a_visible_column_of_holes(board_records):
     assert cells(table, "console", "random")["textcnn"] == "\N{EN DASH}"
 
 
+def test_learners_that_cannot_read_a_set_are_no_holes(board_records):
+    records = board_records.runs("bound", {"minilm": SETS["minilm"]}, track="learner-bound")
+    records += board_records.runs("class-mean", {"minilm": SETS["textcnn"]}, track="learner-bound")
+    (table,) = tables_of(records)
+    bound = cells(table, "markdown", "bound")
+    assert (bound["textcnn"], bound["unseen mean"]) == ("n/a", "n/a")
+    assert bound["Δ random"] == "\N{EN DASH}"  # nobody ran it: a hole
+    assert re.fullmatch(r"\+10\.0 \[5\.\d, 14\.\d\] to class-mean", bound["Δ reference"])
+    assert any(note.startswith("n/a: token vectors mean nothing to") for note in table.notes)
+
+
+def test_sizes_are_means_over_sets(board_records):
+    (table,) = tables_of(board_records.board())
+    assert cells(table, "markdown", "strong")["size"] == "4.0 kB"
+
+
 def test_unranked_methods_follow_the_ranked_ones(board_records):
     records = board_records.board() + board_records.runs("lucky", {"minilm": [[0.99]]})
     (table,) = tables_of(records)
