@@ -23,6 +23,7 @@ from bench.testing import assert_conforms, check
 CARD = MethodCard(summary="s", family="coreset")
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_of_the_suite_conforms(name):
     assert_conforms(METHODS.get(name))
