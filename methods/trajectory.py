@@ -104,13 +104,13 @@ class _Matching:
             )
         self._window = config.window or 1 + int(np.log2(per_class))
         self._updates = min(config.updates, len(real))
-        make = head_expert if config.space == "head" else whole_expert
         self._buffer = ExpertBuffer(
-            make(source, self._inner, real, ctx.cost),
-            config.expert_options,
+            head_expert(source, self._inner, real)
+            if config.space == "head"
+            else whole_expert(source, self._inner, real, ctx.cost),
+            config,
             ctx.make_source().cache / "experts",
             {"rows": real.fingerprint, "source": source.identity, "space": config.space},
-            config.buffer_gb,
         )
         ctx.diagnostics["expert_buffer_gb"] = self._buffer.size_gb
         accuracies = self._buffer.fill(ctx.cost, ctx.progress)

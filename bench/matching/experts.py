@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from bench.canonical import content_id, seed_from, sha256_file
 from bench.errors import UsageError
 from bench.experiment.record import PhaseCost
 from bench.matching.gradients import Head, Heads, head_gradients
-from bench.matching.lesson_options import EXPERTS_VERSION, ExpertOptions
+from bench.matching.lesson_options import EXPERTS_VERSION
 from bench.matching.lessons import NewHeads
 from bench.matching.outer import RealLoss
 
@@ -31,10 +31,14 @@ if TYPE_CHECKING:
 
     from bench.cost import CostMeter
     from bench.data.text import LabelledText
+    from bench.matching.lesson_options import ExpertsConfig
     from bench.matching.source import SourceModel
     from bench.training.inner import InnerModel, Weights
 
+HOW = ("epochs", "epoch_steps", "expert_lr", "expert_head_lr", "expert_batch")
+"""Options that decide what an expert is; their number does not, so a larger buffer keeps the experts of a smaller one."""
 IN_MEMORY_GB = 0.1
+"""Buffers up to this size are kept in memory."""
 CHECKED = 512
 """Real texts on which an expert's accuracy is noted after every epoch."""
 
@@ -63,44 +67,41 @@ class ExpertBuffer:
 
     Args:
         expert: What is trained.
-        options: How.
+        config: How many, how, and in how much space.
         folder: Cache folder, shared by concurrent runs.
         identity: Everything else that decides the weights: rows, learner, space.
-        limit_gb: Largest size.
 
     Raises:
         UsageError: It would be larger than the limit.
     """
 
-    def __init__(
-        self, expert: Expert, options: ExpertOptions, folder: Path, identity: dict[str, Any], limit_gb: float
-    ) -> None:
-        self.options, self._expert = options, expert
+    def __init__(self, expert: Expert, config: ExpertsConfig, folder: Path, identity: dict[str, Any]) -> None:
+        self._config, self._expert = config, expert
         weights = expert.start(0)
         self._names, self._device = list(weights), next(iter(weights.values())).device
         self._base = {name: weight for name, weight in weights.items() if not expert.is_head(name)}
         state = sum(w.numel() * (4 if expert.is_head(name) else 2) for name, w in weights.items())
-        self.size_gb = 1e-9 * options.count * (options.epochs + 1) * state
-        if self.size_gb > limit_gb:
+        self.size_gb = 1e-9 * config.experts * (config.epochs + 1) * state
+        if self.size_gb > config.buffer_gb:
             raise UsageError(
-                f"{options.count} experts with {options.epochs + 1} states each would take {self.size_gb:.2f} GB, more than "
-                f"method.buffer_gb={limit_gb:g}; use fewer experts or epochs, method.space=lora or head, or a larger limit."
+                f"{config.experts} experts with {config.epochs + 1} states each would take {self.size_gb:.2f} GB, more than "
+                f"method.buffer_gb={config.buffer_gb:g}; use fewer experts or epochs, method.space=lora or head, or a larger limit."
             )
-        key = content_id({**identity, "options": asdict(options), "version": EXPERTS_VERSION})
-        self._folder = folder / key
+        how = config.model_dump(mode="json", include=set(HOW))
+        self._folder = folder / content_id({**identity, **how, "version": EXPERTS_VERSION})
         self._loaded: dict[tuple[int, int], Weights] = {}
 
     def fill(self, cost: CostMeter, tick: Callable[[float], None] = lambda _: None) -> list[list[float]]:
         """Trains what is missing; what is there is charged at its cold cost. Returns every expert's accuracy at every state."""
         self._folder.mkdir(parents=True, exist_ok=True)
         accuracies = []
-        for number in range(self.options.count):
+        for number in range(self._config.experts):
             with FileLock(f"{self._path(number)}.lock"):
                 facts = self._read(number)
                 if facts is None:
                     with cost.phase("experts"):
                         path, accuracy = self._train(
-                            number, lambda done, n=number: tick((n + done) / self.options.count)
+                            number, lambda done, n=number: tick((n + done) / self._config.experts)
                         )
                     facts = self._write(number, path, accuracy, cost.phases[-1])
                 else:
@@ -133,18 +134,19 @@ class ExpertBuffer:
         return self._folder / f"expert-{number}.safetensors"
 
     def _train(self, number: int, tick: Callable[[float], None]) -> tuple[list[Weights], list[float]]:
-        expert, options = self._expert, self.options
+        expert, config = self._expert, self._config
         seed = seed_from("expert", number)
         rng = np.random.default_rng(seed)
         checked = rng.permutation(expert.n_rows)[:CHECKED]
         weights = expert.start(seed)
         path, accuracy = [weights], [expert.correct(weights, checked)]
-        for epoch in range(options.epochs):
-            for step in range(options.steps):
-                loss, slope = expert.slope(weights, rng.integers(0, expert.n_rows, options.batch))
+        for epoch in range(config.epochs):
+            for step in range(config.epoch_steps):
+                loss, slope = expert.slope(weights, rng.integers(0, expert.n_rows, config.expert_batch))
                 with torch.no_grad():
                     weights = {
-                        name: weight - (options.head_lr if expert.is_head(name) else options.lr) * slope[name]
+                        name: weight
+                        - (config.expert_head_lr if expert.is_head(name) else config.expert_lr) * slope[name]
                         for name, weight in weights.items()
                     }
                 if not np.isfinite(loss) or not all(bool(weight.isfinite().all()) for weight in weights.values()):
@@ -152,7 +154,7 @@ class ExpertBuffer:
                         f"expert {number} diverged in epoch {epoch + 1}: its loss or weights are not finite; lower "
                         "method.expert_lr or method.expert_head_lr."
                     )
-                tick((epoch + (step + 1) / options.steps) / options.epochs)
+                tick((epoch + (step + 1) / config.epoch_steps) / config.epochs)
             path.append(weights)
             accuracy.append(expert.correct(weights, checked))
         return path, accuracy
@@ -186,7 +188,7 @@ class ExpertBuffer:
             return None
 
 
-def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText, cost: CostMeter) -> Expert:  # noqa: ARG001 - as below
+def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText) -> Expert:
     """Returns the training of a head alone: real texts count by their head inputs, which are computed once."""
     h_ND = torch.from_numpy(source.real_features(real)).to(source.device)
     labels_N = torch.tensor(real.labels_N, device=source.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -116,36 +115,15 @@ class LessonConfig(MethodConfig):
         return self
 
 
-@dataclass(frozen=True)
-class ExpertOptions:
-    """How experts are trained.
-
-    Args:
-        count: Experts.
-        epochs: Stretches of `steps`; weights are saved before the first and after each.
-        steps: Steps of SGD in a stretch.
-        lr: Step size below the head.
-        head_lr: Step size of the head.
-        batch: Real texts of a step.
-    """
-
-    count: int
-    epochs: int
-    steps: int
-    lr: float
-    head_lr: float
-    batch: int
-
-
 class ExpertsConfig(LessonConfig):
     """Options of methods that imitate experts."""
 
     experts: PositiveInt = 8
     """Experts."""
     epochs: PositiveInt = 14
-    """Their epochs."""
+    """Stretches of an expert; its weights are kept before the first and after each."""
     epoch_steps: PositiveInt = 50
-    """Steps of an epoch."""
+    """Steps of SGD in a stretch."""
     expert_lr: PositiveFloat = 0.01
     """Step size of an expert below the head."""
     expert_head_lr: PositiveFloat = 0.3
@@ -154,18 +132,6 @@ class ExpertsConfig(LessonConfig):
     """Real texts of a step."""
     buffer_gb: PositiveFloat = 2.0
     """Largest size of all kept weights together."""
-
-    @property
-    def expert_options(self) -> ExpertOptions:
-        """How experts are trained."""
-        return ExpertOptions(
-            count=self.experts,
-            epochs=self.epochs,
-            steps=self.epoch_steps,
-            lr=self.expert_lr,
-            head_lr=self.expert_head_lr,
-            batch=self.expert_batch,
-        )
 
     @property
     def matching_version(self) -> list[int]:

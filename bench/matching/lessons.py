@@ -49,8 +49,6 @@ class LearnedLesson:
         n_classes: C.
         config: What is learned, and how fast.
         seed: Of the noise.
-        body: Whether weights below the head are to move.
-        lora: Seed of adapters that are trained in their place.
     """
 
     def __init__(
@@ -62,10 +60,8 @@ class LearnedLesson:
         *,
         config: LessonConfig,
         seed: int,
-        body: bool = True,
-        lora: int | None = None,
     ) -> None:
-        self.inner, self._body, self._lora = inner, body, lora
+        self.inner = inner
         self._soft, self._labels_M, self._config = soft, labels_M, config
         device = inner.device
         own_MC = one_hot(torch.from_numpy(labels_M), n_classes).float().to(device)
@@ -148,9 +144,7 @@ class LearnedLesson:
         labels_M = np.repeat(np.arange(real.n_classes), per_class)
         encoded = source.frame.around_vectors(soft, len(source.table_VE))
         inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora, body=body)
-        return cls(
-            inner, soft, labels_M, real.n_classes, config=config, seed=ctx.torch_seed("noise"), body=body, lora=lora
-        )
+        return cls(inner, soft, labels_M, real.n_classes, config=config, seed=ctx.torch_seed("noise"))
 
     @property
     def rates_T2(self) -> torch.Tensor:  # noqa: N802 - a shape suffix
@@ -190,7 +184,7 @@ class LearnedLesson:
         """Leaves the learned step sizes on the record, step after step."""
         body_T, head_T = self.rates_T2.t().tolist()
         ctx.curves["learned_head_rate"] = head_T
-        if self._body:
+        if self.inner.body:
             ctx.curves["learned_rate"] = body_T
 
     def made(self, head_CX: NDArray[np.float32] | None = None, *, repeats: int = 1) -> DistilledSet:
@@ -209,9 +203,9 @@ class LearnedLesson:
             if self._wanted:
                 flat = [torch.softmax(logits.detach(), dim=-1).flatten(1).t() for logits in self._wanted]
                 attention_XH = torch.cat(flat).cpu().numpy().astype(np.float32)
-            rates_T2 = self.rates_T2.cpu().numpy().astype(np.float32) * np.array([self._body, True], np.float32)
+            rates_T2 = self.rates_T2.cpu().numpy().astype(np.float32) * np.array([self.inner.body, True], np.float32)
             rates_T2 = np.tile(rates_T2, (repeats, 1))
-            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX, self._lora)
+            extras["schedule"] = Schedule(rates_T2, self._config.parts, attention_XH, head_CX, self.inner.lora)
         return DistilledSet.from_vectors(soft, self._labels_M, **extras)
 
 

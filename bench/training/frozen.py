@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bench.training import engine
-from bench.training.modules import Float32Linear
+from bench.training.inner import linear_head
 
 if TYPE_CHECKING:
     from bench.experiment.record import PhaseCost
@@ -34,7 +34,7 @@ def predict_by_head(ready: Prepared, encoded: Encoded, ctx: TrainContext) -> tor
             charged for what the first one read.
         ctx: Cost meter and progress.
     """
-    place = next(name for name, part in ready.module.named_modules() if isinstance(part, Float32Linear))
+    place = linear_head(ready.module)
     head = ready.module.get_submodule(place)
     body = _digest(ready, place)
     known = _KNOWN.get(encoded)

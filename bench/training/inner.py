@@ -92,20 +92,14 @@ class InnerModel:
         for part in module.modules():
             if isinstance(part, PreTrainedModel):
                 part.set_attn_implementation("eager")
-        heads = [
-            name for name, part in module.named_modules() if isinstance(part, Float32Linear) and part.bias is not None
-        ]
-        if len(heads) != 1:
-            raise UsageError(
-                f"the learner has {len(heads)} linear heads with offsets; a learned schedule needs exactly one."
-            )
-        new = [name for name in _outside_backbone(module) if not name.startswith(f"{heads[0]}.")]
+        self._head = f"{linear_head(module)}."
+        new = [name for name in _outside_backbone(module) if not name.startswith(self._head)]
         if new:
             raise UsageError(
                 f"the learner's head has layers before its last ({', '.join(new[:3])}) that every seed draws anew; a learned schedule "
                 "draws the last one alone. Use a learner with a linear head."
             )
-        self.encoded, self.device, self._head = encoded, device, f"{heads[0]}."
+        self.encoded, self.device, self.lora, self.body = encoded, device, lora, body
         self._ready = Prepared(module, device, torch.float32, packed=False)
         self.module = module.to(dtype)
         ids = np.unique(np.concatenate([*encoded.ids, np.array([encoded.pad_id])]))
@@ -244,6 +238,20 @@ class InnerModel:
             )
             loss = self.loss(leaves, lesson, rows)
             return torch.autograd.grad(loss, [leaves[name] for name in self.trained], create_graph=again)
+
+
+def linear_head(module: nn.Module) -> str:
+    """Names a classifier's linear layer with offsets.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    found = [name for name, part in module.named_modules() if isinstance(part, Float32Linear) and part.bias is not None]
+    if len(found) != 1:
+        raise UsageError(
+            f"the learner has {len(found)} linear heads with offsets; a learned schedule needs exactly one."
+        )
+    return found[0]
 
 
 def _outside_backbone(module: nn.Module) -> list[str]:

@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-import transformers
 
 from bench.budget import Budget
 from bench.cost import CostMeter
@@ -16,9 +15,8 @@ from bench.errors import PluginError
 from bench.matching.start import vectors_of, words_of
 from bench.soft import Schedule
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from bench.training.inner import _outside_backbone
+from bench.training.inner import _outside_backbone, linear_head
 from bench.training.learner import TrainContext, TrainingSet
-from bench.training.modules import Float32Linear, NativeClassifier
 from bench.training.recipe import Recipe
 from bench.training.schedule import attention_of
 from tests.unit.test_unroll import Trained
@@ -162,19 +160,14 @@ def test_a_schedule_for_another_learner_is_refused(made, real):
 
 
 @pytest.mark.parametrize(
-    ("family", "wanted"),
-    [("Bert", []), ("Roberta", ["classifier.dense"]), ("DistilBert", ["pre_classifier"])],
+    ("architecture", "wanted"),
+    [("bert", set()), ("roberta", {"model.classifier.dense"}), ("distilbert", {"model.pre_classifier"})],
 )
-def test_heads_with_further_new_layers_are_recognised(family, wanted):
-    sizes = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "num_labels": 3}
-    names = {"hidden_size": "dim", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
-    if family == "DistilBert":
-        sizes = {names.get(name, name): size for name, size in sizes.items()}
-    config = getattr(transformers, f"{family}Config")(**sizes)
-    module = NativeClassifier(getattr(transformers, f"{family}ForSequenceClassification")(config))
-    (head,) = [name for name, part in module.named_modules() if isinstance(part, Float32Linear)]
+def test_heads_with_further_new_layers_are_recognised(architecture, wanted, tiny):
+    module = tiny.build(architecture, "native")
+    head = linear_head(module)
     new = {name.rpartition(".")[0] for name in _outside_backbone(module) if not name.startswith(f"{head}.")}
-    assert new == {f"model.{name}" for name in wanted}
+    assert new == wanted
 
 
 def test_files_keep_everything(made, real, tmp_path):

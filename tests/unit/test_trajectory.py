@@ -90,6 +90,15 @@ def test_an_interrupted_buffer_goes_on_where_it_stopped(real, tmp_path, space):
     assert charged == [True, False]
 
 
+def test_a_larger_buffer_keeps_the_experts_of_a_smaller_one(real, tmp_path):
+    phases = []
+    for number in (2, 3):
+        ctx = context(tmp_path)
+        matching(real, ctx, experts=number)
+        phases.append([phase.from_cache for phase in ctx.cost.phases if phase.phase == "experts"])
+    assert phases == [[False, False], [True, True, False]]
+
+
 def test_a_damaged_expert_is_trained_again(real, tmp_path):
     ctx = context(tmp_path / "a")
     wanted = matching(real, ctx)._buffer.state(0, 3)
