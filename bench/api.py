@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
+    from bench.privacy.oracle import Planned, PrivateOracle
+    from bench.privacy.private_method import PrivateConfig, PrivateMethod
     from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
     from bench.training.batches import Encoded
@@ -81,7 +83,11 @@ __all__ = [
     "MethodConfig",
     "NewHeads",
     "Objective",
+    "Planned",
     "PrerequisiteError",
+    "PrivateConfig",
+    "PrivateMethod",
+    "PrivateOracle",
     "Reading",
     "RealLoss",
     "RealMoments",
@@ -176,6 +182,8 @@ _HOME = {
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
+    "bench.privacy.oracle": ("Planned", "PrivateOracle"),
+    "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
     "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),

@@ -16,6 +16,8 @@ from bench.errors import PluginError
 from bench.models.encoder import Encoder
 
 if TYPE_CHECKING:
+    from bench.data.public import PublicPool
+    from bench.experiment.privacy_record import PublicResource
     from bench.matching.source import SourceModel
     from bench.models.task_lm import TaskLM
     from bench.training.learner import Learner
@@ -69,6 +71,8 @@ class Context:
         curves: What the method notes at every step, by name; the record keeps it.
         progress: Receives the finished fraction of the distillation, 0 to 1.
         make_source: Names the source learner.
+        public_pool: Public texts, for methods whose card reads them.
+        resources: What is public and used besides the train split, as a private method's statement lists it.
     """
 
     seed: int
@@ -80,6 +84,18 @@ class Context:
     curves: dict[str, list[float]] = field(default_factory=dict)
     progress: Callable[[float], None] = field(default=lambda _: None)
     make_source: Callable[[], Source] = _no_source
+    public_pool: PublicPool | None = None
+    resources: tuple[PublicResource, ...] = ()
+
+    def public(self) -> PublicPool:
+        """Returns texts that are public beside the task: sentences of other tasks' train texts, without labels.
+
+        Raises:
+            PluginError: The method's card does not say that it reads them.
+        """
+        if self.public_pool is None:
+            raise PluginError("it uses public texts; its card must say reads=('public',).")
+        return self.public_pool
 
     def rng(self, axis: str) -> np.random.Generator:
         """Returns the random stream of an axis, such as `selection`; the same axis always starts anew."""

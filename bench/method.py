@@ -45,11 +45,11 @@ class MethodCard:
         cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
         deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
         reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
-            table; say `encoder` too), `lm` (the task's language model), `llm`.
+            table; say `encoder` too), `lm` (the task's language model), `llm`, `public` (texts of other tasks).
         uses_budget: False for references that ignore the budget (majority, full).
         full_data: True for training on all real data, which has a recipe of its own.
         reference: True for references that are shown and never ranked.
-        private: True when the method claims differential privacy.
+        private: True when the method claims differential privacy; it is then a `PrivateMethod`.
         external: True for sets read from a file, whose cost is unknown; they are shown and never ranked.
         tags: Facts for which someone would reasonably exclude a method.
         owner: Who answers questions.

@@ -22,6 +22,8 @@ from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from leaderboard.tables import build_tables
 
 DECIMALS = 6
+_TINY = frozenset({"delta"})
+"""Fields whose digits are counted from the first that is not 0."""
 _DTYPES: dict[Any, str] = {
     str: "string",
     bool: "bool",
@@ -77,21 +79,27 @@ def _frame(rows: list[Row]) -> pd.DataFrame:
 
 def _rounded(row: Row) -> dict[str, Any]:
     """Rounds floats and turns what is not a number into null; infinity stays."""
-    return {key: _rounded_value(row[key]) for key in ROW_KEYS}
+    return {key: _rounded_value(key, row[key]) for key in ROW_KEYS}
 
 
-def _rounded_value(value: Any) -> Any:
+def _rounded_value(key: str, value: Any) -> Any:
     if not isinstance(value, float):
         return value
-    return None if math.isnan(value) else round(value, DECIMALS) + 0.0
+    if math.isnan(value):
+        return None
+    return float(f"{value:.{DECIMALS}g}") if key in _TINY else round(value, DECIMALS) + 0.0
+
+
+def json_row(row: Row) -> dict[str, Any]:
+    """Returns a row for strict JSON: an infinite epsilon becomes text, because JSON has no infinity."""
+    return {key: "inf" if value == math.inf else value for key, value in _rounded(row).items()}
 
 
 def _json_bytes(rows: list[Row], built_from: list[str]) -> bytes:
-    """Writes strict JSON: an infinite epsilon becomes text, because JSON has no infinity."""
     board = {
         "schema_version": BOARD_SCHEMA_VERSION,
         "built_from": built_from,
-        "rows": [{key: "inf" if value == math.inf else value for key, value in _rounded(row).items()} for row in rows],
+        "rows": [json_row(row) for row in rows],
     }
     return (json.dumps(board, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 

@@ -49,7 +49,12 @@ def _section(table: Table) -> list[str]:
     ]
     remarks = [f"**{escape(table.data_note)}**"] if table.data_note else []
     remarks += [escape(note) for note in table.notes]
-    return [f"## {escape(table.title)}", *remarks, "\n".join(lines)]
+    promises = [
+        f"- **{escape(name)}**. {escape(promise)} Released: {escape(released)}."
+        for name, promise, released in table.promises
+    ]
+    said = ["Promises of differential privacy:", "\n".join(promises)] if promises else []
+    return [f"## {escape(table.title)}", *remarks, "\n".join(lines), *said]
 
 
 def _row(cells: list[str]) -> str:

@@ -12,6 +12,7 @@ from leaderboard.audits import Audits, privacy_fields
 from leaderboard.compare import compare
 from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.keys import Scope
+from leaderboard.promises import promise_fields
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
     ALL_BUDGET,
@@ -105,6 +106,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         "train_wall_s": _mean_cost(records, "wall_s"),
         **privacy,
         **reach,
+        **promise_fields(record.distil for record in group.distils.values()),
         **_texts(group),
         **_standing(group),
         **_method(group),

@@ -87,6 +87,19 @@ class PrivacyFields(TypedDict):
     """Of membership inference on the trained model, of the audited learner only."""
 
 
+class PromiseFields(TypedDict):
+    """What a promise of differential privacy rests on; null or empty where there is none."""
+
+    delta: float | None
+    """Of the same promise as `epsilon`: the weakest of the sets'."""
+    epsilon_all_sets: float | None
+    """Epsilon of all of the row's sets together, at the same delta; an upper bound."""
+    promise: str
+    """Unit, relation, accountants, mechanisms with sensitivity, noise, sampling rate and steps, public resources."""
+    released: str
+    """Everything that leaves the method's hands, joined by `, `."""
+
+
 class AuditFields(TypedDict):
     """How far the audit's findings reach."""
 
@@ -217,6 +230,7 @@ class Row(
     DerivedFields,
     OriginFields,
     AuditFields,
+    PromiseFields,
 ):
     """One method under one protocol, seen by one learner. Null means unknown."""
 
@@ -248,6 +262,7 @@ FIELD_GROUPS = (
     DerivedFields,
     OriginFields,
     AuditFields,
+    PromiseFields,
 )
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
 """All fields in the order in which files hold them."""

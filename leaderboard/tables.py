@@ -93,6 +93,16 @@ class Table:
         custom = f" (custom {self.custom_id})" if self.custom_id else ""
         return f"{self.task} · {self.budget} · {self.track} · {self.protocol}{custom}"
 
+    @property
+    def promises(self) -> list[tuple[str, str, str]]:
+        """Returns (method with its options, promise, what it releases) of every private line."""
+        rows = [(line.name, line.any_row) for line in self.lines]
+        return [
+            (f"{name} ({row['options']})" if row["options"] else name, row["promise"], row["released"])
+            for name, row in rows
+            if row["promise"]
+        ]
+
     def fields(self, output: Output) -> list[Field]:
         """Returns the table's columns for one output, with optional columns that nobody fills left out."""
         fields: list[Field] = []

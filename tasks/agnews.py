@@ -16,6 +16,7 @@ class AGNews(Task):
     name = "agnews"
     text_fields = ("text",)
     label_names = ("World", "Sports", "Business", "Sci/Tech")
+    public = ("imdb", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="AG News",
         licence="none stated; provided by A. Gulli for research and other non-commercial use",

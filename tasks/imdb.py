@@ -11,6 +11,7 @@ class IMDB(Task):
     name = "imdb"
     text_fields = ("text",)
     label_names = ("negative", "positive")
+    public = ("agnews", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="IMDB",
         licence="none stated; research use with citation",

@@ -11,6 +11,7 @@ class MNLI(Task):
     name = "mnli"
     text_fields = ("premise", "hypothesis")
     label_names = ("entailment", "neutral", "contradiction")
+    public = ("agnews", "imdb", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="MNLI (matched)",
         licence="OANC licence, CC BY 3.0 and CC BY-SA 3.0 by part",

@@ -22,6 +22,7 @@ class Phishing(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("non-spam", "spam")
+    public = ("agnews", "imdb", "mnli", "sst2", "tweet_emotion")
     facts = Facts(
         title="SPAM (phishing mail)",
         licence="public collections with terms of their own; see the page of the data set",

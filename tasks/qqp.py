@@ -11,6 +11,7 @@ class QQP(Task):
     name = "qqp"
     text_fields = ("question1", "question2")
     label_names = ("not_duplicate", "duplicate")
+    public = ("agnews", "imdb", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="QQP",
         licence="Quora terms of service, non-commercial use",

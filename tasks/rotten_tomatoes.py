@@ -11,6 +11,7 @@ class RottenTomatoes(Task):
     name = "rotten_tomatoes"
     text_fields = ("text",)
     label_names = ("negative", "positive")
+    public = ("agnews", "imdb", "mnli", "spam", "tweet_emotion")
     facts = Facts(
         title="Rotten Tomatoes",
         licence="none stated; research use",

@@ -17,6 +17,7 @@ class Spam(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("ham", "spam")
+    public = ("agnews", "imdb", "mnli", "sst2", "tweet_emotion")
     facts = Facts(
         title="SMS Spam",
         licence="CC BY 4.0",

@@ -11,6 +11,7 @@ class SST2(Task):
     name = "sst2"
     text_fields = ("sentence",)
     label_names = ("negative", "positive")
+    public = ("agnews", "imdb", "mnli", "spam", "tweet_emotion")
     facts = Facts(
         title="SST-2",
         licence="none stated; texts by Rotten Tomatoes reviewers, research use",

@@ -17,6 +17,7 @@ class SWMH(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("Anxiety", "bipolar", "depression", "offmychest", "SuicideWatch")
+    public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="SWMH",
         licence="access on request, research use, no redistribution",

@@ -17,6 +17,7 @@ class ThumbsUp(Task):
     balance = True
     text_fields = ("text",)
     label_names = ("mild", "notable", "concerning", "serious", "hot")
+    public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="Thumbs-Up",
         licence="none stated; reviews of the Google Play store",

@@ -12,6 +12,7 @@ class TweetEmotion(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("anger", "joy", "optimism", "sadness")
+    public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="TweetEval emotion",
         licence="none stated for this part; the terms of Twitter apply",

@@ -20,6 +20,7 @@ class WebMD(Task):
     balance = True
     text_fields = ("text",)
     label_names = ("terrible", "poor", "neutral", "good", "great")
+    public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="WebMD",
         licence="none stated; reviews on WebMD",

@@ -114,7 +114,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     board = runtime.board or default_board(runtime.root)
     rows = _build_board(runtime.root, board)
     if args.json:
-        print(json.dumps(_summary(plan, outcome, board, rows)))  # noqa: T201
+        print(json.dumps(_summary(plan, outcome, board, rows), allow_nan=False))  # noqa: T201
     else:
         _print_tables(runs, plan, rows)
         print_audits(plan, Store(runtime.root), accepted)
@@ -246,6 +246,8 @@ def _print_failures(plan: Plan, outcome: Outcome, root: Path) -> None:
 
 
 def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict[str, Any]:
+    from leaderboard.build import json_row
+
     fingerprints = {data.task.name: data.data_kind for data in plan.data}
     return {
         "n_run": outcome.n_run,
@@ -257,7 +259,7 @@ def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict
         "data_kind": fingerprints,
         "board": str(board),
         "audits": [job.id for job in plan.audits],
-        "rows": [row for row in rows if row["task"] in fingerprints],
+        "rows": [json_row(row) for row in rows if row["task"] in fingerprints],
     }
 
 

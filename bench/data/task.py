@@ -84,6 +84,8 @@ class Task(ABC):
     """Split (`train` and `test`, or `all`) -> .parquet, .csv or .jsonl file relative to the data folder, or several."""
     hub: HubFiles | None = None
     standin: StandinSchema | None = None
+    public: ClassVar[tuple[str, ...]] = ()
+    """Tasks whose train texts, without labels, private methods may use: other sources, no row in common as far as is known."""
 
     Config: ClassVar[type[TaskConfig]] = TaskConfig
     """The task's options; replace it by a nested class that subclasses TaskConfig."""

@@ -145,7 +145,7 @@ def public_encoder(
     problem = learner.available()
     if problem is None:
         encoder = CachedEncoder(learner.encoder(protocol.length_for(task), device), cache / "features")
-        if encoder.is_rowwise:
+        if encoder.rowwise:
             return lambda text: encoder.embed(text, cost)
         problem = f"{protocol.source} has no encoder that is fixed beforehand"
     notes.append(f"no attack by nearest neighbours: {problem}")

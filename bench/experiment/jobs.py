@@ -10,6 +10,7 @@ from bench.budget import Budget
 from bench.canonical import content_id
 from bench.config import is_custom
 from bench.data.loading import TaskData
+from bench.data.public import PublicPool
 from bench.experiment.record import Cell, MethodFacts, Stage
 from bench.method import Method
 from bench.privacy.pool import Pool
@@ -29,6 +30,7 @@ class DistilJob:
         budget: How large the set may be.
         data: The task; of a shadow, its train split is the members of a run.
         pool: An audit's pool, for a shadow: a set that is made only to be attacked.
+        public: Public texts, for methods that read them.
     """
 
     cell: Cell
@@ -37,6 +39,7 @@ class DistilJob:
     budget: Budget
     data: TaskData
     pool: Pool | None = None
+    public: PublicPool | None = None
 
     @property
     def stage(self) -> Stage:

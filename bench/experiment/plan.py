@@ -13,17 +13,19 @@ from typing import Any
 from bench.budget import Budget
 from bench.canonical import canonical_json
 from bench.data.loading import TaskData, check_size, load_task
+from bench.data.public import PublicPool, public_pool
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.audit_jobs import AuditJob, lay_out
+from bench.experiment.cells import cell_of, facts_of, method_of, replication
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.recipes import recipe_for
-from bench.experiment.record import Cell, MethodFacts
 from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
 from bench.models.resolve import available, causal_name, causal_sha256
+from bench.privacy.accounting import PRIVACY_VERSION
 from bench.privacy.pool import Pool, draw_pool
-from bench.registry import METHODS, TASKS
+from bench.registry import TASKS
 from bench.settings import RunSettings
 from bench.training.learner import Learner
 from bench.training.resolve import resolve_learner
@@ -65,6 +67,7 @@ class Planner:
         self._data: dict[str, TaskData | TDBenchError] = {}
         self._learners: dict[str, Learner] = {}
         self._pools: dict[str, Pool] = {}
+        self._public: dict[str, PublicPool | PrerequisiteError] = {}
 
     def plan(self, runs: Iterable[RunSettings], method: Method | None = None) -> Plan:
         """Plans all runs and cuts out the shard that the runtime names.
@@ -86,7 +89,7 @@ class Planner:
             if data not in plan.data:
                 plan.data.append(data)
             try:
-                cells = self._cells(one, method or _method(one), data, plan)
+                cells = self._cells(one, method or method_of(one), data, plan)
                 if one.audit.games and cells:
                     self._audit(one, cells[0][0], plan)
             except DataError as error:
@@ -139,13 +142,20 @@ class Planner:
         if method.output == "embedding":
             one = _bound_to_source(one, what, plan)
         learners = self._usable_learners(one, method, what, plan)
-        n_sets, n_seeds = _replication(one, method)
-        facts = _facts(one, method)
-        source = self._source(one, method) if learners else {}
-        cells = []
+        n_sets, n_seeds = replication(one, method)
+        facts = facts_of(one, method)
+        source, public, cells = self._source(one, method) if learners else {}, None, []
+        if learners and "public" in method.reads:
+            public = self._public_pool(one, data)
+            if isinstance(public, PrerequisiteError):
+                plan.missing.append((what, str(public)))
+                return []
+            source = {**source, "public": public.fingerprint}
+        if card.private:
+            source = {**source, "privacy": PRIVACY_VERSION}
         for index in range(n_sets if learners else 0):
-            cell = _cell(one, data, method, budget).model_copy(update={"set_index": index, "source": source})
-            distil = DistilJob(cell, facts, method, budget, data)
+            cell = cell_of(one, data, method, budget).model_copy(update={"set_index": index, "source": source})
+            distil = DistilJob(cell, facts, method, budget, data, public=public)
             trains = [
                 TrainJob(
                     distil,
@@ -160,6 +170,17 @@ class Planner:
             ]
             cells.append((distil, trains))
         return cells
+
+    def _public_pool(self, one: RunSettings, data: TaskData) -> PublicPool | PrerequisiteError:
+        """Returns the public texts beside a task, or why there are none; those beside a stand-in are stand-ins too."""
+        kind = "standin" if data.data_kind == "standin" else one.data.kind
+        key = canonical_json([data.task.name, kind, str(one.data.root)])
+        if key not in self._public:
+            try:
+                self._public[key] = public_pool(data.task, kind, one.data.root)
+            except PrerequisiteError as error:
+                self._public[key] = error
+        return self._public[key]
 
     def _audit(self, one: RunSettings, distil: DistilJob, plan: Plan) -> None:
         """Adds the audit of a method, unless there is nothing to be found out."""
@@ -213,6 +234,12 @@ class Planner:
             plan.skipped.append((what, f"{where}, which has no pretrained token table to put vectors into"))
             return []
         source_problem = source.available() if reads_encoder else None
+        if method.card.private and reads_encoder and source_problem is None and not source.encoder(1, "cpu").rowwise:
+            where = f"protocol {one.protocol.name} distils with {one.protocol.source}"
+            plan.skipped.append(
+                (what, f"{where}, whose features of one row depend on all rows: no promise could be kept")
+            )
+            return []
         if source_problem is None and method.causal_lm is not None:
             source_problem = available(causal_name(method.causal_lm))
         if source_problem:
@@ -235,66 +262,3 @@ def _bound_to_source(one: RunSettings, what: str, plan: Plan) -> RunSettings:
     if others:
         plan.skipped.append((what, f"its token vectors are bound to {source}; not for {', '.join(others)}"))
     return one.model_copy(update={"learners": (source,)})
-
-
-def _method(one: RunSettings) -> Method:
-    plugin = METHODS.get(one.method_name)
-    return plugin(plugin.Config(**one.method_options))
-
-
-def _replication(one: RunSettings, method: Method) -> tuple[int, int]:
-    card, protocol = method.card, one.protocol
-    if card.full_data and protocol.full is not None:
-        return 1, one.seeds or protocol.full.seeds
-    if card.deterministic:
-        return 1, one.seeds or protocol.deterministic.seeds
-    seeds = one.seeds or max(_own_seeds(one, method) or 0, protocol.seeds_per_set)
-    return one.sets or getattr(protocol.sets, card.cost_class), seeds
-
-
-def _own_seeds(one: RunSettings, method: Method) -> int | None:
-    """Returns the least trainings of a set that a method asks for, unless the protocol is for a first look: then one set has one."""
-    return method.seeds_per_set if getattr(one.protocol.sets, method.card.cost_class) > 1 else None
-
-
-def _facts(one: RunSettings, method: Method) -> MethodFacts:
-    card = method.card
-    return MethodFacts(
-        label=one.method_label,
-        family=card.family,
-        cost_class=card.cost_class,
-        deterministic=card.deterministic,
-        reference=method.reference,
-        private=card.private,
-        full_data=card.full_data,
-        external=card.external,
-        seeds_per_set=_own_seeds(one, method),
-    )
-
-
-def _changed(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in options.items() if key not in defaults or defaults[key] != value}
-
-
-def _defaults(model: Any) -> dict[str, Any]:
-    required = any(field.is_required() for field in model.model_fields.values())
-    return {} if required else model().model_dump(mode="json")
-
-
-def _cell(one: RunSettings, data: TaskData, method: Method, budget: Budget) -> Cell:
-    return Cell(
-        task=one.task_name,
-        task_version=data.task.version,
-        task_options=_changed(one.task_options, _defaults(type(data.task).Config)),
-        data_kind=data.data_kind,
-        data_fingerprint=data.fingerprint,
-        method=method.name,
-        method_version=method.version,
-        config=(options := method.config.model_dump(mode="json")),
-        options=_changed(options, _defaults(type(method).Config)),
-        budget=budget.name,
-        per_class=budget.per_class,
-        tokens_per_class=budget.tokens_per_class,
-        set_index=0,
-        source={},
-    )

@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError, model_validator
 from bench.canonical import sha256_text
 from bench.errors import RecordError
 from bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
+from bench.experiment.privacy_record import PrivacyStatement, PrivateQuery  # noqa: F401 - the leaderboard reads them here
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
@@ -113,6 +114,8 @@ class DistilResult(Frozen):
     epsilon: float | Literal["inf"] | None = None
     delta: float | None = None
     """Of the same promise; one without it is not compared with an audit."""
+    privacy: PrivacyStatement | None = None
+    """What the promise rests on; private methods only."""
 
 
 class TrainResult(Frozen):

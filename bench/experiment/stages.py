@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.canonical import seed_from
+from bench.canonical import content_id, seed_from
 from bench.config import is_custom
 from bench.context import Context, Source
 from bench.cost import CostMeter, merged, share
@@ -22,10 +22,12 @@ from bench.errors import PluginError
 from bench.experiment.audit_jobs import QueryJob
 from bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
 from bench.experiment.jobs import DistilJob, TrainJob
+from bench.experiment.privacy_record import PublicResource
 from bench.experiment.provenance import provenance
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
+from bench.privacy.private_method import PrivateMethod, release_from
 from bench.quality import judged, nearest_tokens, text_quality
 from bench.registry import source_sha256
 from bench.training.learner import Learner, TrainContext, TrainingSet
@@ -34,6 +36,7 @@ from bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from bench.experiment.expect import Job
+    from bench.experiment.privacy_record import PrivacyStatement
 
 Tick = Callable[[float], None]
 
@@ -44,9 +47,9 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     work = scratch / "work"
     work.mkdir()
     context = context_of(job, cost, work, cache=cache, device=device, tick=tick)
-    # A copy, because a plug-in may change in place what later cells rely on; and standard output belongs to the command.
+    # Standard output belongs to the command.
     with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
-        made = job.method.distil(job.data.train.copy(), job.budget, context)
+        made, statement = _distil(job, context)
     if not isinstance(made, DistilledSet):
         raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
     made.check(job.budget, job.data.train)
@@ -65,7 +68,9 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
         if "lm" in job.method.reads and job.stage == "distil":
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
-    result = _count(job, made).model_copy(update={"diagnostics": _finite(context.diagnostics), "curves": curves})
+    promise = {"privacy": statement, "epsilon": statement.epsilon, "delta": statement.delta} if statement else {}
+    measured = {"diagnostics": _finite(context.diagnostics), "curves": curves}
+    result = _count(job, made).model_copy(update={**measured, **promise})
     card: dict[str, Any] = {
         "task": job.cell.task,
         "method": job.facts.label,
@@ -82,12 +87,24 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     return describe(job, job.id, job.stage, device, cost, distil=result, artefacts=hashes, source=source)
 
 
+def _distil(job: DistilJob, context: Context) -> tuple[DistilledSet, PrivacyStatement | None]:
+    """Hands a method a copy of the train split, because a plug-in may change in place what later cells rely on.
+
+    A private method is handed an oracle.
+    """
+    rows = job.data.train.copy()
+    if isinstance(job.method, PrivateMethod):
+        release = release_from(job.method, rows, job.budget, context)
+        return release.made, release.statement
+    return job.method.distil(rows, job.budget, context), None
+
+
 def context_of(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device: str, tick: Tick) -> Context:
     """Returns what a method is handed."""
     cell = job.cell
 
     def source(what: str, reads: str) -> tuple[Learner, int]:
-        if not cell.source:
+        if "name" not in cell.source:
             raise PluginError(f"method '{cell.method}' uses the {what}; its card must say reads={reads}.")
         return resolve_learner(str(cell.source["name"])), int(cell.source["max_length"])
 
@@ -106,7 +123,19 @@ def context_of(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, devi
         make_source=lambda: Source(
             str(cell.source.get("name")), *source("source learner", "('encoder', 'source')"), cache
         ),
+        public_pool=job.public,
+        resources=tuple(_resources(job)),
     )
+
+
+def _resources(job: DistilJob) -> Iterator[PublicResource]:
+    """Lists what a method uses besides the train split, for a private method's statement."""
+    source = job.cell.source
+    if "features" in source:
+        seen = _contamination(job, resolve_learner(str(source["name"])))
+        overlap = seen or "what it was trained on is not known to leave the task out"
+        yield PublicResource(name=f"encoder of {source['name']}", sha256=content_id(source), overlap=overlap)
+    yield from () if job.public is None else job.public.resources
 
 
 def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
@@ -115,7 +144,7 @@ def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
 
 def _read(job: DistilJob) -> Iterator[str]:
     """Says what may have been seen by the pretrained models that the method read."""
-    if job.cell.source:
+    if "name" in job.cell.source:
         yield _contamination(job, resolve_learner(str(job.cell.source["name"])))
     if job.method.causal_lm is not None and job.data.data_kind != "standin":
         yield f"{job.method.causal_lm}: what it was trained on is not known to leave the task out"

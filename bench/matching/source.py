@@ -229,6 +229,8 @@ class SourceModel:
 class _HeadInputs:
     """The encoder that `CachedEncoder` keeps."""
 
+    rowwise = True
+
     def __init__(self, source: SourceModel) -> None:
         self._source = source
         self.identity = source.identity

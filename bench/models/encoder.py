@@ -29,6 +29,8 @@ class Encoder(Protocol):
 
     identity: dict[str, str | int]
     """Everything that decides the features besides the texts."""
+    rowwise: bool
+    """Whether a text's features do not depend on the texts beside it."""
 
     def embed(
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
@@ -46,14 +48,9 @@ class CachedEncoder:
     """
 
     def __init__(self, inner: Encoder, folder: Path) -> None:
-        self.identity = inner.identity
+        self.identity, self.rowwise = inner.identity, inner.rowwise
         self._inner = inner
         self._folder = folder
-
-    @property
-    def is_rowwise(self) -> bool:
-        """Whether a text's features do not depend on the texts beside it."""
-        return isinstance(self._inner, TransformerEncoder)
 
     def embed(
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
@@ -98,14 +95,14 @@ class SlicedEncoder:
     """
 
     def __init__(self, inner: CachedEncoder, whole: LabelledText) -> None:
-        self.identity = inner.identity
+        self.identity, self.rowwise = inner.identity, inner.rowwise
         self._inner, self._whole = inner, whole
 
     def embed(
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
     ) -> NDArray[np.float32]:
         """Returns (N, D) float32 features with L2 norm 1."""
-        places = _places(text, self._whole) if self._inner.is_rowwise else None
+        places = _places(text, self._whole) if self.rowwise else None
         if places is None:
             return self._inner.embed(text, cost, tick)
         features = self._inner.embed(self._whole, cost, tick)
@@ -151,6 +148,8 @@ class TransformerEncoder:
         device: `cpu` or `cuda`.
     """
 
+    rowwise = True
+
     def __init__(self, name: str, max_length: int, device: str) -> None:
         from bench.models.resolve import model_sha256, resolve
         from bench.training.precision import compute_dtype
@@ -195,6 +194,8 @@ class TfidfEncoder:
     Args:
         seed: Seed of the randomised SVD.
     """
+
+    rowwise = False
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ from bench.config import settings_for
 from bench.context import Context, Source
 from bench.cost import CostMeter
 from bench.data.loading import TaskData
+from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
+from bench.experiment.privacy_record import PrivacyStatement
 from bench.method import Method
-from bench.models.encoder import TfidfEncoder
+from bench.models.encoder import Encoder, TfidfEncoder
+from bench.privacy.private_method import PrivateMethod, release_from
 from bench.registry import METHODS
 from bench.testing.guard import CANARY, Watch, watching
+from bench.testing.private import HashedEncoder, Promise, small_pool
 from bench.testing.report import Report, one_thread, scramble
 from bench.testing.source import check_options, check_source
 from bench.testing.texts import KINDS, small_task
@@ -65,7 +70,7 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
     spent: list[float] = []
     with one_thread():
         for kind, budget in runs_of(plugin):
-            _Trial(report, plugin(config), small_task(kind), budget, f"{kind}, {budget.name}", spent).check()
+            _Trial(report, plugin(config), kind, budget, f"{kind}, {budget.name}", spent).check()
     report.n_runs = len(spent)
     if registered and report.ok and config == plugin.Config():
         _check_hash_order(report, plugin)
@@ -101,7 +106,7 @@ def run_once(method: Method, kind: str, budget: Budget) -> list[Any]:
     """Returns the content of the set that a method makes of small texts, with a fixed seed."""
     report = Report(method.name)
     with one_thread():
-        trial = _Trial(report, method, small_task(kind), budget, kind, [])
+        trial = _Trial(report, method, kind, budget, kind, [])
         return [] if method.supports(trial.data.task, budget) is not None else _content(trial.run(0, 1))
 
 
@@ -112,16 +117,21 @@ def _check_card(report: Report, plugin: type[Method]) -> None:
     report.check(bool(plugin.__doc__), "it has a docstring", "say in one sentence what it does and after which paper.")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Trial:
     """A method on one small task with one budget."""
 
     report: Report
     method: Method
-    data: TaskData
+    kind: str
     budget: Budget
     where: str
     spent: list[float]
+
+    @cached_property
+    def data(self) -> TaskData:
+        """The small task."""
+        return small_task(self.kind)
 
     def check(self) -> None:
         """Runs the method three times: twice with one seed and other global generators, once with another seed."""
@@ -137,6 +147,9 @@ class _Trial:
                 made.append(self.run(seed, world))
         if len(made) == 3:
             self._compare(*made)
+            if isinstance(self.method, PrivateMethod):
+                with report.step(f"its promise can be checked ({where})"):
+                    Promise(report, self.method, self.data.train, where, self._release).check()
 
     def _compare(self, made: DistilledSet, again: DistilledSet, other: DistilledSet) -> None:
         report, where, card = self.report, self.where, self.method.card
@@ -169,17 +182,9 @@ class _Trial:
         real, cost = self.data.train.copy(), CostMeter()
         scramble(world)
         with tempfile.TemporaryDirectory() as scratch, watching() as watch, contextlib.redirect_stdout(sys.stderr):
-            context = Context(
-                seed_from("check", seed),
-                "cpu",
-                cost,
-                Path(scratch),
-                self._encoder,
-                make_source=lambda: self._source(scratch),
-            )
             started = time.perf_counter()
             with cost.phase("distil"):
-                made = self.method.distil(real, self.budget, context)
+                made = self.method.distil(real, self.budget, self._context(seed, cost, scratch))
             self.spent.append(time.perf_counter() - started)
         if not isinstance(made, DistilledSet):
             raise TypeError(f"distil returned {type(made).__name__}; expected a DistilledSet.")
@@ -198,15 +203,31 @@ class _Trial:
             )
         return made
 
+    def _release(self, method: PrivateMethod, rows: LabelledText) -> tuple[DistilledSet, PrivacyStatement]:
+        with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
+            release = release_from(method, rows.copy(), self.budget, self._context(0, CostMeter(), scratch))
+        return release.made, release.statement
+
+    def _context(self, seed: int, cost: CostMeter, scratch: str) -> Context:
+        return Context(
+            seed_from("check", seed),
+            "cpu",
+            cost,
+            Path(scratch),
+            self._encoder,
+            make_source=lambda: self._source(scratch),
+            public_pool=small_pool(self.kind) if "public" in self.method.reads else None,
+        )
+
     def _source(self, scratch: str) -> Source:
         if "source" not in self.method.reads:
             raise ValueError("it uses the source learner; its card must say reads=('encoder', 'source').")
         return Source("tiny", tiny_learner(), MAX_LENGTH, Path(scratch) / "cache")
 
-    def _encoder(self) -> TfidfEncoder:
+    def _encoder(self) -> Encoder:
         if "encoder" not in self.method.reads:
             raise ValueError("it uses the encoder; its card must say reads=('encoder',).")
-        return TfidfEncoder()
+        return HashedEncoder() if self.method.card.private else TfidfEncoder()
 
 
 def _check_manners(report: Report, watch: Watch, where: str) -> None:

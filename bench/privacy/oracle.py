@@ -1,0 +1,288 @@
+"""The only way in which a private method meets the rows: questions that are answered with noise, and books that are kept of them.
+
+Shapes: N private rows, C classes, D features, M candidates.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.data.text import LabelledText
+from bench.errors import PluginError, UsageError
+from bench.experiment.privacy_record import PrivateQuery
+from bench.privacy.accounting import Mechanism, scale_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from bench.context import Context, Features
+    from bench.experiment.privacy_record import Mechanism as Kind
+    from bench.privacy.training import RowModel, TrainingOptions
+
+_CHUNK, _CHECKED = 8_192, 6
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A question that a method is going to ask.
+
+    Args:
+        name: What for; the same name is used when it is asked.
+        steps: How often it is asked.
+        kind: `gaussian`, `sampled-gaussian` or `laplace`.
+        rate: Probability with which every row takes part in a step, for `sampled-gaussian`.
+        weight: How exact the answers are to be in comparison with the other questions': twice the weight is half the noise.
+    """
+
+    name: str
+    steps: int = 1
+    kind: Kind = "gaussian"
+    rate: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass
+class Account:
+    """What was planned and what was asked."""
+
+    noise: dict[str, Mechanism] = field(default_factory=dict)
+    """Name -> the mechanism, with its noise multiplier and the number of answers that the budget holds."""
+    sensitivity: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    raw_reads: list[str] = field(default_factory=list)
+
+    def queries(self) -> tuple[PrivateQuery, ...]:
+        """Returns the questions as they were answered."""
+        return tuple(
+            PrivateQuery(
+                name=name,
+                mechanism=self.noise[name].kind,
+                sensitivity=self.sensitivity[name],
+                noise_multiplier=self.noise[name].noise,
+                rate=self.noise[name].rate,
+                steps=steps,
+            )
+            for name, steps in self.asked.items()
+        )
+
+
+class PrivateOracle:
+    """Answers questions about private rows with noise that was planned beforehand.
+
+    What is public: the number of rows, the classes, the names of the fields. Nothing else is known without a question.
+
+    Args:
+        rows: The private rows.
+        epsilon: Budget; infinity for exact answers, 0 for none at all.
+        delta: Of the same promise.
+        group: The promise covers so many rows together.
+        noise_only: Every answer is the noise alone.
+        ctx: Encoder, seeds and cost meter of the run.
+    """
+
+    def __init__(
+        self, rows: LabelledText, epsilon: float, delta: float, *, group: int, noise_only: bool, ctx: Context
+    ) -> None:
+        self.epsilon, self.delta, self.group = epsilon, delta, group
+        self.n_rows, self.label_names, self.field_names = len(rows), rows.label_names, tuple(rows.fields)
+        self.account = Account()
+        self._noise_only, self._ctx, self._rng = noise_only, ctx, ctx.rng("private noise")
+        self._rows = _Vault(rows)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.label_names)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the budget is 0: then no question may be asked, and a method uses what is public alone."""
+        return self.epsilon == 0
+
+    def plan(self, *planned: Planned) -> None:
+        """Divides the budget among questions, before the first one is asked.
+
+        Raises:
+            PluginError: The oracle is silent, or has a plan already.
+        """
+        if self.is_silent or self.account.noise:
+            raise PluginError("plan the budget once, and not with epsilon=0: test oracle.is_silent first.")
+        self.account.noise = {one.name: Mechanism(one.kind, 1.0 / one.weight, one.rate, one.steps) for one in planned}
+        if math.isinf(self.epsilon):
+            scale = 0.0
+        else:
+            scale = scale_for(list(self.account.noise.values()), self.epsilon, self.delta, group=self.group)
+        self.account.noise = {
+            name: Mechanism(one.kind, one.noise * scale, one.rate, one.steps)
+            for name, one in self.account.noise.items()
+        }
+
+    def noise_of(self, name: str) -> float:
+        """Returns the noise multiplier of a planned question: public, since it follows from the options."""
+        return self._planned(name).noise
+
+    def class_sums(self, name: str, count_weight: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Sums the encoder's features of every class's rows; each row has length 1 and belongs to one class.
+
+        Args:
+            name: A planned question of kind `gaussian`.
+            count_weight: A further coordinate of every row, so that the number of rows of each class is learnt from the same answer; 0
+                for none. It raises the sensitivity from 1 to sqrt(1 + count_weight^2).
+
+        Returns:
+            (C, D) noisy sums and (C,) noisy counts, NaN without a count weight.
+        """
+        sensitivity = math.sqrt(1 + count_weight**2)
+
+        def exact() -> NDArray[np.float64]:
+            rows = self._rows.open()
+            features_ND = self._features().embed(rows)
+            extended = np.column_stack([features_ND, np.full(len(rows), count_weight)]).astype(np.float64)
+            return np.stack([extended[rows.labels_N == label].sum(0) for label in range(self.n_classes)])
+
+        sums = self._gaussian(name, sensitivity, (self.n_classes, self._width() + 1), exact)
+        counts = sums[:, -1] / count_weight if count_weight else np.full(self.n_classes, np.nan)
+        return sums[:, :-1], counts
+
+    def votes(
+        self, name: str, candidates_MD: NDArray[np.float32], open_CM: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Lets every row vote for the candidate whose features are nearest (private evolution; Lin et al., 2024).
+
+        Args:
+            name: A planned question of kind `gaussian`.
+            candidates_MD: Features of public texts, of length 1.
+            open_CM: Candidates that rows of each class may vote for; None for all.
+
+        Returns:
+            (C, M) noisy numbers of votes by the class of the voters; they may be negative, and are NaN where a vote was not open. A
+            row changes one of them by 1.
+        """
+        open_CM = np.ones((self.n_classes, len(candidates_MD)), dtype=bool) if open_CM is None else open_CM
+
+        def exact() -> NDArray[np.float64]:
+            rows = self._rows.open()
+            features_ND = self._features().embed(rows)
+            votes_CM = np.zeros(open_CM.shape)
+            for label, open_M in enumerate(open_CM):
+                own, voters = np.flatnonzero(open_M), rows.positions_of_class(label)
+                for start in range(0, len(voters) if len(own) else 0, _CHUNK):
+                    near = (features_ND[voters[start : start + _CHUNK]] @ candidates_MD[own].T).argmax(1)
+                    votes_CM[label, own] += np.bincount(near, minlength=len(own))
+            return votes_CM
+
+        return np.where(open_CM, self._gaussian(name, 1.0, open_CM.shape, exact), np.nan)
+
+    def class_counts(self, name: str) -> NDArray[np.float64]:
+        """Counts the rows of every class, a planned question of kind `laplace`: (C,) noisy numbers."""
+        noise = self._asked(name, "laplace", 1.0)
+        counts = self._rng.laplace(0.0, 1.0, self.n_classes) * noise
+        if not self._noise_only:
+            counts += np.bincount(self._rows.open().labels_N, minlength=self.n_classes)
+        return counts
+
+    def train(self, name: str, model: RowModel, options: TrainingOptions) -> None:
+        """Trains a model on the rows by DP-SGD, in place; a planned question of kind `sampled-gaussian` (`training_plan`).
+
+        Gradients by row are first compared, on public texts, with those of batches of one row.
+
+        Raises:
+            UsageError: The model's gradients cannot be taken apart by row.
+        """
+        from bench.privacy.training import check_rows, train_rows
+
+        planned = self._planned(name)
+        for _ in range(planned.steps):
+            self._asked(name, planned.kind, options.clip)
+        pool, few = self._ctx.public(), np.arange(_CHECKED)
+        public = pool.rows(self.field_names, few)
+        check_rows(model, model.encode(replace(public, labels_N=few % self.n_classes)), seed=0)
+        with self._ctx.cost.phase("private training"):
+            train_rows(
+                model,
+                None if self._noise_only else model.encode(self._rows.open()),
+                options,
+                n_rows=self.n_rows,
+                noise=planned.noise,
+                rate=planned.rate,
+                steps=planned.steps,
+                seed=self._ctx.torch_seed("private training"),
+                tick=self._ctx.progress,
+            )
+
+    def training_plan(self, name: str, batch: int, epochs: float) -> Planned:
+        """Returns the question that training is: about so many passes over the rows, in Poisson samples of an expected size."""
+        rate = min(1.0, batch / self.n_rows)
+        kind: Kind = "gaussian" if rate == 1.0 else "sampled-gaussian"
+        return Planned(name, steps=max(1, round(epochs / rate)), kind=kind, rate=rate)
+
+    def records(self, reason: str) -> LabelledText:
+        """Hands the rows over as they are. From then on the run promises nothing: its epsilon is infinite, for the reason given."""
+        self.account.raw_reads.append(reason)
+        return self._rows.open().copy()
+
+    def embed(self, public: LabelledText) -> NDArray[np.float32]:
+        """Returns the (M, D) features of public texts, of length 1, made as those of the rows are."""
+        return self._features().embed(public)
+
+    def _width(self) -> int:
+        """Returns the number of features, found out without a row."""
+        blank = LabelledText({name: [""] for name in self.field_names}, np.array([-1]), (), np.array([0]))
+        return self.embed(blank).shape[1]
+
+    def _features(self) -> Features:
+        features = self._ctx.encoder()
+        if not features.encoder.rowwise:
+            raise UsageError(
+                "the source learner's encoder is fitted on the rows that it reads, so that one row changes the features of all; private "
+                "methods need a protocol whose source learner is pretrained, such as protocol=lite-v1."
+            )
+        return features
+
+    def _gaussian(
+        self, name: str, sensitivity: float, shape: tuple[int, ...], exact: Callable[[], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        noise = self._asked(name, "gaussian", sensitivity)
+        answer = self._rng.standard_normal(shape) * (noise * sensitivity)
+        return answer if self._noise_only else answer + exact()
+
+    def _asked(self, name: str, kind: Kind, sensitivity: float) -> float:
+        """Enters a question into the books and returns its noise multiplier.
+
+        Raises:
+            PluginError: It was not planned, or has been asked as often as was planned, or differs from the plan.
+        """
+        one = self._planned(name)
+        if one.kind != kind:
+            raise PluginError(f"question '{name}' was planned as '{one.kind}' and asked as '{kind}'.")
+        if self.account.asked.get(name, 0) >= one.steps:
+            raise PluginError(f"question '{name}' was planned to be asked {one.steps} times; the budget holds no more.")
+        if self.account.sensitivity.setdefault(name, sensitivity) != sensitivity:
+            raise PluginError(f"question '{name}' was asked with another sensitivity before; plan it under two names.")
+        self.account.asked[name] = self.account.asked.get(name, 0) + 1
+        return one.noise
+
+    def _planned(self, name: str) -> Mechanism:
+        if name not in self.account.noise:
+            known = ", ".join(self.account.noise) or "none"
+            raise PluginError(f"question '{name}' was not planned; call oracle.plan first. Planned: {known}.")
+        return self.account.noise[name]
+
+
+class _Vault:
+    """Keeps the rows where nothing lies open: printing or copying the oracle shows none."""
+
+    def __init__(self, rows: LabelledText) -> None:
+        self.__rows = rows
+
+    def open(self) -> LabelledText:
+        return self.__rows
+
+    def __repr__(self) -> str:
+        return f"{len(self.__rows)} private rows"

@@ -1,0 +1,68 @@
+"""What differentially private rows promise, in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.experiment.record import DistilResult, PrivacyStatement, PrivateQuery
+from leaderboard.schema import PromiseFields
+
+NO_PROMISE: PromiseFields = {"delta": None, "epsilon_all_sets": None, "promise": "", "released": ""}
+
+
+def promise_fields(results: Iterable[DistilResult | None]) -> PromiseFields:
+    """Writes down the weakest of the sets' promises, and what all sets together cost.
+
+    Args:
+        results: Of a row's sets; None for those that failed.
+    """
+    found = [one.privacy for one in results if one is not None and one.privacy is not None]
+    if not found:
+        return NO_PROMISE
+    weakest = max(found, key=lambda one: (float(one.epsilon), one.epsilon_spent or 0.0))
+    together = _of_sets(weakest, len(found))
+    return {
+        "delta": weakest.delta,
+        "epsilon_all_sets": together,
+        "promise": _sentence(weakest, len(found), together),
+        "released": ", ".join(dict.fromkeys(part for one in found for part in one.released)),
+    }
+
+
+def _of_sets(said: PrivacyStatement, count: int) -> float | None:
+    """Returns epsilon of so many sets together; an upper bound by the next larger number that is known."""
+    if said.epsilon_spent is None:
+        return None
+    known = {1: said.epsilon_spent, **said.epsilon_of_sets}
+    larger = [n for n in known if n >= count]
+    return known[min(larger)] if larger else None
+
+
+def _sentence(said: PrivacyStatement, count: int, together: float | None) -> str:
+    queries = "; ".join(_query(one) for one in said.queries) or "no question about the rows"
+    parts = [_claim(said, count, together), f"rows declared public in number: N = {said.n_rows:,}", queries]
+    if said.oracle == "noise-only":
+        parts.append("CONTROL: every answer is the noise alone")
+    parts += [f"rows were read outside of any mechanism: {reason}" for reason in said.raw_reads]
+    parts += [f"public: {one.name} ({one.sha256[:16]}; overlap: {one.overlap})" for one in said.public]
+    return ". ".join([*parts, f"Noise: {said.noise}"]) + "."
+
+
+def _claim(said: PrivacyStatement, count: int, together: float | None) -> str:
+    unit = f"{said.relation} {'row' if said.group == 1 else f'group of {said.group} rows'} of the train split"
+    if said.epsilon == "inf":
+        return f"No promise (epsilon infinite) about {unit}"
+    spent = "" if said.epsilon_spent is None else f", spent {said.epsilon_spent:.3f}"
+    check = "" if said.epsilon_check is None else f", checked {said.epsilon_check:.3f}"
+    by = f" ({'; '.join(said.accountants)})" if said.accountants else ""
+    all_sets = "" if together is None or count == 1 else f"; all {count} sets together {together:.2f}"
+    return f"Epsilon {said.epsilon:g} at delta {said.delta:.2g} for {unit}{spent}{check}{by}{all_sets}"
+
+
+def _query(one: PrivateQuery) -> str:
+    times = f"{one.steps} time{'s' if one.steps != 1 else ''}"
+    q = "all rows (q = 1)" if one.rate == 1 else f"q = {one.rate:.4g}"
+    return (
+        f"'{one.name}', {times}: {one.mechanism} noise, sigma = {one.noise_multiplier:.3f} times the sensitivity "
+        f"C = {one.sensitivity:.3g}, {q}"
+    )

@@ -1,0 +1,151 @@
+"""Private evolution: private rows vote, with noise, for the public or made-up texts that are nearest to them; the winners are varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+
+if TYPE_CHECKING:
+    from bench.api import Budget, Context, PrivateOracle, Task
+
+QUESTION = "votes"
+
+
+@dataclass
+class Population:
+    """Candidates. Shapes: M candidates, D features, C classes.
+
+    Args:
+        texts: Candidates, field by field.
+        features_MD: Features of length 1.
+        open_CM: Classes that each stands for.
+    """
+
+    texts: list[tuple[str, ...]]
+    features_MD: np.ndarray
+    open_CM: np.ndarray
+
+    def joined(self, other: Population) -> Population:
+        """Returns the candidates of both."""
+        features = np.concatenate([self.features_MD, other.features_MD])
+        return Population([*self.texts, *other.texts], features, np.concatenate([self.open_CM, other.open_CM], axis=1))
+
+
+class DPPE(PrivateMethod):
+    """Aug-PE (Xie et al., 2024) for small sets: few survivors, so that each has many more votes than there is noise.
+
+    Every round asks once: each private row votes for the nearest candidate, so one row changes one count by 1. The candidates with the
+    most noisy votes of a class survive and are varied; the last round's winners are the set.
+    """
+
+    name = "dp_pe"
+    card = MethodCard(
+        summary="Public texts, chosen and varied by the noisy votes of private rows.",
+        family="private",
+        paper="Lin et al., 2024, Private evolution; Xie et al., 2024, Augmented private evolution",
+        output="text",
+        reads=("encoder", "public"),
+        private=True,
+        tags=("public-pool",),
+    )
+
+    class Config(PrivateConfig):
+        """Options."""
+
+        rounds: int = Field(default=4, ge=1)
+        """Votes; each costs its share of the budget."""
+        candidates: int = Field(default=400, ge=1)
+        """Candidates in the first round, drawn from the public texts."""
+        survivors: float = Field(default=2.0, ge=1)
+        """Survivors of a round, as a multiple of the texts that are asked for."""
+        variations: int = Field(default=4, ge=0)
+        """New candidates that every survivor brings into the next round."""
+        variation: Literal["nearest"] = "nearest"
+        """`nearest`: public texts that are nearest to it and have not been candidates."""
+        ballot: Literal["shared", "own"] = "shared"
+        """`shared`: rows of all classes vote for the same candidates, and those win that a class likes more than the others do. `own`: each
+        class votes for candidates of its own, and the number of votes decides (as published)."""
+        pool: int = Field(default=20_000, ge=1)
+        """Public texts that are used at all, drawn at random."""
+
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
+        """Needs a number of texts."""
+        return Skip("dp_pe needs a budget in texts per class") if budget.per_class is None else None
+
+    def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
+        """Evolves."""
+        assert budget.per_class is not None
+        count, config, names = budget.per_class, self.config, oracle.field_names
+        pool = ctx.public()
+        rows = pool.rows(names, ctx.rng("candidates").permutation(len(pool.texts))[: config.pool])
+        labels = np.repeat(np.arange(oracle.n_classes), count)
+        if oracle.is_silent:
+            return DistilledSet.from_texts(rows.take(np.arange(len(labels))).fields, labels)
+        shared = config.ballot == "shared"
+        source = _Pool(list(zip(*rows.fields.values(), strict=True)), oracle.embed(rows), oracle.n_classes)
+        oracle.plan(Planned(QUESTION, steps=config.rounds))
+        population = source.first(config.candidates)
+        kept_CK = np.empty((oracle.n_classes, 0), dtype=np.int64)
+        for left in reversed(range(config.rounds)):
+            votes_CM = oracle.votes(QUESTION, population.features_MD, None if shared else population.open_CM)
+            kept_CK = winners(
+                lead(votes_CM) if shared else votes_CM, round(config.survivors * count) if left else count
+            )
+            if left:
+                population = source.next(population, kept_CK, config.variations)
+            ctx.progress(1 - left / config.rounds)
+        texts = [population.texts[i] for i in kept_CK.ravel()]
+        columns = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True))
+        return DistilledSet.from_texts(columns, np.repeat(np.arange(oracle.n_classes), kept_CK.shape[1]))
+
+
+def lead(votes_CM: np.ndarray) -> np.ndarray:
+    """Returns by how many votes a class likes each candidate more than the mean other class does."""
+    others_CM = (votes_CM.sum(0) - votes_CM) / (len(votes_CM) - 1)
+    return votes_CM - others_CM
+
+
+def winners(scores_CM: np.ndarray, count: int) -> np.ndarray:
+    """Returns the (C, K) positions of every class's best candidates; scores of NaN never win."""
+    return np.argsort(-np.nan_to_num(scores_CM, nan=-np.inf), axis=1, kind="stable")[:, :count]
+
+
+class _Pool:
+    """Public texts, and which of them have been candidates of which class. Shapes: P texts, C classes, D features, M candidates."""
+
+    def __init__(self, texts: list[tuple[str, ...]], features_PD: np.ndarray, n_classes: int) -> None:
+        self._texts, self._features_PD = texts, features_PD
+        self._fresh_CP = np.ones((n_classes, len(texts)), dtype=bool)
+
+    def first(self, count: int) -> Population:
+        """Returns the first candidates, of all classes."""
+        count = min(count, len(self._texts))
+        self._fresh_CP[:, :count] = False
+        open_CM = np.ones((len(self._fresh_CP), count), dtype=bool)
+        return Population(self._texts[:count], self._features_PD[:count], open_CM)
+
+    def next(self, population: Population, kept_CK: np.ndarray, variations: int) -> Population:
+        """Returns the survivors, each open to the classes it has won, and the fresh public texts nearest to them."""
+        made = Population([], np.empty((0, population.features_MD.shape[1]), dtype=np.float32), self._none(0))
+        for position in np.unique(kept_CK):
+            open_C = np.any(kept_CK == position, axis=1)
+            parent = Population([population.texts[position]], population.features_MD[[position]], open_C[:, None])
+            made = made.joined(parent).joined(self._near(parent.features_MD[0], open_C, variations))
+        return made
+
+    def _near(self, feature_D: np.ndarray, open_C: np.ndarray, count: int) -> Population:
+        fresh_P = self._fresh_CP[open_C].all(0)
+        similar_P = np.where(fresh_P, self._features_PD @ feature_D, -np.inf)
+        best = np.argsort(-similar_P, kind="stable")[:count]
+        best = best[fresh_P[best]]
+        self._fresh_CP[np.ix_(open_C, best)] = False
+        open_CM = self._none(len(best)) | open_C[:, None]
+        return Population([self._texts[i] for i in best], self._features_PD[best], open_CM)
+
+    def _none(self, count: int) -> np.ndarray:
+        return np.zeros((len(self._fresh_CP), count), dtype=bool)

@@ -1,0 +1,104 @@
+"""What the board says about promises of differential privacy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.experiment.record import PrivacyStatement, PrivateQuery
+from leaderboard.markdown import render_markdown
+from leaderboard.page import render_page
+from leaderboard.promises import NO_PROMISE, promise_fields
+from leaderboard.rows import build_rows
+from leaderboard.tables import build_tables
+
+VOTES = PrivateQuery(name="votes", mechanism="gaussian", sensitivity=1.0, noise_multiplier=4.1234, steps=4)
+TRAINING = PrivateQuery(
+    name="training", mechanism="sampled-gaussian", sensitivity=0.5, noise_multiplier=1.1, rate=0.0123, steps=300
+)
+SETS = {"minilm": [[0.8], [0.9], [0.7]]}
+
+
+def statement(**changes: Any) -> PrivacyStatement:
+    fields = {
+        "epsilon": 4.0,
+        "delta": 2e-6,
+        "epsilon_spent": 3.99,
+        "epsilon_check": 4.0,
+        "epsilon_of_sets": {2: 6.0, 3: 7.5, 5: 10.0},
+        "n_rows": 46_891,
+        "accountants": ("PLD", "PRV"),
+        "queries": (VOTES, TRAINING),
+        "public": ({"name": "pool", "sha256": "0123456789abcdef00", "overlap": "none known"},),
+        "released": ("labels", "texts"),
+        "noise": "PCG64",
+    }
+    return PrivacyStatement.model_validate(fields | changes)
+
+
+def rows_of(board_records: Any, said: PrivacyStatement, **facts: Any) -> list[Any]:
+    facts = {"private": True, "privacy": said, "epsilon": said.epsilon, **facts}
+    return build_rows(board_records.runs("dp", SETS, **facts))
+
+
+def test_a_row_prints_everything_that_its_promise_rests_on(board_records):
+    row = rows_of(board_records, statement())[0]
+    assert (row["epsilon"], row["delta"], row["epsilon_all_sets"]) == (4.0, 2e-6, 7.5)
+    assert row["released"] == "labels, texts"
+    for words in (
+        "Epsilon 4 at delta 2e-06 for add or remove one row of the train split, spent 3.990, checked 4.000 (PLD; PRV)",
+        "all 3 sets together 7.50",
+        "N = 46,891",
+        "'votes', 4 times: gaussian noise, sigma = 4.123 times the sensitivity C = 1, all rows (q = 1)",
+        "'training', 300 times: sampled-gaussian noise, sigma = 1.100 times the sensitivity C = 0.5, q = 0.0123",
+        "public: pool (0123456789abcdef; overlap: none known)",
+        "Noise: PCG64",
+    ):
+        assert words in row["promise"]
+
+
+def test_tables_list_promises_and_the_page_holds_them(board_records):
+    tables = build_tables(rows_of(board_records, statement()))
+    text, page = render_markdown(tables), render_page(tables, [], {})
+    assert "Promises of differential privacy:" in text
+    assert "Released: labels, texts." in text
+    assert "<dt>privacy</dt><dd>Epsilon 4 at delta" in page
+    plain = build_tables(build_rows(board_records.runs("plain", SETS)))
+    assert "Promises" not in render_markdown(plain)
+    assert "<dt>privacy</dt>" not in render_page(plain, [], {})
+
+
+def test_a_promise_that_was_lost_says_why(board_records):
+    said = statement(epsilon="inf", epsilon_spent=None, raw_reads=("to count words",), accountants=())
+    row = rows_of(board_records, said)[0]
+    assert row["promise"].startswith("No promise (epsilon infinite) about add or remove one row")
+    assert "rows were read outside of any mechanism: to count words" in row["promise"]
+    assert row["epsilon_all_sets"] is None
+
+
+def test_controls_groups_and_questions_that_were_not_asked(board_records):
+    assert (
+        "CONTROL: every answer is the noise alone"
+        in rows_of(board_records, statement(oracle="noise-only"))[0]["promise"]
+    )
+    assert "add or remove one group of 3 rows" in rows_of(board_records, statement(group=3))[0]["promise"]
+    blind = statement(epsilon=0.0, epsilon_spent=0.0, queries=())
+    assert "no question about the rows" in rows_of(board_records, blind)[0]["promise"]
+
+
+def test_the_weakest_of_several_promises_counts(board_records):
+    results = [
+        board_records.distil("dp", i, privacy=said).distil
+        for i, said in enumerate((statement(), statement(epsilon=8.0, epsilon_spent=7.9)))
+    ]
+    found = promise_fields([*results, None])
+    assert found["promise"].startswith("Epsilon 8 at")
+    assert found["epsilon_all_sets"] == 6.0
+    assert promise_fields([None]) == NO_PROMISE
+
+
+@pytest.mark.parametrize(("count", "together"), [(1, 3.99), (4, 10.0), (6, None)])
+def test_sets_together_are_bounded_by_the_next_larger_number_that_is_known(board_records, count, together):
+    results = [board_records.distil("dp", i, privacy=statement()).distil for i in range(count)]
+    assert promise_fields(results)["epsilon_all_sets"] == together

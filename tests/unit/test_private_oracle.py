@@ -1,0 +1,154 @@
+"""The oracle: exact answers without noise, the right noise with it, and books that cannot be cheated through the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.context import Context
+from bench.cost import CostMeter
+from bench.data.text import LabelledText
+from bench.errors import PluginError, UsageError
+from bench.privacy.oracle import Planned, PrivateOracle
+from bench.testing.private import HashedEncoder
+from bench.testing.texts import small_task
+
+ROWS = small_task("four classes").train
+CANDIDATES = small_task("four classes").test
+
+
+def context(seed: int = 0, encoder: Any = HashedEncoder) -> Context:
+    return Context(seed, "cpu", CostMeter(), Path("unused"), encoder)
+
+
+def oracle(epsilon: float, rows: LabelledText = ROWS, seed: int = 0, **options: Any) -> PrivateOracle:
+    settings = {"group": 1, "noise_only": False, **options}
+    return PrivateOracle(rows, epsilon, 1e-5, ctx=context(seed), **settings)
+
+
+def answers(epsilon: float, rows: LabelledText = ROWS, seed: int = 0, **options: Any) -> dict[str, np.ndarray]:
+    asked = oracle(epsilon, rows, seed, **options)
+    asked.plan(Planned("sums"), Planned("votes", steps=2), Planned("counts", kind="laplace"))
+    sums_CD, counts_C = asked.class_sums("sums", 0.5)
+    votes_CM = asked.votes("votes", asked.embed(CANDIDATES))
+    return {"sums": sums_CD, "sizes": counts_C, "votes": votes_CM, "counts": asked.class_counts("counts")}
+
+
+def features(rows: LabelledText) -> np.ndarray:
+    return HashedEncoder().embed(rows, CostMeter())
+
+
+def test_without_noise_the_answers_are_those_of_a_loop_over_rows():
+    found, features_ND, candidates_MD = answers(np.inf), features(ROWS), features(CANDIDATES)
+    sums, votes, counts = np.zeros((4, 24)), np.zeros((4, len(CANDIDATES))), np.zeros(4)
+    for feature, label in zip(features_ND, ROWS.labels_N, strict=True):
+        sums[label] += feature
+        counts[label] += 1
+        votes[label, int(np.argmax([feature @ candidate for candidate in candidates_MD]))] += 1
+    assert found["sums"] == pytest.approx(sums, abs=1e-5)
+    assert found["sizes"] == pytest.approx(counts)
+    assert found["counts"] == pytest.approx(counts)
+    assert found["votes"] == pytest.approx(votes)
+
+
+def test_one_row_changes_no_sum_by_more_than_its_sensitivity():
+    whole = answers(np.inf)
+    for out in (0, 17, 101):
+        rest = answers(np.inf, ROWS.take(np.delete(np.arange(len(ROWS)), out)))
+        sums = np.concatenate([(whole["sums"] - rest["sums"]).ravel(), 0.5 * (whole["sizes"] - rest["sizes"])])
+        assert np.linalg.norm(sums) <= np.sqrt(1 + 0.5**2) * (1 + 1e-5)
+        assert np.abs(whole["votes"] - rest["votes"]).sum() == 1
+        assert np.abs(whole["counts"] - rest["counts"]).sum() == 1
+
+
+def test_a_class_votes_only_for_candidates_that_are_open_to_it():
+    asked = oracle(np.inf)
+    asked.plan(Planned("votes"))
+    open_CM = np.zeros((4, len(CANDIDATES)), dtype=bool)
+    open_CM[0, :5] = open_CM[2, 5:9] = True
+    votes_CM = asked.votes("votes", asked.embed(CANDIDATES), open_CM)
+    assert np.isnan(votes_CM).sum() == open_CM.size - 9
+    assert np.nansum(votes_CM, axis=1).tolist() == [(ROWS.labels_N == 0).sum(), 0, (ROWS.labels_N == 2).sum(), 0]
+
+
+def test_the_noise_has_the_planned_spread_and_law():
+    asked = oracle(1.0, noise_only=True)
+    asked.plan(Planned("sums"), Planned("votes", weight=2.0), Planned("counts", kind="laplace"))
+    assert asked.noise_of("sums") == pytest.approx(2 * asked.noise_of("votes"))
+    draws = np.concatenate([answers(1.0, seed=seed, noise_only=True)["votes"].ravel() for seed in range(20)])
+    planned = oracle(1.0)
+    planned.plan(Planned("sums"), Planned("votes", steps=2), Planned("counts", kind="laplace"))
+    assert stats.kstest(draws, stats.norm(scale=planned.noise_of("votes")).cdf).pvalue > 0.01
+    sums = np.concatenate([answers(1.0, seed=seed, noise_only=True)["sums"].ravel() for seed in range(20)])
+    spread = planned.noise_of("sums") * np.sqrt(1 + 0.5**2)
+    assert stats.kstest(sums, stats.norm(scale=spread).cdf).pvalue > 0.01
+    counts = np.concatenate([answers(1.0, seed=seed, noise_only=True)["counts"] for seed in range(300)])
+    assert stats.kstest(counts, stats.laplace(scale=planned.noise_of("counts")).cdf).pvalue > 0.01
+
+
+def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
+    exact, noisy, noise = answers(np.inf), answers(1.0), answers(1.0, noise_only=True)
+    for name in ("sums", "votes", "counts"):
+        assert noisy[name] - noise[name] == pytest.approx(exact[name], abs=1e-4)
+    assert not np.allclose(answers(1.0, seed=1)["votes"], noisy["votes"])
+
+
+def test_the_books_hold_what_was_asked():
+    asked = oracle(2.0)
+    asked.plan(Planned("sums"), Planned("votes", steps=3))
+    asked.class_sums("sums")
+    asked.votes("votes", asked.embed(CANDIDATES))
+    found = {one.name: one for one in asked.account.queries()}
+    assert (found["sums"].sensitivity, found["sums"].steps) == (1.0, 1)
+    assert (found["votes"].mechanism, found["votes"].steps, found["votes"].rate) == ("gaussian", 1, 1.0)
+    assert found["votes"].noise_multiplier == asked.noise_of("votes")
+
+
+def test_questions_outside_of_the_plan_are_refused():
+    asked = oracle(1.0)
+    with pytest.raises(PluginError, match=r"'votes' was not planned; call oracle.plan first. Planned: none"):
+        asked.votes("votes", asked.embed(CANDIDATES))
+    asked.plan(Planned("sums"), Planned("votes", steps=2))
+    with pytest.raises(PluginError, match=r"plan the budget once"):
+        asked.plan(Planned("more"))
+    with pytest.raises(PluginError, match=r"'sums' was planned as 'gaussian' and asked as 'laplace'"):
+        asked.class_counts("sums")
+    asked.class_sums("sums")
+    with pytest.raises(PluginError, match=r"planned to be asked 1 times; the budget holds no more"):
+        asked.class_sums("sums")
+    asked.votes("votes", asked.embed(CANDIDATES))
+
+
+def test_a_question_cannot_become_more_sensitive():
+    asked = oracle(1.0)
+    asked.plan(Planned("sums", steps=2))
+    asked.class_sums("sums")
+    with pytest.raises(PluginError, match="another sensitivity"):
+        asked.class_sums("sums", count_weight=1.0)
+
+
+def test_at_epsilon_zero_nothing_can_be_planned():
+    asked = oracle(0.0)
+    assert asked.is_silent
+    with pytest.raises(PluginError, match="not with epsilon=0"):
+        asked.plan(Planned("votes"))
+
+
+def test_features_that_depend_on_other_rows_are_refused():
+    from bench.models.encoder import TfidfEncoder
+
+    asked = PrivateOracle(ROWS, 1.0, 1e-5, group=1, noise_only=False, ctx=context(encoder=TfidfEncoder))
+    asked.plan(Planned("votes"))
+    with pytest.raises(UsageError, match="one row changes the features of all"):
+        asked.class_sums("votes")
+
+
+def test_handing_over_the_rows_is_written_down():
+    asked = oracle(1.0)
+    assert asked.records("to look at them").joined() == ROWS.joined()
+    assert asked.account.raw_reads == ["to look at them"]
+    assert ROWS.joined()[0] not in repr(vars(asked))
