@@ -38,7 +38,7 @@ class DPMeanMatch(PrivateMethod):
 
         candidates: int = Field(default=20_000, ge=1)
         """Public texts to choose from, drawn at random."""
-        strength: float = Field(default=1.0, gt=0)
+        strength: float = Field(default=5.0, gt=0)
         """How many times the distance between a class's mean and that of all classes is laid off."""
         count_weight: float = Field(default=0.3, gt=0)
         """Further coordinate of every row, by which the sizes of classes are learnt; it raises the noise by sqrt(1 + w^2)."""

@@ -57,9 +57,9 @@ class DPPE(PrivateMethod):
     class Config(PrivateConfig):
         """Options."""
 
-        rounds: int = Field(default=4, ge=1)
+        rounds: int = Field(default=2, ge=1)
         """Votes; each costs its share of the budget."""
-        candidates: int = Field(default=400, ge=1)
+        candidates: int = Field(default=1000, ge=1)
         """Candidates in the first round, drawn from the public texts."""
         survivors: float = Field(default=2.0, ge=1)
         """Survivors of a round, as a multiple of the texts that are asked for."""

@@ -86,13 +86,15 @@ def test_without_noise_texts_stand_for_the_class_whose_rows_they_resemble(name):
     pool = PublicPool(tuple(dict.fromkeys(test.joined())), ())
     label_of = dict(zip(test.joined(), test.labels_N.tolist(), strict=True))
     plugin = METHODS.get(name)
-    right = {}
-    for epsilon in ("inf", 0.0):
-        ctx = replace(context(), public_pool=pool)
+    right: dict[Any, list[bool]] = {"inf": [], 0.0: []}
+    for epsilon, seed in ((e, s) for e in right for s in range(4)):
+        ctx = replace(context(seed), public_pool=pool)
         made = release_from(plugin(plugin.Config(epsilon=epsilon)), ROWS, Budget("dpc5", per_class=5), ctx).made
         assert made.fields is not None
-        right[epsilon] = np.mean([label_of[t] == c for t, c in zip(made.fields["text"], made.labels_M, strict=True)])
-    assert right["inf"] > right[0.0] + 0.2
+        right[epsilon] += [label_of[t] == c for t, c in zip(made.fields["text"], made.labels_M, strict=True)]
+    # Eighty texts of four classes: guessing is right in 25 %, with a standard error of 5 %.
+    assert np.mean(right[0.0]) < 0.36
+    assert np.mean(right["inf"]) > 0.36
 
 
 @pytest.mark.parametrize("name", ["dp_pe", "dp_mean_match"])
