@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from bench.matching.synthesis import sample_medoids, synthesise
     from bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
+    from bench.models.class_lm import RowLM, public_lm
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
     from bench.privacy.oracle import Planned, PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
+    from bench.privacy.training import RowModel, TrainingOptions
     from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
     from bench.training.batches import Encoded
@@ -92,6 +94,8 @@ __all__ = [
     "RealLoss",
     "RealMoments",
     "Recipe",
+    "RowLM",
+    "RowModel",
     "Schedule",
     "Skip",
     "SoftInputs",
@@ -105,6 +109,7 @@ __all__ = [
     "TaskLM",
     "TorchLearner",
     "TrainContext",
+    "TrainingOptions",
     "TrainingSet",
     "Unrolled",
     "UsageError",
@@ -129,6 +134,7 @@ __all__ = [
     "mean_vectors",
     "normalised",
     "over_encoders",
+    "public_lm",
     "random_texts",
     "random_words",
     "sample_medoids",
@@ -180,10 +186,12 @@ _HOME = {
     "bench.matching.start": ("mean_vectors", "random_words", "text_of", "vectors_of", "words_of"),
     "bench.matching.synthesis": ("sample_medoids", "synthesise"),
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
+    "bench.models.class_lm": ("RowLM", "public_lm"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.privacy.oracle": ("Planned", "PrivateOracle"),
     "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
+    "bench.privacy.training": ("RowModel", "TrainingOptions"),
     "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),
     "bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),

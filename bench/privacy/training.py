@@ -97,7 +97,9 @@ def train_rows(
     try:
         for step in range(steps):
             taken = torch.nonzero(torch.rand(n_rows, generator=sampling) < rate).flatten()
-            for chunk in taken.split(options.physical) if data is not None and len(taken) else ():
+            for chunk in taken.split(options.physical) if len(taken) else ():
+                if data is None:
+                    break
                 batch = model.draw({name: column[chunk] for name, column in data.items()}, chance)
                 engine.add({name: column.to(device) for name, column in batch.items()})
             engine.step(min(1.0, (step + 1) / max(1, options.warmup)))

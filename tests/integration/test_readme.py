@@ -21,6 +21,7 @@ PAGES = (
     "docs/learners.md",
     "docs/methods.md",
     "docs/privacy.md",
+    "docs/private-methods.md",
     "docs/protocol.md",
     "docs/tasks.md",
 )
