@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from bench.models.class_lm import RowLM, public_lm
     from bench.models.prompted import label_tokens
     from bench.models.task_lm import TaskLM
-    from bench.privacy.oracle import Planned, PrivateOracle
+    from bench.privacy.ledger import Planned
+    from bench.privacy.oracle import PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
     from bench.privacy.training import RowModel, TrainingOptions
     from bench.selection import kmeans_rows
@@ -189,7 +190,8 @@ _HOME = {
     "bench.models.class_lm": ("RowLM", "public_lm"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
-    "bench.privacy.oracle": ("Planned", "PrivateOracle"),
+    "bench.privacy.ledger": ("Planned",),
+    "bench.privacy.oracle": ("PrivateOracle",),
     "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
     "bench.privacy.training": ("RowModel", "TrainingOptions"),
     "bench.selection": ("kmeans_rows",),

@@ -73,6 +73,7 @@ class Context:
         make_source: Names the source learner.
         public_pool: Public texts, for methods whose card reads them.
         resources: What is public and used besides the train split, as a private method's statement lists it.
+        noise_name: Tells this set's noise from that of all others; nothing private is in it.
     """
 
     seed: int
@@ -86,6 +87,7 @@ class Context:
     make_source: Callable[[], Source] = _no_source
     public_pool: PublicPool | None = None
     resources: tuple[PublicResource, ...] = ()
+    noise_name: str = ""
 
     def public(self) -> PublicPool:
         """Returns texts that are public beside the task: sentences of other tasks' train texts, without labels.

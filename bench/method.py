@@ -142,6 +142,10 @@ class Method(ABC):
             return "the nested class 'Config' is no MethodConfig; subclass MethodConfig."
         if plugin.card.output is None and "output" not in plugin.Config.model_fields:
             return "its card names no output and its Config has no option 'output'; give one of them."
+        from bench.privacy.private_method import PrivateMethod
+
+        if plugin.card.private and not issubclass(plugin, PrivateMethod):
+            return "its card says private=True and it receives rows; subclass PrivateMethod."
         if "name" in plugin.Config.model_fields:
             return "the option 'name' is reserved; rename it."
         return None

@@ -53,7 +53,7 @@ def _section(table: Table) -> list[str]:
         f"- **{escape(name)}**. {escape(promise)} Released: {escape(released)}."
         for name, promise, released in table.promises
     ]
-    said = ["Promises of differential privacy:", "\n".join(promises)] if promises else []
+    said = ["Differential privacy:", "\n".join(promises)] if promises else []
     return [f"## {escape(table.title)}", *remarks, "\n".join(lines), *said]
 
 

@@ -16,15 +16,16 @@ def promise_fields(results: Iterable[DistilResult | None]) -> PromiseFields:
     Args:
         results: Of a row's sets; None for those that failed.
     """
-    found = [one.privacy for one in results if one is not None and one.privacy is not None]
+    asked = list(results)
+    found = [one.privacy for one in asked if one is not None and one.privacy is not None]
     if not found:
         return NO_PROMISE
     weakest = max(found, key=lambda one: (float(one.epsilon), one.epsilon_spent or 0.0))
-    together = _of_sets(weakest, len(found))
+    together = _of_sets(weakest, len(asked))  # one that failed may have asked its questions
     return {
         "delta": weakest.delta,
         "epsilon_all_sets": together,
-        "promise": _sentence(weakest, len(found), together),
+        "promise": _sentence(weakest, len(asked), together),
         "released": ", ".join(dict.fromkeys(part for one in found for part in one.released)),
     }
 
@@ -40,29 +41,27 @@ def _of_sets(said: PrivacyStatement, count: int) -> float | None:
 
 def _sentence(said: PrivacyStatement, count: int, together: float | None) -> str:
     queries = "; ".join(_query(one) for one in said.queries) or "no question about the rows"
-    parts = [_claim(said, count, together), f"rows declared public in number: N = {said.n_rows:,}", queries]
-    if said.oracle == "noise-only":
-        parts.append("CONTROL: every answer is the noise alone")
-    parts += [f"rows were read outside of any mechanism: {reason}" for reason in said.raw_reads]
-    parts += [f"public: {one.name} ({one.sha256[:16]}; overlap: {one.overlap})" for one in said.public]
+    parts = ["CONTROL: every answer is the noise alone"] if said.oracle == "noise-only" else []
+    parts += [_claim(said, count, together), f"Number of rows, public: {said.n_rows:,}", f"Asked: {queries}"]
+    parts += [f"Rows were read outside of any mechanism: {reason}" for reason in said.raw_reads]
+    parts += [f"Public: {one.name} ({one.sha256[:16]}; overlap: {one.overlap})" for one in said.public]
     return ". ".join([*parts, f"Noise: {said.noise}"]) + "."
 
 
 def _claim(said: PrivacyStatement, count: int, together: float | None) -> str:
-    unit = f"{said.relation} {'row' if said.group == 1 else f'group of {said.group} rows'} of the train split"
+    unit = f"adding or removing one {'row' if said.group == 1 else f'group of {said.group} rows'} of the train split"
     if said.epsilon == "inf":
-        return f"No promise (epsilon infinite) about {unit}"
+        return f"No promise: epsilon is infinite under {unit}"
     spent = "" if said.epsilon_spent is None else f", spent {said.epsilon_spent:.3f}"
     check = "" if said.epsilon_check is None else f", checked {said.epsilon_check:.3f}"
     by = f" ({'; '.join(said.accountants)})" if said.accountants else ""
     all_sets = "" if together is None or count == 1 else f"; all {count} sets together {together:.2f}"
-    return f"Epsilon {said.epsilon:g} at delta {said.delta:.2g} for {unit}{spent}{check}{by}{all_sets}"
+    return f"Epsilon {said.epsilon:g} at delta {said.delta:.2g} under {unit}{spent}{check}{by}{all_sets}"
 
 
 def _query(one: PrivateQuery) -> str:
     times = f"{one.steps} time{'s' if one.steps != 1 else ''}"
-    q = "all rows (q = 1)" if one.rate == 1 else f"q = {one.rate:.4g}"
-    return (
-        f"'{one.name}', {times}: {one.mechanism} noise, sigma = {one.noise_multiplier:.3f} times the sensitivity "
-        f"C = {one.sensitivity:.3g}, {q}"
-    )
+    which = "of all rows (q = 1)" if one.rate == 1 else f"of Poisson samples (q = {one.rate:.4g})"
+    measure = "scale" if one.mechanism == "laplace" else "sigma"
+    noise = f"noise of {measure} {one.noise_multiplier:.3f} times that" if one.noise_multiplier else "no noise"
+    return f"'{one.name}' {times}, {one.mechanism}, sums {which}, sensitivity (clipping norm) {one.sensitivity:.3g}, {noise}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip, UsageError
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, PrivateOracle, Task
@@ -53,6 +53,10 @@ class DPMeanMatch(PrivateMethod):
         pool, rng = ctx.public(), ctx.rng("candidates")
         drawn = rng.permutation(len(pool.texts))[: self.config.candidates]
         labels = np.repeat(np.arange(oracle.n_classes), budget.per_class)
+        if len(drawn) < len(labels):
+            raise UsageError(
+                f"{len(labels)} texts are wanted and {len(drawn)} are candidates; raise method.candidates."
+            )
         if oracle.is_silent:
             chosen = drawn[: len(labels)]
         else:

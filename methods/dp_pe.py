@@ -1,4 +1,4 @@
-"""Private evolution: private rows vote, with noise, for the public or made-up texts that are nearest to them; the winners are varied."""
+"""Private evolution: private rows vote, with noise, for the public texts that are nearest to them; more texts like the winners follow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip, UsageError
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, PrivateOracle, Task
@@ -39,8 +39,8 @@ class Population:
 class DPPE(PrivateMethod):
     """Aug-PE (Xie et al., 2024) for small sets: few survivors, so that each has many more votes than there is noise.
 
-    Every round asks once: each private row votes for the nearest candidate, so one row changes one count by 1. The candidates with the
-    most noisy votes of a class survive and are varied; the last round's winners are the set.
+    Every round asks once: each private row votes for the nearest candidate, so one row changes one count by 1. The candidates that do best
+    by their noisy votes survive and bring similar public texts; the last round's winners are the set. No text stands for two classes.
     """
 
     name = "dp_pe"
@@ -68,8 +68,8 @@ class DPPE(PrivateMethod):
         variation: Literal["nearest"] = "nearest"
         """`nearest`: public texts that are nearest to it and have not been candidates."""
         ballot: Literal["shared", "own"] = "shared"
-        """`shared`: rows of all classes vote for the same candidates, and those win that a class likes more than the others do. `own`: each
-        class votes for candidates of its own, and the number of votes decides (as published)."""
+        """`shared`: rows of all classes vote for the same candidates, and those win that a class likes more than the others do. `own`: from
+        the second round on each class votes for its own survivors and their kin, and the number of votes decides (as published)."""
         pool: int = Field(default=20_000, ge=1)
         """Public texts that are used at all, drawn at random."""
 
@@ -84,6 +84,10 @@ class DPPE(PrivateMethod):
         pool = ctx.public()
         rows = pool.rows(names, ctx.rng("candidates").permutation(len(pool.texts))[: config.pool])
         labels = np.repeat(np.arange(oracle.n_classes), count)
+        if min(len(rows), config.candidates) < len(labels):
+            raise UsageError(
+                f"{len(labels)} texts are wanted and {min(len(rows), config.candidates)} are candidates; raise method.candidates."
+            )
         if oracle.is_silent:
             return DistilledSet.from_texts(rows.take(np.arange(len(labels))).fields, labels)
         shared = config.ballot == "shared"
@@ -111,8 +115,25 @@ def lead(votes_CM: np.ndarray) -> np.ndarray:
 
 
 def winners(scores_CM: np.ndarray, count: int) -> np.ndarray:
-    """Returns the (C, K) positions of every class's best candidates; scores of NaN never win."""
-    return np.argsort(-np.nan_to_num(scores_CM, nan=-np.inf), axis=1, kind="stable")[:, :count]
+    """Returns the (C, K) positions of every class's best candidates, K at most `count`; none wins twice.
+
+    Classes choose in turn. A candidate goes to the class with the highest score for it, as long as that class has room.
+    """
+    scores_CM = np.nan_to_num(scores_CM, nan=-np.inf)
+    n_classes, n_candidates = scores_CM.shape
+    room = min(count, n_candidates // n_classes)
+    kept: list[list[int]] = [[] for _ in range(n_classes)]
+    free_M = np.ones(n_candidates, dtype=bool)
+    for wanted_CM in (
+        scores_CM == scores_CM.max(0),
+        np.ones_like(scores_CM, dtype=bool),
+    ):  # first its own, then whatever is left
+        for label, taken in enumerate(kept):
+            best = np.argsort(np.where(free_M & wanted_CM[label], -scores_CM[label], np.inf), kind="stable")
+            chosen = [int(i) for i in best if free_M[i] and wanted_CM[label, i]][: room - len(taken)]
+            free_M[chosen] = False
+            taken.extend(chosen)
+    return np.array(kept, dtype=np.int64)
 
 
 class _Pool:

@@ -72,6 +72,8 @@ class PrivacyStatement(Frozen):
     @model_validator(mode="after")
     def _no_promise_without_grounds(self) -> PrivacyStatement:
         if self.epsilon == "inf":
+            if self.epsilon_spent is not None or self.epsilon_of_sets:
+                raise ValueError("epsilon is infinite, so nothing finite can have been spent")
             return self
         if self.raw_reads:
             raise ValueError("rows were read outside of any mechanism: epsilon can only be 'inf'")

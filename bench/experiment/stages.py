@@ -125,6 +125,7 @@ def context_of(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, devi
         ),
         public_pool=job.public,
         resources=tuple(_resources(job)),
+        noise_name=content_id([job.stage, cell.model_dump(mode="json", exclude={"data_fingerprint"})]),
     )
 
 

@@ -97,7 +97,7 @@ class RowLM(RowModel):
         for n, (parts, label) in enumerate(zip(words, rows.labels_N, strict=True)):
             row = self._lm.vocabulary.encode(parts, int(label))[:length]
             ids_NL[n, : len(row)], real_NL[n, : len(row)] = torch.tensor(row), True
-        return {"ids": ids_NL, "real": real_NL, "labels": torch.from_numpy(rows.labels_N)}
+        return {"ids": ids_NL, "real": real_NL, "labels": torch.tensor(rows.labels_N)}
 
     def losses(self, batch: Batch) -> torch.Tensor:
         """Returns the (B,) mean losses of next tokens."""

@@ -48,7 +48,7 @@ class CachedEncoder:
     """
 
     def __init__(self, inner: Encoder, folder: Path) -> None:
-        self.identity, self.rowwise = inner.identity, inner.rowwise
+        self.identity, self.rowwise = inner.identity, getattr(inner, "rowwise", False)
         self._inner = inner
         self._folder = folder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -11,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 
-from bench.canonical import content_id, sha256_file
+from bench.canonical import content_id
 from bench.cost import CostMeter
-from bench.experiment.record import PhaseCost
 from bench.matching.options import TASK_LM_VERSION
+from bench.models.kept import kept_model
 from bench.models.task_lm import TaskLM, Vocabulary, mean_loss, summed_losses
 from bench.training.dropout import MaskSource, use_cheap_dropout
 from bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import nn
 
     Parts = tuple[NDArray[np.int64], ...]
 
@@ -185,46 +184,18 @@ def cached_task_lm(
         cost: Cost meter.
         tick: Receives the finished fraction.
     """
-    from safetensors.torch import load_model
-
     key = content_id(
         {"rows": rows_id, "options": asdict(options), "seed": seed, "device": device, "version": TASK_LM_VERSION}
     )
-    folder = cache / key
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, entry = folder / "model.safetensors", folder / "entry.json"
-    with FileLock(f"{folder}.lock"):
-        known = _read(entry, weights)
-        if known is not None:
-            vocabulary = Vocabulary(texts, int(labels.max()) + 1)
-            model = _new_model(vocabulary, table_VE, int(known["max_length"]), options).to(device)
-            load_model(model, weights)
-            cost.charge(PhaseCost.model_validate(known["cost"]))
-            return TaskLM(vocabulary, model, int(known["max_length"]), device, perplexity=float(known["perplexity"]))
-        with cost.phase("language model"):
-            made = train_task_lm(texts, labels, table_VE, options, seed=seed, device=device, tick=tick)
-        _write(entry, weights, made, cost.phases[-1])
-    return made
 
+    def train() -> tuple[nn.Module, dict[str, Any]]:
+        made = train_task_lm(texts, labels, table_VE, options, seed=seed, device=device, tick=tick)
+        return made.model, {"max_length": made.max_length, "perplexity": made.perplexity}
 
-def _write(entry: Path, weights: Path, made: TaskLM, cost: PhaseCost) -> None:
-    from safetensors.torch import save_model
+    vocabulary = Vocabulary(texts, int(labels.max()) + 1)
 
-    save_model(made.model, str(weights))
-    facts = {
-        "sha256": sha256_file(weights),
-        "max_length": made.max_length,
-        "perplexity": made.perplexity,
-        "cost": cost.model_dump(mode="json"),
-    }
-    partial = entry.with_suffix(".partial")
-    partial.write_text(json.dumps(facts))
-    partial.replace(entry)
+    def build(facts: dict[str, Any]) -> nn.Module:
+        return _new_model(vocabulary, table_VE, int(facts["max_length"]), options).to(device)
 
-
-def _read(entry: Path, weights: Path) -> dict[str, Any] | None:
-    try:
-        facts = json.loads(entry.read_text())
-        return facts if sha256_file(weights) == facts["sha256"] else None
-    except (OSError, ValueError, KeyError):
-        return None
+    model, facts = kept_model(cache / key, cost, "language model", train, build)
+    return TaskLM(vocabulary, model, int(facts["max_length"]), device, perplexity=float(facts["perplexity"]))

@@ -1,1 +1,1 @@
-"""Membership-inference audits: pools, games, attacks, statistics."""
+"""What a set gives away, and what it promises not to: membership-inference audits; oracle, accountants and DP-SGD of private methods."""

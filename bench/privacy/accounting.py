@@ -20,7 +20,7 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PRIVACY_VERSION = 1
+PRIVACY_VERSION = 2
 """Raised whenever the same options and rows give other noise or another promise; part of the ids of private sets."""
 MOST_NOISE, LEAST_NOISE = 1e6, 1e-3
 _AGREEMENT, _RESOLUTION = 0.02, 2e-3
@@ -45,6 +45,8 @@ class Mechanism:
     steps: int = 1
 
     def __post_init__(self) -> None:
+        if self.kind not in {"gaussian", "sampled-gaussian", "laplace"}:
+            raise UsageError(f"unknown mechanism '{self.kind}'; expected gaussian, sampled-gaussian or laplace.")
         if not 0 < self.rate <= 1 or self.steps < 0 or self.noise < 0:
             raise UsageError(f"a mechanism needs a rate in (0, 1], steps and noise of 0 or more; got {self}.")
         if (self.kind == "sampled-gaussian") == (self.rate == 1):
@@ -161,7 +163,8 @@ def check_agreement(first: float, second: float | None) -> None:
         )
 
 
-def scale_for(planned: Sequence[Mechanism], epsilon: float, delta: float, *, group: int = 1) -> float:
+@cache
+def scale_for(planned: tuple[Mechanism, ...], epsilon: float, delta: float, *, group: int = 1) -> float:
     """Returns the smallest factor on all noise multipliers at which all answers together keep within a budget.
 
     Raises:
@@ -195,11 +198,12 @@ def _scaled(planned: Sequence[Mechanism], scale: float, delta: float, group: int
     return epsilon_of(made, delta, group=group)
 
 
-def accountants(mechanisms: Sequence[Mechanism]) -> tuple[str, ...]:
-    """Names what `epsilon_of` and `prv_epsilon` reckon with."""
+def accountants(mechanisms: Sequence[Mechanism], checked: bool) -> tuple[str, ...]:
+    """Names what `epsilon_of` reckoned with, and `prv_epsilon` where it was asked."""
+    if not mechanisms:
+        return ()
     plain = all(one.kind == "gaussian" for one in mechanisms)
     first = (
         "Gaussian, in closed form (Balle and Wang, 2018)" if plain else f"PLD, dp-accounting {version('dp-accounting')}"
     )
-    gaussian = all(one.kind != "laplace" for one in mechanisms)
-    return (first, f"PRV, opacus {version('opacus')}") if gaussian else (first,)
+    return (first, f"PRV, opacus {version('opacus')}") if checked else (first,)

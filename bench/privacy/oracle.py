@@ -6,15 +6,16 @@ Shapes: N private rows, C classes, D features, M candidates.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.data.text import LabelledText
 from bench.errors import PluginError, UsageError
-from bench.experiment.privacy_record import PrivateQuery
-from bench.privacy.accounting import Mechanism, scale_for
+from bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
+from bench.privacy.ledger import Account, Planned
+from bench.privacy.noise import noise_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,50 +27,6 @@ if TYPE_CHECKING:
     from bench.privacy.training import RowModel, TrainingOptions
 
 _CHUNK, _CHECKED = 8_192, 6
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A question that a method is going to ask.
-
-    Args:
-        name: What for; the same name is used when it is asked.
-        steps: How often it is asked.
-        kind: `gaussian`, `sampled-gaussian` or `laplace`.
-        rate: Probability with which every row takes part in a step, for `sampled-gaussian`.
-        weight: How exact the answers are to be in comparison with the other questions': twice the weight is half the noise.
-    """
-
-    name: str
-    steps: int = 1
-    kind: Kind = "gaussian"
-    rate: float = 1.0
-    weight: float = 1.0
-
-
-@dataclass
-class Account:
-    """What was planned and what was asked."""
-
-    noise: dict[str, Mechanism] = field(default_factory=dict)
-    """Name -> the mechanism, with its noise multiplier and the number of answers that the budget holds."""
-    sensitivity: dict[str, float] = field(default_factory=dict)
-    asked: dict[str, int] = field(default_factory=dict)
-    raw_reads: list[str] = field(default_factory=list)
-
-    def queries(self) -> tuple[PrivateQuery, ...]:
-        """Returns the questions as they were answered."""
-        return tuple(
-            PrivateQuery(
-                name=name,
-                mechanism=self.noise[name].kind,
-                sensitivity=self.sensitivity[name],
-                noise_multiplier=self.noise[name].noise,
-                rate=self.noise[name].rate,
-                steps=steps,
-            )
-            for name, steps in self.asked.items()
-        )
 
 
 class PrivateOracle:
@@ -92,8 +49,15 @@ class PrivateOracle:
         self.epsilon, self.delta, self.group = epsilon, delta, group
         self.n_rows, self.label_names, self.field_names = len(rows), rows.label_names, tuple(rows.fields)
         self.account = Account()
-        self._noise_only, self._ctx, self._rng = noise_only, ctx, ctx.rng("private noise")
+        self._noise_only, self._ctx = noise_only, ctx
+        self._noise = noise_for(ctx.noise_name, ctx.seed)
+        self._rng = self._noise.stream
         self._rows = _Vault(rows)
+
+    @property
+    def noise_description(self) -> str:
+        """Where the noise comes from, in words."""
+        return self._noise.description
 
     @property
     def n_classes(self) -> int:
@@ -109,19 +73,27 @@ class PrivateOracle:
         """Divides the budget among questions, before the first one is asked.
 
         Raises:
-            PluginError: The oracle is silent, or has a plan already.
+            PluginError: The oracle is silent, or has a plan already, or two questions have one name.
+            UsageError: The accountants disagree about the plan.
         """
         if self.is_silent or self.account.noise:
             raise PluginError("plan the budget once, and not with epsilon=0: test oracle.is_silent first.")
+        if len({one.name for one in planned}) < len(planned):
+            raise PluginError(
+                f"two questions have the same name: {', '.join(one.name for one in planned)}; rename one."
+            )
         self.account.noise = {one.name: Mechanism(one.kind, 1.0 / one.weight, one.rate, one.steps) for one in planned}
         if math.isinf(self.epsilon):
             scale = 0.0
         else:
-            scale = scale_for(list(self.account.noise.values()), self.epsilon, self.delta, group=self.group)
+            scale = scale_for(tuple(self.account.noise.values()), self.epsilon, self.delta, group=self.group)
         self.account.noise = {
             name: Mechanism(one.kind, one.noise * scale, one.rate, one.steps)
             for name, one in self.account.noise.items()
         }
+        if self.group == 1 and scale > 0:
+            whole = list(self.account.noise.values())
+            check_agreement(epsilon_of(whole, self.delta), prv_epsilon(whole, self.delta))
 
     def noise_of(self, name: str) -> float:
         """Returns the noise multiplier of a planned question: public, since it follows from the options."""
@@ -142,7 +114,7 @@ class PrivateOracle:
 
         def exact() -> NDArray[np.float64]:
             rows = self._rows.open()
-            features_ND = self._features().embed(rows)
+            features_ND = bounded(self._features().embed(rows))
             extended = np.column_stack([features_ND, np.full(len(rows), count_weight)]).astype(np.float64)
             return np.stack([extended[rows.labels_N == label].sum(0) for label in range(self.n_classes)])
 
@@ -168,7 +140,7 @@ class PrivateOracle:
 
         def exact() -> NDArray[np.float64]:
             rows = self._rows.open()
-            features_ND = self._features().embed(rows)
+            features_ND = bounded(self._features().embed(rows))
             votes_CM = np.zeros(open_CM.shape)
             for label, open_M in enumerate(open_CM):
                 own, voters = np.flatnonzero(open_M), rows.positions_of_class(label)
@@ -190,29 +162,34 @@ class PrivateOracle:
     def train(self, name: str, model: RowModel, options: TrainingOptions) -> None:
         """Trains a model on the rows by DP-SGD, in place; a planned question of kind `sampled-gaussian` (`training_plan`).
 
-        Gradients by row are first compared, on public texts, with those of batches of one row.
+        Gradients by row are first compared, on public texts, with those of batches of one row. A copy of the model meets the rows; its
+        trained weights, and nothing else of it, come back.
 
         Raises:
+            PluginError: The card does not say that public texts are read, or the plan is of another kind.
             UsageError: The model's gradients cannot be taken apart by row.
         """
-        from bench.privacy.training import check_rows, train_rows
+        from bench.privacy.row_checks import check_rows
+        from bench.privacy.training import train_rows
 
         planned = self._planned(name)
+        if planned.kind == "laplace":
+            raise PluginError(f"question '{name}' was planned as 'laplace'; training needs oracle.training_plan.")
+        if self._ctx.public_pool is None:
+            raise PluginError("training is checked on public texts first; the card must say reads=('public',).")
         for _ in range(planned.steps):
             self._asked(name, planned.kind, options.clip)
-        pool, few = self._ctx.public(), np.arange(_CHECKED)
-        public = pool.rows(self.field_names, few)
-        check_rows(model, model.encode(replace(public, labels_N=few % self.n_classes)), seed=0)
+        few = np.arange(_CHECKED)
+        public = self._ctx.public().rows(self.field_names, few)
+        check_rows(model, replace(public, labels_N=few % self.n_classes, label_names=self.label_names), options)
         with self._ctx.cost.phase("private training"):
             train_rows(
                 model,
-                None if self._noise_only else model.encode(self._rows.open()),
+                self._rows.open(),
                 options,
-                n_rows=self.n_rows,
-                noise=planned.noise,
-                rate=planned.rate,
-                steps=planned.steps,
-                seed=self._ctx.torch_seed("private training"),
+                mechanism=planned,
+                noise=self._rng,
+                blind=self._noise_only,
                 tick=self._ctx.progress,
             )
 
@@ -275,8 +252,14 @@ class PrivateOracle:
         return self.account.noise[name]
 
 
+def bounded(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns features of length 1 at most, whatever the encoder made of a row; what is not a number becomes 0."""
+    known_ND = np.nan_to_num(features_ND.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    return known_ND / np.maximum(1.0, np.linalg.norm(known_ND, axis=1, keepdims=True))
+
+
 class _Vault:
-    """Keeps the rows where nothing lies open: printing or copying the oracle shows none."""
+    """Keeps the rows where nothing lies open: printing the oracle shows none."""
 
     def __init__(self, rows: LabelledText) -> None:
         self.__rows = rows

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
-    from bench.experiment.privacy_record import Epsilon, PrivacyStatement
+    from bench.experiment.privacy_record import PrivacyStatement
     from bench.privacy.oracle import PrivateOracle
 
 SETS_TOGETHER = (2, 3, 5, 20)
 """Numbers of sets for which a statement says what all of them together cost."""
-NOISE = "NumPy PCG64, seeded so that a run can be repeated: not cryptographic, and whoever knows the seed can take the noise off"
 
 
 class PrivateConfig(MethodConfig):
@@ -86,6 +85,8 @@ class PrivateMethod(Method):
             return problem
         if not plugin.card.private:
             return "it is a PrivateMethod and its card does not say so; set private=True."
+        if plugin.distil is not PrivateMethod.distil:
+            return "it replaces distil, which hands out the rows; implement release(oracle, budget, ctx)."
         return None if issubclass(plugin.Config, PrivateConfig) else "its Config is no PrivateConfig; subclass that."
 
 
@@ -93,7 +94,7 @@ def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx:
     """Lets a private method ask about rows and writes down what that cost.
 
     Raises:
-        PluginError: The method asked for more than it had planned.
+        PluginError: The method asked for more than it had planned, or hands over rows.
     """
     from bench.privacy.accounting import delta_for
     from bench.privacy.oracle import PrivateOracle
@@ -117,23 +118,19 @@ def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx:
 
 def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet, ctx: Context) -> PrivacyStatement:
     from bench.experiment.privacy_record import PrivacyStatement
-    from bench.privacy.accounting import Mechanism, accountants, check_agreement, epsilon_of, prv_epsilon
+    from bench.privacy.accounting import Mechanism, accountants, epsilon_of, prv_epsilon
 
     queries = oracle.account.queries()
-    asked = [Mechanism(one.mechanism, one.noise_multiplier, one.rate, one.steps) for one in queries]
+    asked = tuple(Mechanism(one.mechanism, one.noise_multiplier, one.rate, one.steps) for one in queries)
     promise: dict[str, Any] = {"epsilon": "inf"}
-    if config.epsilon != "inf":
-        spent = epsilon_of(asked, oracle.delta, group=oracle.group)
+    if config.epsilon != "inf" and not oracle.account.raw_reads:
         check = prv_epsilon(asked, oracle.delta) if oracle.group == 1 else None
-        check_agreement(spent, check)
-        if spent > config.epsilon:
-            raise PluginError(f"the answers cost epsilon {spent:.4f}, more than the {config.epsilon:g} of the budget.")
         promise = {
-            "epsilon": _claimed(config.epsilon, oracle.account.raw_reads),
-            "epsilon_spent": spent,
+            "epsilon": config.epsilon,
+            "epsilon_spent": epsilon_of(asked, oracle.delta, group=oracle.group),
             "epsilon_check": check,
             "epsilon_of_sets": {n: epsilon_of(asked, oracle.delta, group=oracle.group, sets=n) for n in SETS_TOGETHER},
-            "accountants": accountants(asked),
+            "accountants": accountants(asked, check is not None),
         }
     return PrivacyStatement(
         **promise,
@@ -145,12 +142,8 @@ def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet,
         raw_reads=tuple(oracle.account.raw_reads),
         public=ctx.resources,
         released=_released(made, ctx),
-        noise=NOISE,
+        noise=oracle.noise_description,
     )
-
-
-def _claimed(epsilon: float, raw_reads: list[str]) -> Epsilon:
-    return "inf" if raw_reads else epsilon
 
 
 def _released(made: DistilledSet, ctx: Context) -> tuple[str, ...]:

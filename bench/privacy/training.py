@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from bench.errors import UsageError
+from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,10 +21,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench.data.text import LabelledText
+    from bench.privacy.accounting import Mechanism
 
 Batch = dict[str, torch.Tensor]
-_TOLERANCE = 1e-4
-"""Relative error up to which per-row gradients in float32 count as equal."""
 
 
 class RowModel(ABC):
@@ -67,45 +69,50 @@ class TrainingOptions:
 
 def train_rows(
     model: RowModel,
-    data: Batch | None,
+    rows: LabelledText,
     options: TrainingOptions,
     *,
-    n_rows: int,
-    noise: float,
-    rate: float,
-    steps: int,
-    seed: int,
+    mechanism: Mechanism,
+    noise: np.random.Generator,
+    blind: bool = False,
     tick: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """Trains a model with differential privacy.
+    """Trains a model with differential privacy. A copy meets the rows; the weights that it has trained are all that comes back.
 
     Args:
-        model: Trained in place.
-        data: Of all N rows; None for steps of noise alone.
+        model: Its trained weights are replaced.
+        rows: The N private rows.
         options: Rate, clipping.
-        n_rows: N.
-        noise: Standard deviation over the clipping norm; 0 for ordinary training on the same samples, without clipping.
-        rate: Probability with which each row is in a step's sample.
-        steps: Steps; each takes a new sample. An empty one is a step of noise alone.
-        seed: Of samples and noise.
+        mechanism: Noise over the clipping norm (0: ordinary training on the same samples, without clipping), probability with which each
+            row is in a step's sample, and steps. An empty sample is a step of noise alone.
+        noise: Draws samples, what the loss needs by chance, and noise.
+        blind: Whether every step is the noise alone; everything else is done as it would be.
         tick: Receives the finished fraction.
     """
-    device = next(model.module.parameters()).device
-    sampling, chance, noising = (torch.Generator().manual_seed(seed + i) for i in range(3))
-    model.module.train()
-    engine = _Engine(model, options, noise, rate * n_rows, noising)
+    worker = copy.deepcopy(model)
+    module = worker.module.train()
+    device = next(module.parameters()).device
+    dtype = compute_dtype(device.type)
+    chance = torch.Generator().manual_seed(int(noise.integers(2**63)))
+    data = worker.encode(rows)
+    engine = _Engine(worker, options, mechanism.noise, mechanism.rate * len(rows), noise)
     try:
-        for step in range(steps):
-            taken = torch.nonzero(torch.rand(n_rows, generator=sampling) < rate).flatten()
+        for step in range(mechanism.steps):
+            taken = torch.from_numpy(np.flatnonzero(noise.random(len(rows)) < mechanism.rate))
             for chunk in taken.split(options.physical) if len(taken) else ():
-                if data is None:
-                    break
-                batch = model.draw({name: column[chunk] for name, column in data.items()}, chance)
-                engine.add({name: column.to(device) for name, column in batch.items()})
+                batch = worker.draw({name: column[chunk] for name, column in data.items()}, chance)
+                # Rounded products make gradients a little less exact; what is clipped and summed is what was computed, so the bound holds.
+                with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
+                    engine.add({name: column.to(device) for name, column in batch.items()}, counted=not blind)
             engine.step(min(1.0, (step + 1) / max(1, options.warmup)))
-            tick((step + 1) / steps)
+            tick((step + 1) / mechanism.steps)
     finally:
         engine.close()
+    trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    with torch.no_grad():
+        for name, weight in model.module.named_parameters():
+            if name in trained:
+                weight.copy_(trained[name])
     model.module.eval()
 
 
@@ -113,16 +120,16 @@ class _Engine:
     """Sums clipped gradients and takes noisy steps."""
 
     def __init__(
-        self, model: RowModel, options: TrainingOptions, noise: float, expected: float, generator: torch.Generator
+        self, model: RowModel, options: TrainingOptions, multiplier: float, expected: float, noise: np.random.Generator
     ) -> None:
-        self._model, self._options, self._noise, self._expected = model, options, noise, expected
-        self._generator = generator
+        self._model, self._options, self._expected, self._noise = model, options, expected, noise
+        self._spread = multiplier * options.clip
         self._weights = [weight for weight in model.module.parameters() if weight.requires_grad]
         self._sums = [torch.zeros_like(weight) for weight in self._weights]
         self._optimiser = torch.optim.AdamW(self._weights, lr=options.lr, betas=(0.9, 0.99), weight_decay=0.0)
-        self._hooks = None if noise == 0 else hooks_for(model.module, options.clip, options.ghost)
+        self._hooks = None if multiplier == 0 else hooks_for(model.module, options.clip, options.ghost)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, counted: bool) -> None:
         """Adds the clipped gradients of some rows."""
         if self._hooks is None:
             self._model.losses(batch).sum().backward()
@@ -130,30 +137,36 @@ class _Engine:
         else:
             grads = clipped_sums(self._model, batch, self._weights, self._hooks, self._options)
         for total, grad in zip(self._sums, grads, strict=True):
-            if grad is not None:
+            if grad is not None and counted:
                 total.add_(grad)
         self._clear()
 
     def step(self, warm: float) -> None:
         """Adds noise, divides by the expected number of rows, and moves the weights."""
-        spread = self._noise * self._options.clip
         for weight, total in zip(self._weights, self._sums, strict=True):
-            drawn = torch.randn(weight.shape, generator=self._generator).to(weight) * spread if spread else 0.0
-            weight.grad = (total + drawn) / self._expected
+            if self._spread:
+                drawn = torch.from_numpy(self._noise.standard_normal(tuple(weight.shape), dtype=np.float32))
+                total.add_(drawn.to(total), alpha=self._spread)
+            weight.grad = total / self._expected
             total.zero_()
         self._optimiser.param_groups[0]["lr"] = self._options.lr * warm
         self._optimiser.step()
         self._clear()
 
     def _clear(self) -> None:
-        for weight in self._weights:
-            weight.grad = None
-            weight.grad_sample = None  # type: ignore[attr-defined] - set by opacus
+        forget(self._weights)
 
     def close(self) -> None:
         """Takes the hooks off."""
         if self._hooks is not None:
             self._hooks.cleanup()
+
+
+def forget(weights: list[nn.Parameter]) -> None:
+    """Clears gradients."""
+    for weight in weights:
+        weight.grad = None
+        weight.grad_sample = None  # type: ignore[attr-defined] - set by opacus
 
 
 def hooks_for(module: nn.Module, clip: float, ghost: bool) -> Any:
@@ -182,12 +195,12 @@ def clipped_sums(
     model: RowModel, batch: Batch, weights: list[nn.Parameter], hooks: Any, options: TrainingOptions
 ) -> list[torch.Tensor | None]:
     """Returns the sums over rows of gradients, each row's clipped over all weights together."""
-    with _quiet():
+    with quiet():
         return _clipped_sums(model, batch, weights, hooks, options)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences what torch says of layers whose inputs need no gradient, such as the first: their hooks see all they need."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Full backward hook is firing", UserWarning)
@@ -201,20 +214,31 @@ def _clipped_sums(
     if options.ghost:
         losses_B.sum().backward(retain_graph=True)
         scale_B = hooks.get_clipping_coef().detach()
-        for weight in weights:
-            weight.grad = None
+        forget(weights)
+        sound_B = torch.isfinite(scale_B) & (scale_B > 0)
+        if (
+            not sound_B.all()
+        ):  # a row whose gradient is no number counts as a gradient of 0; it must not reach the others
+            kept = {name: column[sound_B.cpu()] for name, column in batch.items()}
+            return _clipped_sums(model, kept, weights, hooks, options) if sound_B.any() else [None] * len(weights)
         hooks.disable_hooks()
         (scale_B * losses_B).sum().backward()
         hooks.enable_hooks()
         return [weight.grad for weight in weights]
     losses_B.sum().backward()
-    rows = [_rows_of(weight, len(losses_B)) for weight in weights]
+    rows = [rows_of(weight, len(losses_B)) for weight in weights]
     squares_B = torch.stack([row.flatten(1).square().sum(1) for row in rows if row is not None]).sum(0)
-    scale_B = (options.clip / (squares_B.sqrt() + 1e-6)).clamp(max=1.0)
-    return [None if row is None else torch.einsum("b,b...->...", scale_B, row) for row in rows]
+    sound_B = torch.isfinite(squares_B)
+    scale_B = torch.where(sound_B, (options.clip / (squares_B.sqrt() + 1e-6)).clamp(max=1.0), 0.0)
+    return [None if row is None else torch.einsum("b,b...->...", scale_B, _sound(row, sound_B)) for row in rows]
 
 
-def _rows_of(weight: nn.Parameter, n_rows: int) -> torch.Tensor | None:
+def _sound(row: torch.Tensor, sound_B: torch.Tensor) -> torch.Tensor:
+    """Puts 0 in the place of gradients that are no numbers: 0 times infinity would not be 0."""
+    return row if sound_B.all() else torch.nan_to_num(row, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def rows_of(weight: nn.Parameter, n_rows: int) -> torch.Tensor | None:
     """Returns a weight's gradients by row; uses of a weight in several places are summed. None where the loss does not reach it."""
     found: Any = getattr(weight, "grad_sample", None)
     if found is None:
@@ -224,50 +248,4 @@ def _rows_of(weight: nn.Parameter, n_rows: int) -> torch.Tensor | None:
         raise UsageError(
             f"a weight of shape {tuple(weight.shape)} has gradients of {len(row)} rows, the batch has {n_rows}."
         )
-    return row
-
-
-def check_rows(model: RowModel, batch: Batch, seed: int) -> None:
-    """Compares per-row gradients with those of batches of one row, on public rows, before anything private is touched.
-
-    Args:
-        model: Its weights stay as they are.
-        batch: Encoded public rows.
-        seed: Of what the loss draws.
-
-    Raises:
-        UsageError: They differ, or a weight is trained whose gradients cannot be taken apart; names the weight.
-    """
-    drawn = model.draw(batch, torch.Generator().manual_seed(seed))
-    names = [name for name, weight in model.module.named_parameters() if weight.requires_grad]
-    weights = [weight for weight in model.module.parameters() if weight.requires_grad]
-    model.module.train()
-    alone = list(_alone(model, drawn, weights))
-    hooks = hooks_for(model.module, 1.0, ghost=False)
-    try:
-        with _quiet():
-            losses_B = model.losses(drawn)
-            losses_B.sum().backward()
-        for place, (name, weight) in enumerate(zip(names, weights, strict=True)):
-            rows = _rows_of(weight, len(losses_B))
-            expected = torch.stack([one[place] for one in alone])
-            given = torch.zeros_like(expected) if rows is None else rows
-            error = float((given - expected).norm() / expected.norm().clamp(min=1e-12))
-            if error > _TOLERANCE and float((given - expected).abs().max()) > 1e-7:
-                raise UsageError(
-                    f"the gradients of rows with respect to '{name}' are wrong by {error:.1%}: in a batch they are not what each row gives "
-                    "by itself. Freeze it, or give the model inputs of its own for every row, such as position ids."
-                )
-    finally:
-        hooks.cleanup()
-        for weight in weights:
-            weight.grad = None
-            weight.grad_sample = None  # type: ignore[attr-defined]
-
-
-def _alone(model: RowModel, batch: Batch, weights: list[nn.Parameter]) -> Iterator[list[torch.Tensor]]:
-    """Yields the gradients of every row in a batch of its own."""
-    for row in range(len(next(iter(batch.values())))):
-        loss = model.losses({name: column[row : row + 1] for name, column in batch.items()}).sum()
-        grads = torch.autograd.grad(loss, weights, allow_unused=True)
-        yield [torch.zeros_like(w) if g is None else g for w, g in zip(weights, grads, strict=True)]
+    return row.to(weight.dtype)

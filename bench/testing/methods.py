@@ -23,13 +23,12 @@ from bench.cost import CostMeter
 from bench.data.loading import TaskData
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
-from bench.experiment.privacy_record import PrivacyStatement
 from bench.method import Method
 from bench.models.encoder import Encoder, TfidfEncoder
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.registry import METHODS
 from bench.testing.guard import CANARY, Watch, watching
-from bench.testing.private import HashedEncoder, Promise, small_pool
+from bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
 from bench.testing.report import Report, one_thread, scramble
 from bench.testing.source import check_options, check_source
 from bench.testing.texts import KINDS, small_task
@@ -203,10 +202,11 @@ class _Trial:
             )
         return made
 
-    def _release(self, method: PrivateMethod, rows: LabelledText) -> tuple[DistilledSet, PrivacyStatement]:
+    def _release(self, method: PrivateMethod, rows: LabelledText) -> Outcome:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
-            release = release_from(method, rows.copy(), self.budget, self._context(0, CostMeter(), scratch))
-        return release.made, release.statement
+            ctx = self._context(0, CostMeter(), scratch)
+            release = release_from(method, rows.copy(), self.budget, ctx)
+        return Outcome(release.made, release.statement, ctx)
 
     def _context(self, seed: int, cost: CostMeter, scratch: str) -> Context:
         return Context(

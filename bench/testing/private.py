@@ -22,13 +22,12 @@ from bench.testing.texts import small_task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bench.context import Context
     from bench.cost import CostMeter
     from bench.distilled import DistilledSet
     from bench.experiment.privacy_record import PrivacyStatement
     from bench.privacy.private_method import PrivateMethod
     from bench.testing.report import Report
-
-Run = Callable[["PrivateMethod", LabelledText], tuple["DistilledSet", "PrivacyStatement"]]
 
 
 class HashedEncoder:
@@ -62,10 +61,35 @@ def small_pool(kind: str) -> PublicPool:
 
 
 def other_rows(rows: LabelledText) -> LabelledText:
-    """Returns as many rows of other texts, other lengths and other class counts."""
-    fields = {name: [f"entirely other words {i % 7} " * (1 + i % 3) for i in range(len(rows))] for name in rows.fields}
-    labels = np.where(np.arange(len(rows)) < 3 * rows.n_classes, np.arange(len(rows)) % rows.n_classes, 0)
+    """Returns as many rows that share no word and no length with the given ones, and whose classes are as frequent the other way round."""
+    longest = max(len(text.split()) for text in rows.joined())
+    fields = {
+        name: [f"unheard{i % 7} " * (longest + 1 + i % 3) + name for i in range(len(rows))] for name in rows.fields
+    }
+    counts = np.bincount(rows.labels_N, minlength=rows.n_classes)
+    rank = np.argsort(np.argsort(counts, kind="stable"), kind="stable")
+    labels = np.argsort(-counts, kind="stable")[rank][rows.labels_N]  # the commonest class becomes the rarest
+    short = np.flatnonzero(labels == labels[0])[: len(rows) // 20]  # and no count stays as it was
+    labels[short] = (labels[0] + 1) % rows.n_classes
     return LabelledText(fields, labels.astype(np.int64), rows.label_names, rows.row_ids_N + 1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that came out of a run."""
+
+    made: DistilledSet
+    statement: PrivacyStatement
+    ctx: Context
+
+    def parts(self) -> list[Any]:
+        """Returns everything that leaves the method's hands, comparable."""
+        made = self.made
+        soft = () if made.soft is None else (made.soft.vectors_SD, made.soft.lengths_MF)
+        steps = () if made.schedule is None else made.schedule.tensors().values()
+        arrays = (made.labels_M, made.soft_labels_MC, made.weights_M, *soft, *steps)
+        numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
+        return [made.fields, *numbers, self.ctx.diagnostics, self.ctx.curves]
 
 
 @dataclass(frozen=True)
@@ -76,34 +100,31 @@ class Promise:
     method: PrivateMethod
     rows: LabelledText
     where: str
-    run: Run
+    run: Callable[[PrivateMethod, LabelledText], Outcome]
 
     def check(self) -> None:
-        """Compares sets of different rows that must be alike, and looks into the books."""
-        made, statement = self.run(self.method, self.rows)
+        """Compares what comes of different rows and must be alike, and looks into the books."""
+        said = self.run(self.method, self.rows).statement
         self.report.check(
-            not statement.raw_reads,
+            not said.raw_reads,
             f"it reads no row outside of a mechanism ({self.where})",
-            f"it asked for the rows themselves ({'; '.join(statement.raw_reads)}); nothing is promised then.",
+            f"it asked for the rows themselves ({'; '.join(said.raw_reads)}); nothing is promised then.",
         )
+        exact = self.run(self._with(epsilon="inf"), self.rows)
+        blind = self.run(self._with(oracle="noise-only"), self.rows)
         self.report.check(
-            bool(statement.queries),
-            f"it asks about the rows ({self.where})",
-            f"it asked nothing at epsilon {self.method.config.epsilon} and made {len(made)} texts; is it private, or only public?",
+            bool(said.queries) and exact.parts() != blind.parts(),
+            f"its set depends on the answers ({self.where})",
+            "exact answers and noise alone gave the same set; is it private, or only public?",
         )
         for what, options in (("noise alone", {"oracle": "noise-only"}), ("epsilon 0", {"epsilon": 0.0})):
-            config = self.method.config.model_copy(update=options)
-            blind = type(self.method)(config)
-            first, second = (self.run(blind, rows)[0] for rows in (self.rows, other_rows(self.rows)))
+            first, second = (self.run(self._with(**options), rows) for rows in (self.rows, other_rows(self.rows)))
             self.report.check(
-                _parts(first) == _parts(second),
-                f"with {what} the set does not depend on the rows ({self.where})",
-                f"other rows gave another set although every answer was {what}: something about the rows reaches the method past the "
-                "oracle, such as lengths, class counts, a vocabulary or the rows themselves.",
+                first.parts() == second.parts(),
+                f"with {what} nothing depends on the rows ({self.where})",
+                f"other rows gave another set, diagnostic or curve although every answer was {what}: something about the rows reaches the "
+                "method past the oracle, such as lengths, class counts, a vocabulary, a loss or the rows themselves.",
             )
 
-
-def _parts(made: DistilledSet) -> list[Any]:
-    soft = () if made.soft is None else (made.soft.vectors_SD, made.soft.lengths_MF)
-    arrays = (made.labels_M, made.soft_labels_MC, made.weights_M, *soft)
-    return [made.fields, *(None if array is None else np.asarray(array).tolist() for array in arrays)]
+    def _with(self, **options: Any) -> PrivateMethod:
+        return type(self.method)(self.method.config.model_copy(update=options))

@@ -59,7 +59,7 @@ def test_reading_the_rows_voids_the_promise(tdbench, tmp_path):
     plugin.write_text(SNEAK.replace("{action}", 'oracle.records("to look")'))
     (row,) = rows_of(tdbench(*RUN, "method=sneak", TDBENCH_PLUGINS=str(plugin)))
     assert row["epsilon"] == "inf"
-    assert "rows were read outside of any mechanism: to look" in row["promise"]
+    assert "Rows were read outside of any mechanism: to look" in row["promise"]
 
 
 def test_a_protocol_whose_features_depend_on_all_rows_leaves_private_methods_out(tdbench):

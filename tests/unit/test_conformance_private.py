@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from bench.api import DistilledSet, Method, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from bench.context import Source
 from bench.cost import CostMeter
 from bench.errors import PluginError
 from bench.experiment.privacy_record import PrivacyStatement
@@ -17,6 +20,7 @@ from bench.registry import METHODS
 from bench.testing import check
 from bench.testing.private import HashedEncoder, other_rows, small_pool
 from bench.testing.texts import small_task
+from bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.test_private_oracle import context
 
 CARD = MethodCard(summary="s", family="private", output="text", reads=("encoder", "public"), private=True)
@@ -74,6 +78,39 @@ class Vocabulary(Votes):
         return super().made(oracle, kept, labels)
 
 
+class Majority(Votes):
+    """Puts the class with the most private rows first."""
+
+    def made(self, oracle: Any, fields: dict[str, list[str]], labels: Any) -> DistilledSet:
+        first = np.bincount(oracle._rows.open().labels_N).argmax()
+        order = np.argsort(labels != first, kind="stable")
+        return super().made(oracle, {n: [c[i] for i in order] for n, c in fields.items()}, labels[order])
+
+
+class Noted(Votes):
+    """Notes how many words the private texts have."""
+
+    def release(self, oracle: Any, budget: Any, ctx: Any) -> DistilledSet:
+        ctx.diagnostics["n_words"] = sum(len(text.split()) for text in oracle._rows.open().joined())
+        return super().release(oracle, budget, ctx)
+
+
+class Curved(Votes):
+    """Notes lengths as if they were a curve of its work."""
+
+    def release(self, oracle: Any, budget: Any, ctx: Any) -> DistilledSet:
+        ctx.curves["loss"] = [float(len(text)) for text in oracle._rows.open().joined()[:3]]
+        return super().release(oracle, budget, ctx)
+
+
+class Ignores(Votes):
+    """Asks, and makes the set of something else."""
+
+    def release(self, oracle: Any, budget: Any, ctx: Any) -> DistilledSet:
+        super().release(oracle, budget, ctx)
+        return Silent.release(self, oracle, budget, ctx)  # type: ignore[arg-type]
+
+
 class Asks(Votes):
     """Asks for the rows themselves."""
 
@@ -95,19 +132,20 @@ def test_a_private_method_that_keeps_to_its_oracle_conforms(failures):
     assert failures(Votes) == {}
 
 
-@pytest.mark.parametrize("sneak", [Lengths, Counts, Vocabulary])
+@pytest.mark.parametrize("sneak", [Lengths, Counts, Vocabulary, Majority, Noted, Curved])
 def test_what_was_read_behind_the_oracles_back_shows_when_every_answer_is_noise(failures, sneak):
     found = failures(sneak)
-    assert any(name.startswith("with noise alone the set does not depend on the rows") for name in found)
-    assert "reaches the method past the oracle" in next(iter(found.values()))
+    assert any(name.startswith("with noise alone nothing depends on the rows") for name in found)
+    assert any("past the oracle" in advice for advice in found.values())
 
 
 def test_asking_for_the_rows_is_a_failure(failures):
     assert any(name.startswith("it reads no row outside of a mechanism") for name in failures(Asks))
 
 
-def test_a_promise_about_nothing_is_a_failure(failures):
-    assert any(name.startswith("it asks about the rows") for name in failures(Silent))
+@pytest.mark.parametrize("hollow", [Silent, Ignores])
+def test_a_promise_about_nothing_is_a_failure(failures, hollow):
+    assert any(name.startswith("its set depends on the answers") for name in failures(hollow))
 
 
 def test_rows_cannot_be_handed_over():
@@ -124,7 +162,12 @@ def release(method: PrivateMethod, **options: Any) -> Any:
 
     from bench.budget import Budget
 
-    ctx = replace(context(), public_pool=small_pool("two classes"))
+    cache = Path(tempfile.mkdtemp())
+    ctx = replace(
+        context(),
+        public_pool=small_pool("two classes"),
+        make_source=lambda: Source("tiny", tiny_learner(), MAX_LENGTH, cache),
+    )
     configured = type(method)(method.config.model_copy(update=options))
     return release_from(configured, small_task("two classes").train, Budget("dpc2", per_class=2), ctx)
 
@@ -145,13 +188,15 @@ def test_the_statement_says_what_the_promise_rests_on():
     assert [query.name for query in said.queries] == ["votes"]
     assert said.epsilon_of_sets[2] < said.epsilon_of_sets[5] < 5 * 2.0
     assert said.released == ("labels", "texts")
-    assert "not cryptographic" in said.noise
+    assert "the promise is the mechanism's, not these files'" in said.noise
 
 
 def test_a_raw_read_leaves_no_promise():
     said = release(Asks(), epsilon=2.0).statement
-    assert said.epsilon == "inf"
+    assert (said.epsilon, said.epsilon_spent, said.epsilon_of_sets) == ("inf", None, {})
     assert said.raw_reads == ("to see what they look like",)
+    with pytest.raises(ValidationError, match="nothing finite can have been spent"):
+        PrivacyStatement.model_validate({**said.model_dump(), "epsilon_spent": 1.0})
 
 
 def test_budgets_of_nothing_and_without_end():
@@ -177,6 +222,7 @@ def test_a_group_needs_more_noise():
     one, three = (release(Votes(), epsilon=2.0, group=group).statement for group in (1, 3))
     assert three.queries[0].noise_multiplier == pytest.approx(3 * one.queries[0].noise_multiplier, rel=0.01)
     assert three.epsilon_check is None
+    assert [len(said.accountants) for said in (one, three)] == [2, 1]
 
 
 def test_a_card_must_say_that_a_method_is_private():
@@ -186,7 +232,20 @@ def test_a_card_must_say_that_a_method_is_private():
     class Loose(Votes):
         Config = type("Config", (), {})
 
+    class Open(Votes):
+        def distil(self, real: Any, budget: Any, ctx: Any) -> DistilledSet:
+            return DistilledSet.from_rows(real, [0])
+
+    class Claims(Method):
+        name = "claims"
+        card = MethodCard(summary="s", family="f", private=True)
+
+        def distil(self, real: Any, budget: Any, ctx: Any) -> DistilledSet:
+            return DistilledSet.from_rows(real, [0])
+
     assert "set private=True" in str(PrivateMethod.check_class(Quiet))
+    assert "implement release" in str(PrivateMethod.check_class(Open))
+    assert "subclass PrivateMethod" in str(Method.check_class(Claims))
     assert "Config" in str(PrivateMethod.check_class(Loose))
     assert not check(Quiet).ok
 
@@ -197,6 +256,11 @@ def test_other_rows_share_nothing_with_the_first_ones():
     assert len(other) == len(rows)
     assert not set(other.joined()) & set(rows.joined())
     assert np.bincount(other.labels_N).tolist() != np.bincount(rows.labels_N).tolist()
+    own, others = ({len(text.split()) for text in one.joined()} for one in (rows, other))
+    assert not own & others
+    two = small_task("two classes").train
+    counts = [np.bincount(one.labels_N, minlength=2) for one in (two, other_rows(two))]
+    assert counts[0].argmax() != counts[1].argmax()
     assert not np.allclose(
         HashedEncoder().embed(rows, CostMeter()).mean(0), HashedEncoder().embed(other, CostMeter()).mean(0)
     )

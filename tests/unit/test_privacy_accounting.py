@@ -64,7 +64,7 @@ def test_published_noise_of_private_evolution_is_reproduced():
     # Xie et al. (2024), OpenReview: 8,396 rows, delta = 1 / (N ln N), ten rounds.
     rows = 8_396
     delta = 1 / (rows * math.log(rows))
-    found = [scale_for([Mechanism("gaussian", 1.0, steps=10)], epsilon, delta) for epsilon in (1.0, 2.0, 4.0)]
+    found = [scale_for((Mechanism("gaussian", 1.0, steps=10),), epsilon, delta) for epsilon in (1.0, 2.0, 4.0)]
     assert found == pytest.approx([11.60, 6.22, 3.38], rel=0.01)
 
 
@@ -78,8 +78,8 @@ def test_laplace_noise_alone_costs_the_inverse_of_its_scale():
 @pytest.mark.parametrize("epsilon", [0.25, 1.0, 8.0])
 def test_planned_noise_is_just_enough(epsilon):
     for planned in (
-        [Mechanism("gaussian", 1.0, steps=4), Mechanism("gaussian", 0.5)],
-        [sampled(5_000, 512, 5, 1.0)],
+        (Mechanism("gaussian", 1.0, steps=4), Mechanism("gaussian", 0.5)),
+        (sampled(5_000, 512, 5, 1.0),),
     ):
         scale = scale_for(planned, epsilon, 1e-5)
         spent = [
@@ -127,5 +127,7 @@ def test_mechanisms_that_make_no_sense_are_refused():
     ):
         with pytest.raises(UsageError, match=r"mechanism needs|belongs to"):
             Mechanism(kind, noise, rate, steps)
-    assert accountants([Mechanism("laplace", 1.0)]) != accountants([Mechanism("gaussian", 1.0)])
+    assert accountants([Mechanism("laplace", 1.0)], False) != accountants([Mechanism("gaussian", 1.0)], False)
+    assert len(accountants([Mechanism("gaussian", 1.0)], True)) == 2
+    assert accountants([], False) == ()
     assert np.isfinite(epsilon_of([Mechanism("sampled-gaussian", 2.0, 0.999, 1)], 1e-5))

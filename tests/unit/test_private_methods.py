@@ -11,6 +11,7 @@ import pytest
 from bench.budget import Budget
 from bench.cost import CostMeter
 from bench.data.public import PublicPool
+from bench.errors import UsageError
 from bench.privacy.private_method import Release, release_from
 from bench.registry import METHODS
 from bench.testing.private import HashedEncoder, small_pool
@@ -52,6 +53,17 @@ def test_a_lead_is_over_the_mean_other_class():
     votes = np.array([[5.0, 0.0, 2.0], [1.0, 4.0, 2.0], [0.0, 2.0, 2.0]])
     assert lead(votes)[0].tolist() == [4.5, -3.0, 0.0]
     assert winners(np.array([[1.0, np.nan, 3.0, 2.0]]), 3).tolist() == [[2, 3, 0]]
+    # Candidate 0 goes to the class that wants it more; a class without favourites takes what is left, and none wins twice.
+    assert winners(np.array([[9.0, 8.0, 7.0, 1.0], [5.0, 1.0, 2.0, 0.5]]), 2).tolist() == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("dp_pe", "pool"), ("dp_pe", "candidates"), ("dp_mean_match", "candidates")]
+)
+@pytest.mark.parametrize("epsilon", [0.0, 4.0])
+def test_too_few_candidates_are_an_error_before_anything_is_asked(name, option, epsilon):
+    with pytest.raises(UsageError, match="12 texts are wanted and 5 are candidates"):
+        release(name, epsilon=epsilon, **{option: 5})
 
 
 def test_one_exact_round_of_evolution_is_a_count_of_nearest_texts():
@@ -60,14 +72,15 @@ def test_one_exact_round_of_evolution_is_a_count_of_nearest_texts():
     encoder = HashedEncoder()
     near = (encoder.embed(ROWS, CostMeter()) @ encoder.embed(rows, CostMeter()).T).argmax(1)
     votes = np.stack([np.bincount(near[ROWS.labels_N == label], minlength=25) for label in range(4)]).astype(float)
-    best = [np.argsort(-(votes[c] - (votes.sum(0) - votes[c]) / 3), kind="stable")[:2] for c in range(4)]
+    ahead = np.stack([votes[c] - (votes.sum(0) - votes[c]) / 3 for c in range(4)])
+    best = [[i for i in np.argsort(-ahead[c], kind="stable") if ahead[:, i].argmax() == c][:2] for c in range(4)]
     assert [text for text, _ in texts_of(found)] == [rows.fields["text"][i] for own in best for i in own]
 
 
 @pytest.mark.parametrize("ballot", ["shared", "own"])
 def test_survivors_bring_their_nearest_public_texts_into_the_next_round(ballot):
-    found = release("dp_pe", epsilon="inf", rounds=3, candidates=10, variations=3, ballot=ballot)
-    first = set(POOL.rows(("text",), context().rng("candidates").permutation(len(POOL.texts))[:10]).fields["text"])
+    found = release("dp_pe", epsilon="inf", rounds=3, candidates=15, variations=3, ballot=ballot)
+    first = set(POOL.rows(("text",), context().rng("candidates").permutation(len(POOL.texts))[:15]).fields["text"])
     texts = {text for text, _ in texts_of(found)}
     assert texts <= set(POOL.texts)
     assert texts - first
@@ -102,6 +115,7 @@ def test_sets_differ_by_seed_fill_their_budget_and_hold_pairs(name):
     first, second = release(name), release(name, seed=1)
     assert texts_of(first) != texts_of(second)
     assert np.bincount(first.made.labels_M).tolist() == [3] * 4
+    assert len({text for text, _ in texts_of(first)}) == 12
     pairs = release(name, kind="pairs").made
     assert pairs.fields is not None
     assert {key: len(column) for key, column in pairs.fields.items()} == {"premise": 9, "hypothesis": 9}

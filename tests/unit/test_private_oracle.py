@@ -13,7 +13,8 @@ from bench.context import Context
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
 from bench.errors import PluginError, UsageError
-from bench.privacy.oracle import Planned, PrivateOracle
+from bench.privacy.ledger import Planned
+from bench.privacy.oracle import PrivateOracle
 from bench.testing.private import HashedEncoder
 from bench.testing.texts import small_task
 
@@ -97,6 +98,51 @@ def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
     assert not np.allclose(answers(1.0, seed=1)["votes"], noisy["votes"])
 
 
+def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch):
+    # Otherwise the difference of two releases, at two budgets say, would be free of noise.
+    from bench.config import settings_for
+    from bench.experiment.plan import Planner
+    from bench.experiment.stages import context_of
+    from bench.privacy.noise import SECRET_VARIABLE, noise_for
+
+    names = []
+    words = ["task=sst2", "protocol=lite-v1", "data.kind=standin", f"runtime.root={tmp_path}", "sets=2"]
+    for more in (
+        ["method=dp_pe", "budget=dpc10"],
+        ["method=dp_pe", "budget=dpc5"],
+        ["method=dp_pe", "budget=dpc10", "method.epsilon=1"],
+        ["method=dp_pe-noise", "budget=dpc10"],
+        ["method=dp_mean_match", "budget=dpc10"],
+    ):
+        for job, _ in Planner().plan(settings_for([*words, *more])).cells:
+            ctx = context_of(job, CostMeter(), tmp_path, cache=tmp_path, device="cpu", tick=lambda _: None)
+            names.append((ctx.noise_name, ctx.seed))
+            assert job.data.fingerprint not in ctx.noise_name
+    draws = {round(float(noise_for(*name).stream.random()), 12) for name in names}
+    assert len(draws) == len(names) == 10
+    public = noise_for(*names[0])
+    monkeypatch.setenv(SECRET_VARIABLE, "known to the maker alone")
+    secret = noise_for(*names[0])
+    assert float(secret.stream.random()) not in draws
+    assert public.description != secret.description
+
+
+def test_features_are_bounded_whatever_the_encoder_says():
+    class Loud(HashedEncoder):
+        def embed(self, text: LabelledText, cost: CostMeter, tick: Any = lambda _: None) -> np.ndarray:
+            made = 12 * super().embed(text, cost, tick)
+            made[0] = np.nan
+            return made
+
+    asked = PrivateOracle(ROWS, np.inf, 1e-5, group=1, noise_only=False, ctx=context(encoder=Loud))
+    asked.plan(Planned("sums"))
+    sums_CD, _ = asked.class_sums("sums")
+    expected = np.zeros_like(sums_CD)
+    for feature, label in zip(features(ROWS)[1:], ROWS.labels_N[1:], strict=True):
+        expected[label] += feature
+    assert sums_CD == pytest.approx(expected, abs=1e-4)
+
+
 def test_the_books_hold_what_was_asked():
     asked = oracle(2.0)
     asked.plan(Planned("sums"), Planned("votes", steps=3))
@@ -134,6 +180,12 @@ def test_a_question_cannot_become_more_sensitive():
 def test_at_epsilon_zero_nothing_can_be_planned():
     asked = oracle(0.0)
     assert asked.is_silent
+    with pytest.raises(PluginError, match="positive weight"):
+        Planned("votes", weight=0.0)
+    with pytest.raises(PluginError, match="two questions have the same name"):
+        oracle(1.0).plan(Planned("votes"), Planned("votes"))
+    with pytest.raises(UsageError, match="unknown mechanism 'gauss'"):
+        oracle(1.0).plan(Planned("votes", kind="gauss"))  # type: ignore[arg-type]
     with pytest.raises(PluginError, match="not with epsilon=0"):
         asked.plan(Planned("votes"))
 
