@@ -154,7 +154,7 @@ class _Pool:
         """Returns the survivors, each open to the classes it has won, and the fresh public texts nearest to them."""
         made = Population([], np.empty((0, population.features_MD.shape[1]), dtype=np.float32), self._none(0))
         for position in np.unique(kept_CK):
-            open_C = np.asarray(kept_CK == position).any(axis=1)
+            open_C = np.array([position in kept_K for kept_K in kept_CK])
             parent = Population([population.texts[position]], population.features_MD[[position]], open_C[:, None])
             made = made.joined(parent).joined(self._near(parent.features_MD[0], open_C, variations))
         return made
