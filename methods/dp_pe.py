@@ -160,7 +160,7 @@ class _Pool:
         return made
 
     def _near(self, feature_D: np.ndarray, open_C: np.ndarray, count: int) -> Population:
-        fresh_P = self._fresh_CP[open_C].all(0)
+        fresh_P: np.ndarray = np.logical_and.reduce(self._fresh_CP[open_C])
         similar_P = np.where(fresh_P, self._features_PD @ feature_D, -np.inf)
         best = np.argsort(-similar_P, kind="stable")[:count]
         best = best[fresh_P[best]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -114,7 +115,7 @@ class PrivateOracle:
 
         def exact() -> NDArray[np.float64]:
             rows = self._rows.open()
-            features_ND = bounded(self._features().embed(rows))
+            features_ND = self._features_ND
             extended = np.column_stack([features_ND, np.full(len(rows), count_weight)]).astype(np.float64)
             return np.stack([extended[rows.labels_N == label].sum(0) for label in range(self.n_classes)])
 
@@ -140,7 +141,7 @@ class PrivateOracle:
 
         def exact() -> NDArray[np.float64]:
             rows = self._rows.open()
-            features_ND = bounded(self._features().embed(rows))
+            features_ND = self._features_ND
             votes_CM = np.zeros(open_CM.shape)
             for label, open_M in enumerate(open_CM):
                 own, voters = np.flatnonzero(open_M), rows.positions_of_class(label)
@@ -212,6 +213,11 @@ class PrivateOracle:
         """Returns the number of features, found out without a row."""
         blank = LabelledText({name: [""] for name in self.field_names}, np.array([-1]), (), np.array([0]))
         return self.embed(blank).shape[1]
+
+    @cached_property
+    def _features_ND(self) -> NDArray[np.float64]:  # noqa: N802 - a shape suffix
+        """The rows' features, computed and paid for once."""
+        return bounded(self._features().embed(self._rows.open()))
 
     def _features(self) -> Features:
         features = self._ctx.encoder()

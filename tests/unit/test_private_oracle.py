@@ -127,6 +127,23 @@ def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch
     assert public.description != secret.description
 
 
+def test_the_features_of_the_rows_are_paid_for_once():
+    calls: list[int] = []
+
+    class Counted(HashedEncoder):
+        def embed(self, text: LabelledText, cost: CostMeter, tick: Any = lambda _: None) -> np.ndarray:
+            calls.append(len(text))
+            return super().embed(text, cost, tick)
+
+    asked = PrivateOracle(ROWS, 1.0, 1e-5, group=1, noise_only=False, ctx=context(encoder=Counted))
+    asked.plan(Planned("votes", steps=3), Planned("sums"))
+    candidates_MD = asked.embed(CANDIDATES)
+    for _ in range(3):
+        asked.votes("votes", candidates_MD)
+    asked.class_sums("sums")
+    assert calls.count(len(ROWS)) == 1
+
+
 def test_features_are_bounded_whatever_the_encoder_says():
     class Loud(HashedEncoder):
         def embed(self, text: LabelledText, cost: CostMeter, tick: Any = lambda _: None) -> np.ndarray:
