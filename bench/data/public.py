@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bench.data.sources import SourceKind
     from bench.data.task import Task
+    from bench.distilled import DistilledSet
 
 PUBLIC_VERSION = 1
 """Raised whenever the same files give other public texts."""
@@ -59,6 +60,12 @@ class PublicPool:
             name: [self.texts[(i + shift) % len(self.texts)] for i in index] for shift, name in enumerate(fields)
         }
         return LabelledText(columns, np.full(len(index), -1), (), np.asarray(index, dtype=np.int64))
+
+    def n_texts_of(self, made: DistilledSet) -> int:
+        """Counts the examples of a set whose texts, field by field, are public texts as they stand."""
+        known = set(self.texts)
+        columns = (made.fields or {}).values()
+        return sum(all(part in known for part in parts) for parts in zip(*columns, strict=True))
 
 
 def public_pool(task: Task, kind: SourceKind, root: Path | None) -> PublicPool:

@@ -121,6 +121,9 @@ def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
     copied = record.distil.n_train_exact if record.distil else 0
     if copied:  # text of the train split is not ours to publish
         return {"not_kept": f"{copied} of its texts equal train texts; the record names the set's sha256"}
+    borrowed = record.distil.n_public_exact if record.distil else 0
+    if borrowed:  # nor is that of other data sets
+        return {"not_kept": f"{borrowed} of its texts are those of other data sets; the record names the set's sha256"}
     packed: dict[str, Any] = {"labels": pack_ints(tuple(made.labels_M.tolist()))}
     if made.row_ids_M is not None:
         packed["row_ids"] = made.row_ids_M.tolist()

@@ -105,6 +105,8 @@ class DistilResult(Frozen):
     """Distilled texts that equal a test text after case and white-space folding."""
     n_train_exact: int = 0
     """The same for train texts; counted for new text only."""
+    n_public_exact: int = 0
+    """Texts that are texts of other data sets, as a private method's public texts are."""
     contamination: str = ""
     """Why the training of the encoder that the method read may have seen the task; empty where nothing is known."""
     diagnostics: dict[str, float] = Field(default_factory=dict)

@@ -171,6 +171,7 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
         n_bytes=made.n_bytes(real),
         n_test_exact=made.n_exact(real, job.data.test),
         n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,
+        n_public_exact=0 if job.public is None else job.public.n_texts_of(made),
         contamination="; ".join(filter(None, _read(job))),
     )
 

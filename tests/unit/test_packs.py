@@ -167,6 +167,17 @@ def test_a_set_made_anew_stays_out_of_packs_and_of_copied_text_only_the_record_i
     assert "fields" in accepted.packed_set("d2") or "row_ids" in accepted.packed_set("d2")
 
 
+def test_texts_of_other_data_sets_are_not_kept_either(store, tmp_path):
+    runs, records = store
+    borrowed = [
+        r.model_copy(update={"distil": r.distil.model_copy(update={"n_public_exact": 3})}) if r.id == "d1" else r
+        for r in records
+    ]
+    write_packs(runs, tmp_path / "packs", borrowed)
+    packed = Accepted(tmp_path / "packs").packed_set("d1")
+    assert packed == {"not_kept": "3 of its texts are those of other data sets; the record names the set's sha256"}
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

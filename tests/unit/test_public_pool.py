@@ -69,3 +69,11 @@ def test_real_texts_are_not_mixed_with_stand_ins(tmp_path, monkeypatch):
         frame.to_parquet(tmp_path / "ag_news" / f"{split}.parquet")
     with pytest.raises(PrerequisiteError, match="public texts come from task 'imdb', whose files are missing"):
         public_pool(TASKS.get("sst2")(), "auto", tmp_path)
+
+
+def test_borrowed_texts_are_counted(pool):
+    from bench.distilled import DistilledSet
+
+    single = DistilledSet.from_texts({"text": [pool.texts[0], "made up", pool.texts[5]]}, [0, 1, 0])
+    pairs = DistilledSet.from_texts({"a": [pool.texts[0], pool.texts[1]], "b": [pool.texts[1], "made up"]}, [0, 1])
+    assert (pool.n_texts_of(single), pool.n_texts_of(pairs)) == (2, 1)
