@@ -39,13 +39,13 @@ def test_accepted_records_hold_no_failures_no_custom_protocols_and_every_distill
         assert record.distil_id in accepted._sets
 
 
-def test_accepted_packs_hold_row_ids_and_no_text_for_selections():
+def test_accepted_packs_hold_no_text_of_data_sets():
     accepted = Accepted(RECORDS)
     for distil_id, packed in accepted._sets.items():
         record = accepted.get(distil_id)
         assert record is not None
         assert record.distil is not None
-        if record.distil.output == "rows":
+        if record.distil.output == "rows" or record.distil.n_public_exact:
             assert "fields" not in packed
 
 
