@@ -124,7 +124,7 @@ class DistilledSet:
     def n_bytes(self, real: LabelledText) -> int:
         """Counts the bytes of the texts (UTF-8), one byte a label, and the tensors."""
         text = sum(len(item.encode("utf-8", "replace")) for item in self.resolve(real).joined())
-        return text + len(self) + sum(tensor.nbytes for tensor in self._tensors().values())
+        return text + len(self) + sum(tensor.nbytes for tensor in self.tensors().values())
 
     def n_exact(self, real: LabelledText, other: LabelledText) -> int:
         """Counts texts that equal a text of `other` after folding case and white space; token vectors equal none."""
@@ -133,7 +133,8 @@ class DistilledSet:
         known = {normalised(text) for text in other.joined()}
         return sum(normalised(text) in known for text in self.resolve(real).joined())
 
-    def _tensors(self) -> dict[str, NDArray[Any]]:
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Returns soft labels, weights, token vectors and learned steps by name, as far as the set has them."""
         tensors = {"soft_labels": self.soft_labels_MC, "weights": self.weights_M}
         if self.soft is not None:
             tensors |= {"vectors": self.soft.vectors_SD, "lengths": self.soft.lengths_MF}
@@ -162,7 +163,7 @@ class DistilledSet:
             columns["learner"] = [self.soft.learner] * len(self)
         pq.write_table(pa.table({**columns, "label": self.labels_M}), folder / TABLE_FILE)
         files = [TABLE_FILE]
-        if tensors := self._tensors():
+        if tensors := self.tensors():
             from safetensors.numpy import save_file
 
             save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / TENSOR_FILE)

@@ -46,6 +46,7 @@ class MethodCard:
         deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
         reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
             table; say `encoder` too), `lm` (the task's language model), `llm`, `public` (texts of other tasks).
+        counts_texts: True for methods that must know the number of texts beforehand; budgets in tokens alone are left out.
         uses_budget: False for references that ignore the budget (majority, full).
         full_data: True for training on all real data, which has a recipe of its own.
         reference: True for references that are shown and never ranked.
@@ -62,6 +63,7 @@ class MethodCard:
     cost_class: Literal["seconds", "minutes", "hours"] = "seconds"
     deterministic: bool = False
     reads: tuple[str, ...] = ()
+    counts_texts: bool = False
     uses_budget: bool = True
     full_data: bool = False
     reference: bool = False
@@ -119,8 +121,10 @@ class Method(ABC):
         """Whether this configuration reads the task's language model; a property of that name of its Config may deny it."""
         return "lm" in self.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)
 
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default supports everything
+    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default depends on the budget alone
         """Returns why this method cannot run on a task with a budget, or None when it can."""
+        if self.card.counts_texts and budget.per_class is None:
+            return Skip(f"{self.name} needs a budget in texts per class")
         return None
 
     @abstractmethod

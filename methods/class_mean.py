@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.api import Method, MethodCard, Skip
+from bench.api import Method, MethodCard
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Task
+    from bench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class ClassMean(Method):
@@ -24,11 +24,8 @@ class ClassMean(Method):
         family="reference",
         output="embedding",
         reads=("encoder", "source"),
+        counts_texts=True,
     )
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of parts beforehand."""
-        return Skip("class-mean needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Averages."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.api import Method, MethodCard, MethodConfig, Skip
+from bench.api import Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, Head, LabelledText, SourceModel, Task, TaskLM
+    from bench.api import Budget, Context, DistilledSet, Head, LabelledText, SourceModel, TaskLM
 
 HEAD_STEPS = 20
 ROWS_OF_A_TEACHER = 5_000
@@ -35,6 +35,7 @@ class DiLM(Method):
         output="text",
         cost_class="minutes",
         reads=("encoder", "source", "lm"),
+        counts_texts=True,
     )
 
     class Config(MethodConfig):
@@ -64,10 +65,6 @@ class DiLM(Method):
         """Samples for each text wanted at the end."""
         top_p: float = Field(default=0.95, gt=0, le=1)
         """Share of the probability that is sampled from."""
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of clusters beforehand."""
-        return Skip("dilm needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Tunes, samples, and selects."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from bench.api import Method, MethodCard, Skip, SynthesisConfig
+from bench.api import Method, MethodCard, SynthesisConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Reading, Stage, Task
+    from bench.api import Budget, Context, DistilledSet, LabelledText, Reading, Stage
 
 MMD_ROWS = 512
 MMD_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -33,6 +33,7 @@ class DM(Method):
         output=None,
         cost_class="minutes",
         reads=("encoder", "source", "lm"),
+        counts_texts=True,
     )
 
     class Config(SynthesisConfig):
@@ -56,10 +57,6 @@ class DM(Method):
                     "a text alone has no distribution: kernel=mmd is matched by steps, and outer is 0; give outer=8"
                 )
             return self
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of groups beforehand."""
-        return Skip("dm needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real features, and fits texts to them."""

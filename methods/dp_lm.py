@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from bench.api import MethodCard, PrivateConfig, PrivateMethod, Skip
+from bench.api import MethodCard, PrivateConfig, PrivateMethod
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, PrivateOracle, Task
+    from bench.api import Budget, Context, DistilledSet, PrivateOracle
 
 QUESTION = "training"
 
@@ -31,6 +31,7 @@ class DPLM(PrivateMethod):
         reads=("encoder", "source", "lm", "public"),
         private=True,
         tags=("public-pool",),
+        counts_texts=True,
     )
 
     class Config(PrivateConfig):
@@ -52,10 +53,6 @@ class DPLM(PrivateMethod):
         """Samples for each text wanted."""
         top_p: float = Field(default=0.95, gt=0, le=1)
         """Share of the probability that is sampled from."""
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs a number of texts."""
-        return Skip("dp_lm needs a budget in texts per class") if budget.per_class is None else None
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains, samples, chooses."""

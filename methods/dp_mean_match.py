@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip, UsageError
+from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle, Task
+    from bench.api import Budget, Context, PrivateOracle
 
 QUESTION = "class sums"
 
@@ -31,6 +31,7 @@ class DPMeanMatch(PrivateMethod):
         reads=("encoder", "public"),
         private=True,
         tags=("public-pool",),
+        counts_texts=True,
     )
 
     class Config(PrivateConfig):
@@ -42,10 +43,6 @@ class DPMeanMatch(PrivateMethod):
         """How many times the distance between a class's mean and that of all classes is laid off."""
         count_weight: float = Field(default=0.3, gt=0)
         """Further coordinate of every row, by which the sizes of classes are learnt; it raises the noise by sqrt(1 + w^2)."""
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs a number of texts."""
-        return Skip("dp_mean_match needs a budget in texts per class") if budget.per_class is None else None
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Asks, and herds."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip, UsageError
+from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle, Task
+    from bench.api import Budget, Context, PrivateOracle
 
 QUESTION = "votes"
 
@@ -52,6 +52,7 @@ class DPPE(PrivateMethod):
         reads=("encoder", "public"),
         private=True,
         tags=("public-pool",),
+        counts_texts=True,
     )
 
     class Config(PrivateConfig):
@@ -72,10 +73,6 @@ class DPPE(PrivateMethod):
         the second round on each class votes for its own survivors and their kin, and the number of votes decides (as published)."""
         pool: int = Field(default=20_000, ge=1)
         """Public texts that are used at all, drawn at random."""
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs a number of texts."""
-        return Skip("dp_pe needs a budget in texts per class") if budget.per_class is None else None
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Evolves."""

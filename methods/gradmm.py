@@ -44,6 +44,7 @@ class GradMM(Method):
         output=None,
         cost_class="minutes",
         reads=("encoder", "source", "lm"),
+        counts_texts=True,
     )
 
     class Config(SynthesisConfig):
@@ -104,7 +105,7 @@ class GradMM(Method):
             return Skip(
                 f"gradmm has {len(words)} label words, {task.name} has {len(names)} classes; give method.label_words"
             )
-        return Skip("gradmm needs a budget in texts per class") if budget.per_class is None else None
+        return super().supports(task, budget)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real gradients, and fits texts to them."""

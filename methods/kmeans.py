@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, Skip, Task, kmeans_rows
+from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, kmeans_rows
 
 
 class KMeansMedoids(Method):
@@ -14,11 +14,8 @@ class KMeansMedoids(Method):
         family="coreset",
         paper="Maekawa et al., 2024, DiLM (there called K-centers)",
         reads=("encoder",),
+        counts_texts=True,
     )
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of clusters beforehand."""
-        return Skip("kmeans needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Clusters each class."""

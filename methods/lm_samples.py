@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import Method, MethodCard, MethodConfig, Skip
+from bench.api import Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Task
+    from bench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class LMSamples(Method):
@@ -26,6 +26,7 @@ class LMSamples(Method):
         output="text",
         cost_class="minutes",
         reads=("encoder", "source", "lm"),
+        counts_texts=True,
     )
 
     class Config(MethodConfig):
@@ -37,10 +38,6 @@ class LMSamples(Method):
         """K-means medoids of each class's samples, or the first samples."""
         top_p: float = Field(default=0.95, gt=0, le=1)
         """Share of the probability that is sampled from."""
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs to know the number of clusters beforehand."""
-        return Skip("lm-samples needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Samples, and selects."""

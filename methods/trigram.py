@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, Skip, normalised
+from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, normalised
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from bench.api import Task
 
 TRIES = 200
 """Samples drawn for one that is no train text; where all are, the chain knows nothing else, and the last one stays."""
@@ -31,11 +30,8 @@ class Trigram(Method):
         family="language model",
         paper="Shannon, 1948, A mathematical theory of communication (section 3)",
         output="text",
+        counts_texts=True,
     )
-
-    def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - any task will do
-        """Needs a number of texts."""
-        return Skip("trigram needs a budget in texts per class") if budget.per_class is None else None
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Counts, and samples."""

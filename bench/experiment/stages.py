@@ -135,7 +135,8 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
     if "features" in source:
         seen = _contamination(job, resolve_learner(str(source["name"])))
         overlap = seen or "what it was trained on is not known to leave the task out"
-        yield PublicResource(name=f"encoder of {source['name']}", sha256=content_id(source), overlap=overlap)
+        weights = str(source.get("model", content_id(source)))
+        yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
     yield from () if job.public is None else job.public.resources
 
 

@@ -7,7 +7,6 @@ texts, B of a batch, C classes, D head inputs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import nn
 
-from bench.canonical import content_id, seed_from, sha256_file
+from bench.canonical import content_id, seed_from
 from bench.errors import UsageError
-from bench.experiment.record import PhaseCost
+from bench.kept import kept
 from bench.matching.gradients import Head, Heads, head_gradients
 from bench.matching.lesson_options import EXPERTS_VERSION
 from bench.matching.lessons import NewHeads
@@ -93,19 +91,17 @@ class ExpertBuffer:
 
     def fill(self, cost: CostMeter, tick: Callable[[float], None] = lambda _: None) -> list[list[float]]:
         """Trains what is missing; what is there is charged at its cold cost. Returns every expert's accuracy at every state."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         accuracies = []
         for number in range(self._config.experts):
-            with FileLock(f"{self._path(number)}.lock"):
-                facts = self._read(number)
-                if facts is None:
-                    with cost.phase("experts"):
-                        path, accuracy = self._train(
-                            number, lambda done, n=number: tick((n + done) / self._config.experts)
-                        )
-                    facts = self._write(number, path, accuracy, cost.phases[-1])
-                else:
-                    cost.charge(PhaseCost.model_validate(facts["cost"]))
+            _, facts = kept(
+                self._path(number),
+                self._path(number).with_suffix(".json"),
+                cost,
+                "experts",
+                make=lambda n=number: self._train(n, lambda done: tick((n + done) / self._config.experts)),
+                save=self._save,
+                load=lambda path, facts: None,  # noqa: ARG005 - states are read when they are asked for
+            )
             accuracies.append(facts["accuracy"])
         return accuracies
 
@@ -133,7 +129,7 @@ class ExpertBuffer:
     def _path(self, number: int) -> Path:
         return self._folder / f"expert-{number}.safetensors"
 
-    def _train(self, number: int, tick: Callable[[float], None]) -> tuple[list[Weights], list[float]]:
+    def _train(self, number: int, tick: Callable[[float], None]) -> tuple[list[Weights], dict[str, Any]]:
         expert, config = self._expert, self._config
         seed = seed_from("expert", number)
         rng = np.random.default_rng(seed)
@@ -157,35 +153,19 @@ class ExpertBuffer:
                 tick((epoch + (step + 1) / config.epoch_steps) / config.epochs)
             path.append(weights)
             accuracy.append(expert.correct(weights, checked))
-        return path, accuracy
+        return path, {"accuracy": accuracy}
 
-    def _write(self, number: int, path: list[Weights], accuracy: list[float], cost: PhaseCost) -> dict[str, Any]:
+    def _save(self, path: list[Weights] | None, file: Path) -> None:
+        """Writes an expert's states; weights that the learner starts with by their change, at half the precision."""
         from safetensors.torch import save_file
 
+        assert path is not None
         tensors = {
             f"{epoch}/{name}": (weight - self._base[name]).half() if name in self._base else weight.clone()
             for epoch, weights in enumerate(path)
             for name, weight in weights.items()
         }
-        partial = self._path(number).with_suffix(".partial")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, partial)
-        partial.replace(self._path(number))
-        facts = {
-            "sha256": sha256_file(self._path(number)),
-            "accuracy": accuracy,
-            "cost": cost.model_dump(mode="json"),
-        }
-        partial.write_text(json.dumps(facts))
-        partial.replace(self._path(number).with_suffix(".json"))
-        return facts
-
-    def _read(self, number: int) -> dict[str, Any] | None:
-        """Returns an expert's facts; a missing, half-written or damaged one counts as absent."""
-        try:
-            facts = json.loads(self._path(number).with_suffix(".json").read_text())
-            return facts if sha256_file(self._path(number)) == facts["sha256"] else None
-        except (OSError, ValueError, KeyError):
-            return None
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, file)
 
 
 def head_expert(source: SourceModel, inner: InnerModel, real: LabelledText) -> Expert:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from filelock import FileLock
 
-from bench.canonical import content_id, sha256_file
+from bench.canonical import content_id
 from bench.cost import CostMeter, share
 from bench.data.text import LabelledText
-from bench.experiment.record import PhaseCost
+from bench.kept import kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,17 +68,16 @@ class CachedEncoder:
     def _kept(
         self, text: LabelledText, compute: Any, cost: CostMeter, tick: Callable[[float], None], **marks: bool
     ) -> NDArray[np.float32]:
-        key = content_id({"encoder": self.identity, "rows": text.fingerprint, **marks})
-        folder = self._folder / key
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            known = _read_entry(folder)
-            if known is not None:
-                cost.charge(known[1])
-                return known[0]
-            with cost.phase("encode"):
-                features = compute(text, cost, tick)
-            _write_entry(folder, features, cost.phases[-1])
+        folder = self._folder / content_id({"encoder": self.identity, "rows": text.fingerprint, **marks})
+        features, _ = kept(
+            folder / "features.npy",
+            folder / "entry.json",
+            cost,
+            "encode",
+            make=lambda: (compute(text, cost, tick), {}),
+            save=lambda made, path: np.save(path, made, allow_pickle=False),
+            load=lambda path, _: np.load(path, allow_pickle=False),
+        )
         return features
 
 
@@ -117,26 +114,6 @@ def _places(text: LabelledText, whole: LabelledText) -> NDArray[np.int64] | None
     if not places or min(places) < 0 or whole.take(places).fields != text.fields:
         return None
     return np.array(places, dtype=np.int64)
-
-
-def _read_entry(folder: Path) -> tuple[NDArray[np.float32], PhaseCost] | None:
-    """Returns cached features and their cold cost; a missing, half-written or damaged entry counts as absent."""
-    try:
-        entry = json.loads((folder / "entry.json").read_text())
-        if sha256_file(folder / "features.npy") != entry["sha256"]:
-            return None
-        return np.load(folder / "features.npy", allow_pickle=False), PhaseCost.model_validate(entry["cost"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _write_entry(folder: Path, features: NDArray[np.float32], cost: PhaseCost) -> None:
-    folder.mkdir(exist_ok=True)
-    np.save(folder / "features.npy", features, allow_pickle=False)
-    entry = {"sha256": sha256_file(folder / "features.npy"), "cost": cost.model_dump(mode="json")}
-    partial = folder / "entry.json.partial"
-    partial.write_text(json.dumps(entry))
-    partial.replace(folder / "entry.json")
 
 
 class TransformerEncoder:

@@ -13,8 +13,8 @@ import torch
 
 from bench.canonical import content_id
 from bench.cost import CostMeter
+from bench.kept import kept
 from bench.matching.options import TASK_LM_VERSION
-from bench.models.kept import kept_model
 from bench.models.task_lm import TaskLM, Vocabulary, mean_loss, summed_losses
 from bench.training.dropout import MaskSource, use_cheap_dropout
 from bench.training.torch_learner import fork_rng
@@ -188,14 +188,28 @@ def cached_task_lm(
         {"rows": rows_id, "options": asdict(options), "seed": seed, "device": device, "version": TASK_LM_VERSION}
     )
 
+    vocabulary = Vocabulary(texts, int(labels.max()) + 1)
+
     def train() -> tuple[nn.Module, dict[str, Any]]:
         made = train_task_lm(texts, labels, table_VE, options, seed=seed, device=device, tick=tick)
         return made.model, {"max_length": made.max_length, "perplexity": made.perplexity}
 
-    vocabulary = Vocabulary(texts, int(labels.max()) + 1)
+    def load(path: Path, facts: dict[str, Any]) -> nn.Module:
+        return _filled(_new_model(vocabulary, table_VE, int(facts["max_length"]), options).to(device), path)
 
-    def build(facts: dict[str, Any]) -> nn.Module:
-        return _new_model(vocabulary, table_VE, int(facts["max_length"]), options).to(device)
-
-    model, facts = kept_model(cache / key, cost, "language model", train, build)
+    weights, entry = cache / key / "model.safetensors", cache / key / "entry.json"
+    model, facts = kept(weights, entry, cost, "language model", make=train, save=_save, load=load)
     return TaskLM(vocabulary, model, int(facts["max_length"]), device, perplexity=float(facts["perplexity"]))
+
+
+def _save(model: nn.Module, path: Path) -> None:
+    from safetensors.torch import save_model
+
+    save_model(model, str(path))
+
+
+def _filled(model: nn.Module, path: Path) -> nn.Module:
+    from safetensors.torch import load_model
+
+    load_model(model, path)
+    return model

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -194,8 +194,7 @@ def scale_for(planned: tuple[Mechanism, ...], epsilon: float, delta: float, *, g
 
 
 def _scaled(planned: Sequence[Mechanism], scale: float, delta: float, group: int) -> float:
-    made = [Mechanism(one.kind, one.noise * scale, one.rate, one.steps) for one in planned]
-    return epsilon_of(made, delta, group=group)
+    return epsilon_of([replace(one, noise=one.noise * scale) for one in planned], delta, group=group)
 
 
 def accountants(mechanisms: Sequence[Mechanism], checked: bool) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Planned:
 
 
 @dataclass
-class Account:
+class Ledger:
     """What was planned and what was asked."""
 
     noise: dict[str, Mechanism] = field(default_factory=dict)

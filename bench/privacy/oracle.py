@@ -15,7 +15,7 @@ import numpy as np
 from bench.data.text import LabelledText
 from bench.errors import PluginError, UsageError
 from bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
-from bench.privacy.ledger import Account, Planned
+from bench.privacy.ledger import Ledger, Planned
 from bench.privacy.noise import noise_for
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PrivateOracle:
     ) -> None:
         self.epsilon, self.delta, self.group = epsilon, delta, group
         self.n_rows, self.label_names, self.field_names = len(rows), rows.label_names, tuple(rows.fields)
-        self.account = Account()
+        self.ledger = Ledger()
         self._noise_only, self._ctx = noise_only, ctx
         self._noise = noise_for(ctx.noise_name, ctx.seed)
         self._rng = self._noise.stream
@@ -77,28 +77,19 @@ class PrivateOracle:
             PluginError: The oracle is silent, or has a plan already, or two questions have one name.
             UsageError: The accountants disagree about the plan.
         """
-        if self.is_silent or self.account.noise:
+        if self.is_silent or self.ledger.noise:
             raise PluginError("plan the budget once, and not with epsilon=0: test oracle.is_silent first.")
         if len({one.name for one in planned}) < len(planned):
             raise PluginError(
                 f"two questions have the same name: {', '.join(one.name for one in planned)}; rename one."
             )
-        self.account.noise = {one.name: Mechanism(one.kind, 1.0 / one.weight, one.rate, one.steps) for one in planned}
-        if math.isinf(self.epsilon):
-            scale = 0.0
-        else:
-            scale = scale_for(tuple(self.account.noise.values()), self.epsilon, self.delta, group=self.group)
-        self.account.noise = {
-            name: Mechanism(one.kind, one.noise * scale, one.rate, one.steps)
-            for name, one in self.account.noise.items()
-        }
+        relative = {one.name: Mechanism(one.kind, 1.0 / one.weight, one.rate, one.steps) for one in planned}
+        exact = math.isinf(self.epsilon)
+        scale = 0.0 if exact else scale_for(tuple(relative.values()), self.epsilon, self.delta, group=self.group)
+        self.ledger.noise = {name: replace(one, noise=one.noise * scale) for name, one in relative.items()}
         if self.group == 1 and scale > 0:
-            whole = list(self.account.noise.values())
+            whole = list(self.ledger.noise.values())
             check_agreement(epsilon_of(whole, self.delta), prv_epsilon(whole, self.delta))
-
-    def noise_of(self, name: str) -> float:
-        """Returns the noise multiplier of a planned question: public, since it follows from the options."""
-        return self._planned(name).noise
 
     def class_sums(self, name: str, count_weight: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Sums the encoder's features of every class's rows; each row has length 1 and belongs to one class.
@@ -178,8 +169,7 @@ class PrivateOracle:
             raise PluginError(f"question '{name}' was planned as 'laplace'; training needs oracle.training_plan.")
         if self._ctx.public_pool is None:
             raise PluginError("training is checked on public texts first; the card must say reads=('public',).")
-        for _ in range(planned.steps):
-            self._asked(name, planned.kind, options.clip)
+        self._asked(name, planned.kind, options.clip, times=planned.steps)
         few = np.arange(_CHECKED)
         public = self._ctx.public().rows(self.field_names, few)
         check_rows(model, replace(public, labels_N=few % self.n_classes, label_names=self.label_names), options)
@@ -202,7 +192,7 @@ class PrivateOracle:
 
     def records(self, reason: str) -> LabelledText:
         """Hands the rows over as they are. From then on the run promises nothing: its epsilon is infinite, for the reason given."""
-        self.account.raw_reads.append(reason)
+        self.ledger.raw_reads.append(reason)
         return self._rows.open().copy()
 
     def embed(self, public: LabelledText) -> NDArray[np.float32]:
@@ -235,7 +225,7 @@ class PrivateOracle:
         answer = self._rng.standard_normal(shape) * (noise * sensitivity)
         return answer if self._noise_only else answer + exact()
 
-    def _asked(self, name: str, kind: Kind, sensitivity: float) -> float:
+    def _asked(self, name: str, kind: Kind, sensitivity: float, times: int = 1) -> float:
         """Enters a question into the books and returns its noise multiplier.
 
         Raises:
@@ -244,18 +234,19 @@ class PrivateOracle:
         one = self._planned(name)
         if one.kind != kind:
             raise PluginError(f"question '{name}' was planned as '{one.kind}' and asked as '{kind}'.")
-        if self.account.asked.get(name, 0) >= one.steps:
+        asked = self.ledger.asked.get(name, 0) + times
+        if asked > one.steps:
             raise PluginError(f"question '{name}' was planned to be asked {one.steps} times; the budget holds no more.")
-        if self.account.sensitivity.setdefault(name, sensitivity) != sensitivity:
+        if self.ledger.sensitivity.setdefault(name, sensitivity) != sensitivity:
             raise PluginError(f"question '{name}' was asked with another sensitivity before; plan it under two names.")
-        self.account.asked[name] = self.account.asked.get(name, 0) + 1
+        self.ledger.asked[name] = asked
         return one.noise
 
     def _planned(self, name: str) -> Mechanism:
-        if name not in self.account.noise:
-            known = ", ".join(self.account.noise) or "none"
+        if name not in self.ledger.noise:
+            known = ", ".join(self.ledger.noise) or "none"
             raise PluginError(f"question '{name}' was not planned; call oracle.plan first. Planned: {known}.")
-        return self.account.noise[name]
+        return self.ledger.noise[name]
 
 
 def bounded(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:

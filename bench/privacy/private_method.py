@@ -120,10 +120,10 @@ def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet,
     from bench.experiment.privacy_record import PrivacyStatement
     from bench.privacy.accounting import Mechanism, accountants, epsilon_of, prv_epsilon
 
-    queries = oracle.account.queries()
+    queries = oracle.ledger.queries()
     asked = tuple(Mechanism(one.mechanism, one.noise_multiplier, one.rate, one.steps) for one in queries)
     promise: dict[str, Any] = {"epsilon": "inf"}
-    if config.epsilon != "inf" and not oracle.account.raw_reads:
+    if config.epsilon != "inf" and not oracle.ledger.raw_reads:
         check = prv_epsilon(asked, oracle.delta) if oracle.group == 1 else None
         promise = {
             "epsilon": config.epsilon,
@@ -139,7 +139,7 @@ def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet,
         n_rows=oracle.n_rows,
         oracle=config.oracle,
         queries=queries,
-        raw_reads=tuple(oracle.account.raw_reads),
+        raw_reads=tuple(oracle.ledger.raw_reads),
         public=ctx.resources,
         released=_released(made, ctx),
         noise=oracle.noise_description,

@@ -139,7 +139,7 @@ class _Engine:
         for total, grad in zip(self._sums, grads, strict=True):
             if grad is not None and counted:
                 total.add_(grad)
-        self._clear()
+        forget(self._weights)
 
     def step(self, warm: float) -> None:
         """Adds noise, divides by the expected number of rows, and moves the weights."""
@@ -151,9 +151,6 @@ class _Engine:
             total.zero_()
         self._optimiser.param_groups[0]["lr"] = self._options.lr * warm
         self._optimiser.step()
-        self._clear()
-
-    def _clear(self) -> None:
         forget(self._weights)
 
     def close(self) -> None:
@@ -216,9 +213,8 @@ def _clipped_sums(
         scale_B = hooks.get_clipping_coef().detach()
         forget(weights)
         sound_B = torch.isfinite(scale_B) & (scale_B > 0)
-        if (
-            not sound_B.all()
-        ):  # a row whose gradient is no number counts as a gradient of 0; it must not reach the others
+        if not sound_B.all():
+            # A row whose gradient is no number counts as a gradient of 0, and must not reach the others.
             kept = {name: column[sound_B.cpu()] for name, column in batch.items()}
             return _clipped_sums(model, kept, weights, hooks, options) if sound_B.any() else [None] * len(weights)
         hooks.disable_hooks()

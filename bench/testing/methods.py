@@ -13,8 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.budget import Budget
 from bench.canonical import seed_from
 from bench.config import settings_for
@@ -31,7 +29,7 @@ from bench.testing.guard import CANARY, Watch, watching
 from bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
 from bench.testing.report import Report, one_thread, scramble
 from bench.testing.source import check_options, check_source
-from bench.testing.texts import KINDS, small_task
+from bench.testing.texts import KINDS, content_of, small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
 
 TIME_LIMIT_S = 60.0
@@ -106,7 +104,7 @@ def run_once(method: Method, kind: str, budget: Budget) -> list[Any]:
     report = Report(method.name)
     with one_thread():
         trial = _Trial(report, method, kind, budget, kind, [])
-        return [] if method.supports(trial.data.task, budget) is not None else _content(trial.run(0, 1))
+        return [] if method.supports(trial.data.task, budget) is not None else content_of(trial.run(0, 1))
 
 
 def _check_card(report: Report, plugin: type[Method]) -> None:
@@ -158,12 +156,12 @@ class _Trial:
             f"the card says '{self.method.output}', the set holds '{made.output}'; correct the card.",
         )
         report.check(
-            _content(made) == _content(again),
+            content_of(made) == content_of(again),
             f"the same seed gives the same set ({where})",
             "two runs with one seed differ; draw all randomness from ctx.rng(axis) or ctx.torch_seed(axis), never from "
             "global generators, clocks or the order of sets.",
         )
-        differs = _content(made) != _content(other)
+        differs = content_of(made) != content_of(other)
         if card.deterministic:
             fix = "the card says so and another seed gave another set; set deterministic=False."
             report.check(not differs, f"it is deterministic ({where})", fix)
@@ -173,7 +171,7 @@ class _Trial:
             )
         with report.step(f"its set survives its files ({where})"), tempfile.TemporaryDirectory() as folder:
             loaded = DistilledSet.load(Path(folder), made.save(Path(folder), {}))
-            if _content(loaded) != _content(made):
+            if content_of(loaded) != content_of(made):
                 raise ValueError("a set that was saved and loaded differs; use int64 labels and float32 tensors.")
 
     def run(self, seed: int, world: int) -> DistilledSet:
@@ -206,7 +204,7 @@ class _Trial:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
             ctx = self._context(0, CostMeter(), scratch)
             release = release_from(method, rows.copy(), self.budget, ctx)
-        return Outcome(release.made, release.statement, ctx)
+        return Outcome(release, ctx)
 
     def _context(self, seed: int, cost: CostMeter, scratch: str) -> Context:
         return Context(
@@ -242,9 +240,3 @@ def _check_manners(report: Report, watch: Watch, where: str) -> None:
     ):
         if found:
             report.check(False, f"{what} ({where})", f"{found[0]}: {fix}")
-
-
-def _content(made: DistilledSet) -> list[Any]:
-    soft = (None, None) if made.soft is None else (made.soft.vectors_SD, made.soft.lengths_MF)
-    arrays = (made.labels_M, made.row_ids_M, made.soft_labels_MC, made.weights_M, *soft)
-    return [made.fields, *(None if array is None else np.asarray(array).tolist() for array in arrays)]

@@ -17,16 +17,14 @@ import numpy as np
 from bench.data.public import PublicPool
 from bench.data.text import LabelledText
 from bench.experiment.privacy_record import PublicResource
-from bench.testing.texts import small_task
+from bench.testing.texts import content_of, small_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bench.context import Context
     from bench.cost import CostMeter
-    from bench.distilled import DistilledSet
-    from bench.experiment.privacy_record import PrivacyStatement
-    from bench.privacy.private_method import PrivateMethod
+    from bench.privacy.private_method import PrivateMethod, Release
     from bench.testing.report import Report
 
 
@@ -78,18 +76,12 @@ def other_rows(rows: LabelledText) -> LabelledText:
 class Outcome:
     """All that came out of a run."""
 
-    made: DistilledSet
-    statement: PrivacyStatement
+    release: Release
     ctx: Context
 
     def parts(self) -> list[Any]:
         """Returns everything that leaves the method's hands, comparable."""
-        made = self.made
-        soft = () if made.soft is None else (made.soft.vectors_SD, made.soft.lengths_MF)
-        steps = () if made.schedule is None else made.schedule.tensors().values()
-        arrays = (made.labels_M, made.soft_labels_MC, made.weights_M, *soft, *steps)
-        numbers = [None if array is None else np.asarray(array).tolist() for array in arrays]
-        return [made.fields, *numbers, self.ctx.diagnostics, self.ctx.curves]
+        return [*content_of(self.release.made), self.ctx.diagnostics, self.ctx.curves]
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ class Promise:
 
     def check(self) -> None:
         """Compares what comes of different rows and must be alike, and looks into the books."""
-        said = self.run(self.method, self.rows).statement
+        said = self.run(self.method, self.rows).release.statement
         self.report.check(
             not said.raw_reads,
             f"it reads no row outside of a mechanism ({self.where})",

@@ -1,4 +1,4 @@
-"""Small stand-in texts for conformance runs."""
+"""Small stand-in texts for conformance runs, and what was made of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bench.data.loading import TaskData
 from bench.data.standin import StandinSchema, generate
 from bench.data.task import Facts, Task
 from bench.data.text import LabelledText
+from bench.distilled import DistilledSet
 
 _SCHEMAS = {
     "four classes": StandinSchema(("text",), ("World", "Sports", "Business", "Sci/Tech"), "news"),
@@ -40,3 +41,10 @@ def _draw(schema: StandinSchema, split: str, n_rows: int) -> LabelledText:
     frame = generate(schema, split, n_rows, seed=7)
     fields = {name: frame[name].tolist() for name in schema.text_fields}
     return LabelledText(fields, frame["label"].to_numpy(np.int64), schema.label_names, np.arange(n_rows) * 3 + 1)
+
+
+def content_of(made: DistilledSet) -> list[Any]:
+    """Returns everything that a set holds, comparable."""
+    rows = None if made.row_ids_M is None else made.row_ids_M.tolist()
+    tensors = {name: np.asarray(tensor).tolist() for name, tensor in made.tensors().items()}
+    return [made.fields, np.asarray(made.labels_M).tolist(), rows, tensors]

@@ -16,11 +16,12 @@ from bench.errors import UsageError
 from bench.models.class_lm import RowLM, public_lm
 from bench.privacy.oracle import PrivateOracle
 from bench.privacy.row_checks import check_rows
-from bench.privacy.training import TrainingOptions, clipped_sums, hooks_for
+from bench.privacy.training import TrainingOptions
 from bench.testing.private import HashedEncoder, small_pool
 from bench.testing.texts import small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from tests.unit.test_private_oracle import context
+from tests.unit.row_models import clipped, clipped_by_loop
+from tests.unit.tiny_models import context
 
 KIND = "two classes"
 ROWS = small_task(KIND).train
@@ -59,18 +60,8 @@ def test_clipped_sums_are_those_of_a_loop_over_rows(public, space, ghost):
     rows = moved(model(public, space))
     rows.module.double().train()
     batch = rows.encode(ROWS.take(np.arange(9)))
-    weights = [weight for weight in rows.module.parameters() if weight.requires_grad]
-    expected = 0.0
-    for n in range(9):
-        loss = rows.losses({name: column[n : n + 1] for name, column in batch.items()}).sum()
-        flat = torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
-        expected = expected + flat * min(1.0, 0.5 / (float(flat.norm()) + 1e-6))
-    hooks = hooks_for(rows.module, 0.5, ghost)
-    sums = clipped_sums(rows, batch, weights, hooks, TrainingOptions(lr=0.1, clip=0.5, ghost=ghost))
-    hooks.cleanup()
-    assert torch.allclose(
-        torch.cat([grad.flatten() for grad in sums if grad is not None]), expected, rtol=1e-6, atol=1e-9
-    )
+    expected = clipped_by_loop(rows, batch, 0.5)
+    assert torch.allclose(clipped(rows, batch, 0.5, ghost), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_a_model_with_dropout_is_refused(public):
@@ -155,7 +146,7 @@ def test_training_through_the_oracle_learns_classes_and_is_booked(public):
     before = losses(model(public), test)
     assert losses(exact, test) < before
     assert losses(exact, test) < losses(exact, swapped)
-    (query,) = asked.account.queries()
+    (query,) = asked.ledger.queries()
     assert (query.mechanism, query.rate, query.steps, query.sensitivity) == ("sampled-gaussian", 60 / 240, 20, 1.0)
     noisy, _ = trained(public, ROWS, 0.5)
     assert losses(noisy, test) > losses(exact, test)

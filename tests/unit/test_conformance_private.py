@@ -21,7 +21,7 @@ from bench.testing import check
 from bench.testing.private import HashedEncoder, other_rows, small_pool
 from bench.testing.texts import small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from tests.unit.test_private_oracle import context
+from tests.unit.tiny_models import context
 
 CARD = MethodCard(summary="s", family="private", output="text", reads=("encoder", "public"), private=True)
 PRIVATE = [name for name in METHODS.names() if METHODS.get(name).card.private]

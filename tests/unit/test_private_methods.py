@@ -18,7 +18,7 @@ from bench.testing.private import HashedEncoder, small_pool
 from bench.testing.texts import small_task
 from methods.dp_mean_match import herd
 from methods.dp_pe import lead, winners
-from tests.unit.test_private_oracle import context
+from tests.unit.tiny_models import context
 
 KIND = "four classes"
 ROWS, POOL = small_task(KIND).train, small_pool(KIND)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.context import Context
 from bench.cost import CostMeter
 from bench.data.text import LabelledText
 from bench.errors import PluginError, UsageError
@@ -17,13 +15,10 @@ from bench.privacy.ledger import Planned
 from bench.privacy.oracle import PrivateOracle
 from bench.testing.private import HashedEncoder
 from bench.testing.texts import small_task
+from tests.unit.tiny_models import context
 
 ROWS = small_task("four classes").train
 CANDIDATES = small_task("four classes").test
-
-
-def context(seed: int = 0, encoder: Any = HashedEncoder) -> Context:
-    return Context(seed, "cpu", CostMeter(), Path("unused"), encoder)
 
 
 def oracle(epsilon: float, rows: LabelledText = ROWS, seed: int = 0, **options: Any) -> PrivateOracle:
@@ -79,16 +74,16 @@ def test_a_class_votes_only_for_candidates_that_are_open_to_it():
 def test_the_noise_has_the_planned_spread_and_law():
     asked = oracle(1.0, noise_only=True)
     asked.plan(Planned("sums"), Planned("votes", weight=2.0), Planned("counts", kind="laplace"))
-    assert asked.noise_of("sums") == pytest.approx(2 * asked.noise_of("votes"))
+    assert asked.ledger.noise["sums"].noise == pytest.approx(2 * asked.ledger.noise["votes"].noise)
     draws = np.concatenate([answers(1.0, seed=seed, noise_only=True)["votes"].ravel() for seed in range(20)])
     planned = oracle(1.0)
     planned.plan(Planned("sums"), Planned("votes", steps=2), Planned("counts", kind="laplace"))
-    assert stats.kstest(draws, stats.norm(scale=planned.noise_of("votes")).cdf).pvalue > 0.01
+    assert stats.kstest(draws, stats.norm(scale=planned.ledger.noise["votes"].noise).cdf).pvalue > 0.01
     sums = np.concatenate([answers(1.0, seed=seed, noise_only=True)["sums"].ravel() for seed in range(20)])
-    spread = planned.noise_of("sums") * np.sqrt(1 + 0.5**2)
+    spread = planned.ledger.noise["sums"].noise * np.sqrt(1 + 0.5**2)
     assert stats.kstest(sums, stats.norm(scale=spread).cdf).pvalue > 0.01
     counts = np.concatenate([answers(1.0, seed=seed, noise_only=True)["counts"] for seed in range(300)])
-    assert stats.kstest(counts, stats.laplace(scale=planned.noise_of("counts")).cdf).pvalue > 0.01
+    assert stats.kstest(counts, stats.laplace(scale=planned.ledger.noise["counts"].noise).cdf).pvalue > 0.01
 
 
 def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
@@ -165,10 +160,10 @@ def test_the_books_hold_what_was_asked():
     asked.plan(Planned("sums"), Planned("votes", steps=3))
     asked.class_sums("sums")
     asked.votes("votes", asked.embed(CANDIDATES))
-    found = {one.name: one for one in asked.account.queries()}
+    found = {one.name: one for one in asked.ledger.queries()}
     assert (found["sums"].sensitivity, found["sums"].steps) == (1.0, 1)
     assert (found["votes"].mechanism, found["votes"].steps, found["votes"].rate) == ("gaussian", 1, 1.0)
-    assert found["votes"].noise_multiplier == asked.noise_of("votes")
+    assert found["votes"].noise_multiplier == asked.ledger.noise["votes"].noise
 
 
 def test_questions_outside_of_the_plan_are_refused():
@@ -219,5 +214,5 @@ def test_features_that_depend_on_other_rows_are_refused():
 def test_handing_over_the_rows_is_written_down():
     asked = oracle(1.0)
     assert asked.records("to look at them").joined() == ROWS.joined()
-    assert asked.account.raw_reads == ["to look at them"]
+    assert asked.ledger.raw_reads == ["to look at them"]
     assert ROWS.joined()[0] not in repr(vars(asked))

@@ -1,12 +1,16 @@
-"""Random two-layer encoders of three architectures, texts for them, and their scores."""
+"""Random two-layer encoders of three architectures, texts for them, and their scores; and what a method is handed without files."""
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.context import Context
+from bench.cost import CostMeter
+from bench.testing.private import HashedEncoder
 from bench.training.batches import Encoded
 
 if TYPE_CHECKING:
@@ -81,3 +85,8 @@ class TinyModels:
     def gap(self, made: Any, expected: Any) -> float:
         """Returns the largest difference, relative to the largest expected value where that exceeds 1."""
         return float(((made - expected).abs().max() / expected.abs().max().clamp(min=1)).detach())
+
+
+def context(seed: int = 0, encoder: Any = HashedEncoder) -> Context:
+    """Returns what a private method is handed: an encoder that sees each row by itself, and no files."""
+    return Context(seed, "cpu", CostMeter(), Path("unused"), encoder)
