@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from bench.data.standin import StandinSchema
     from bench.data.task import Facts, HubFiles, Task, TaskConfig
     from bench.data.text import LabelledText, normalised
+    from bench.diffusion.alphabet import Alphabet
+    from bench.diffusion.gaussian import GaussianDiffusion
+    from bench.diffusion.generator import Diffusion
+    from bench.diffusion.masked import MaskedDiffusion
+    from bench.diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig
+    from bench.diffusion.network import DenoiserShape
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.matching.admm import AdmmOptions
@@ -33,11 +39,12 @@ if TYPE_CHECKING:
     from bench.matching.parameters import WeightGradients, between
     from bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
     from bench.matching.regression import Exchange, RealMoments, centred, torch_error
+    from bench.matching.samples import sample_medoids
     from bench.matching.several import over_encoders, varied
     from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage, few, make_stage
     from bench.matching.start import mean_vectors, random_words, text_of, vectors_of, words_of
-    from bench.matching.synthesis import sample_medoids, synthesise
+    from bench.matching.synthesis import synthesise
     from bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.class_lm import RowLM, public_lm
@@ -58,10 +65,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdmmOptions",
+    "Alphabet",
     "Back",
     "Budget",
     "Context",
     "DataError",
+    "DenoiserShape",
+    "Diffusion",
+    "DiffusionConfig",
+    "DiffusionMethod",
     "DistilledSet",
     "Encoded",
     "EncodersConfig",
@@ -69,6 +81,8 @@ __all__ = [
     "ExpertBuffer",
     "ExpertsConfig",
     "Facts",
+    "GaussianConfig",
+    "GaussianDiffusion",
     "Groups",
     "Head",
     "HeadGradients",
@@ -81,6 +95,7 @@ __all__ = [
     "LearnerConfig",
     "Lesson",
     "LessonConfig",
+    "MaskedDiffusion",
     "Method",
     "MethodCard",
     "MethodConfig",
@@ -159,6 +174,12 @@ _HOME = {
     "bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
     "bench.data.text": ("LabelledText", "normalised"),
     "bench.budget": ("Budget", "count_tokens"),
+    "bench.diffusion.alphabet": ("Alphabet",),
+    "bench.diffusion.gaussian": ("GaussianDiffusion",),
+    "bench.diffusion.generator": ("Diffusion",),
+    "bench.diffusion.network": ("DenoiserShape",),
+    "bench.diffusion.masked": ("MaskedDiffusion",),
+    "bench.diffusion.method": ("DiffusionConfig", "DiffusionMethod", "GaussianConfig"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "bench.matching.admm": ("AdmmOptions",),
@@ -185,7 +206,8 @@ _HOME = {
     "bench.matching.source": ("SourceModel",),
     "bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
     "bench.matching.start": ("mean_vectors", "random_words", "text_of", "vectors_of", "words_of"),
-    "bench.matching.synthesis": ("sample_medoids", "synthesise"),
+    "bench.matching.samples": ("sample_medoids",),
+    "bench.matching.synthesis": ("synthesise",),
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
     "bench.models.class_lm": ("RowLM", "public_lm"),
     "bench.models.prompted": ("label_tokens",),

@@ -75,10 +75,16 @@ class DiLM(Method):
         lm = ctx.task_lm(real, source)
         if self.config.loops:
             lm = _Tuning(self.config, real, source, lm, ctx).run()
-        texts, labels = sample_medoids(
-            lm, source, real, budget.per_class, pool=self.config.pool, top_p=self.config.top_p, ctx=ctx
+        made = sample_medoids(
+            lm.writer(len(real.fields), self.config.top_p),
+            source,
+            list(real.fields),
+            real.n_classes,
+            per_class=budget.per_class,
+            pool=self.config.pool,
+            ctx=ctx,
         )
-        return DistilledSet.from_texts(texts, labels)
+        return DistilledSet.from_texts(*made)
 
 
 class _Tuning:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from pydantic import Field, PositiveInt
 
 from bench.api import MethodCard, PrivateConfig, PrivateMethod
@@ -56,7 +55,7 @@ class DPLM(PrivateMethod):
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains, samples, chooses."""
-        from bench.api import DistilledSet, LabelledText, RowLM, TrainingOptions, public_lm, sample_medoids
+        from bench.api import DistilledSet, RowLM, TrainingOptions, public_lm, sample_medoids
 
         assert budget.per_class is not None
         config = self.config
@@ -65,10 +64,13 @@ class DPLM(PrivateMethod):
         if not oracle.is_silent:
             oracle.plan(oracle.training_plan(QUESTION, config.batch, config.epochs))
             oracle.train(QUESTION, rows, TrainingOptions(lr=config.lr, clip=config.clip))
-        shape = LabelledText(
-            {name: [] for name in oracle.field_names}, np.array([], dtype=np.int64), oracle.label_names, np.array([])
-        )
         made = sample_medoids(
-            rows.sampler(ctx.device), source, shape, budget.per_class, pool=config.pool, top_p=config.top_p, ctx=ctx
+            rows.sampler(ctx.device).writer(len(oracle.field_names), config.top_p),
+            source,
+            oracle.field_names,
+            oracle.n_classes,
+            per_class=budget.per_class,
+            pool=config.pool,
+            ctx=ctx,
         )
         return DistilledSet.from_texts(*made)

@@ -47,5 +47,13 @@ class LMSamples(Method):
         source = ctx.source(real)
         lm = ctx.task_lm(real, source)
         pool = self.config.pool if self.config.select == "kmeans" else 1
-        made = sample_medoids(lm, source, real, budget.per_class, pool=pool, top_p=self.config.top_p, ctx=ctx)
+        made = sample_medoids(
+            lm.writer(len(real.fields), self.config.top_p),
+            source,
+            list(real.fields),
+            real.n_classes,
+            per_class=budget.per_class,
+            pool=pool,
+            ctx=ctx,
+        )
         return DistilledSet.from_texts(*made)

@@ -15,7 +15,7 @@ from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.matching.admm import AdmmOptions
 from bench.matching.fit import Reading, fit_vectors
-from bench.matching.points import cluster, train_head
+from bench.matching.points import train_head
 from bench.matching.projection import Projection
 from bench.matching.replace import ReplaceOptions, replace_tokens
 from bench.matching.stage import best_distinct
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.matching.gradients import Head
     from bench.matching.options import SynthesisConfig
-    from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage
     from bench.models.task_lm import TaskLM
     from bench.soft import SoftInputs
@@ -239,38 +238,3 @@ def _changed(before: Words, after: Words) -> float:
     """Returns the share of all words that are others than before, place by place."""
     pairs = [(a, b) for old, new in zip(before, after, strict=True) for a, b in zip(old, new, strict=True)]
     return float(np.concatenate([a != b for a, b in pairs]).mean())
-
-
-def sample_medoids(
-    lm: TaskLM,
-    source: SourceModel,
-    real: LabelledText,
-    per_class: int,
-    *,
-    pool: int,
-    top_p: float,
-    ctx: Context,
-) -> tuple[dict[str, list[str]], NDArray[np.int64]]:
-    """Samples `pool` texts for each one wanted and keeps the K-means medoids of each class (DiLM, section 3.4).
-
-    Args:
-        lm: Samples.
-        source: Its head inputs are clustered.
-        real: Names the fields and classes.
-        per_class: Texts wanted of a class.
-        pool: Samples for each; 1 keeps them as they are.
-        top_p: Share of the probability that is sampled from.
-        ctx: Seeds and cost meter.
-
-    Returns:
-        Fields and labels of the kept texts, class after class.
-    """
-    with ctx.cost.phase("sample"):
-        labels_N = np.repeat(np.arange(real.n_classes), per_class * pool)
-        texts = lm.sample(labels_N, len(real.fields), ctx.torch_seed("samples"), top_p)
-    kept = np.arange(len(texts))
-    if pool > 1:
-        with ctx.cost.phase("select"):
-            h_ND = source.features(source.frame.around(texts)).cpu().numpy()
-            kept = cluster(h_ND, labels_N, per_class, ctx.torch_seed("clusters")).medoids_G
-    return text_of(source, list(real.fields), [texts[i] for i in kept]), labels_N[kept]

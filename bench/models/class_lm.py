@@ -11,17 +11,17 @@ import copy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
-from bench.data.text import LabelledText
+from bench.models.public_rows import public_rows
 from bench.models.task_lm import TaskLM
 from bench.privacy.training import Batch, RowModel
 from bench.training.dropout import CheapDropout
 
 if TYPE_CHECKING:
     from bench.context import Context
+    from bench.data.text import LabelledText
     from bench.matching.source import SourceModel
 
 Space = Literal["classes", "norms", "all"]
@@ -121,18 +121,7 @@ def public_lm(
         ctx: Public texts, source learner, cache.
         names: Names of the task's text fields.
         labels: Names of its classes.
-        most_tokens: Only texts are used that consist of so many of the commonest tokens; a smaller table is learnt and sampled faster.
+        most_tokens: Only texts are used that consist of so many of the commonest tokens.
     """
-    from bench.matching.start import words_of
-
-    pool = ctx.public()
-    rows = pool.rows(names)
-    drawn = np.random.default_rng(0).integers(0, len(labels), len(rows))
-    drawn[: len(labels)] = np.arange(len(labels))
-    public = LabelledText(rows.fields, drawn, labels, rows.row_ids_N)
-    source = ctx.source(public)
-    words = words_of(source, public)
-    pieces, counts = np.unique(np.concatenate([part for parts in words for part in parts]), return_counts=True)
-    common = set(pieces[np.argsort(-counts, kind="stable")[:most_tokens]].tolist())
-    kept = [i for i, parts in enumerate(words) if all(common.issuperset(part.tolist()) for part in parts)]
-    return ctx.task_lm(public.take(kept), source), source
+    public = public_rows(ctx, names, labels, most_tokens)
+    return ctx.task_lm(public.rows, public.source), public.source

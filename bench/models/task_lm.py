@@ -15,6 +15,8 @@ from bench.models.head_loss import head_loss
 from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from bench.training.modules import Tokenizer
@@ -161,6 +163,10 @@ class TaskLM:
         generator = torch.Generator().manual_seed(seed % 2**63)
         chunks = [labels[start : start + _SAMPLE_BATCH] for start in range(0, len(labels), _SAMPLE_BATCH)]
         return [parts for chunk in chunks for parts in self._sample(chunk, n_fields, generator, top_p)]
+
+    def writer(self, n_fields: int, top_p: float) -> Callable[[NDArray[np.int64], int], list[Parts]]:
+        """Returns `sample` as a function of labels and seed."""
+        return lambda labels, seed: self.sample(labels, n_fields, seed, top_p)
 
     def _sample(
         self, labels: NDArray[np.int64], n_fields: int, generator: torch.Generator, top_p: float

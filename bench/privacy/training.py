@@ -53,11 +53,13 @@ class TrainingOptions:
     """How a model is trained.
 
     Args:
-        lr: Learning rate of AdamW, constant.
+        lr: Learning rate of AdamW.
         clip: L2 norm that a row's gradient is clipped to.
         physical: Rows whose gradients are held at once.
         ghost: Find the norms without the gradients (Li et al., 2022), in two passes: less memory where all of a large model is trained.
         warmup: Steps over which the rate rises.
+        decay: Whether it falls to 0 afterwards, by the same amount in every step; else it is constant.
+        average: Decay of a moving average of the weights over steps, which is then what training returns; 0 for the last weights.
     """
 
     lr: float
@@ -65,6 +67,14 @@ class TrainingOptions:
     physical: int = 64
     ghost: bool = False
     warmup: int = 0
+    decay: bool = False
+    average: float = 0.0
+
+    def rate(self, step: int, steps: int) -> float:
+        """Returns the learning rate of a step, counted from 0, of so many."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        return self.lr * (steps - step) / (steps - self.warmup) if self.decay else self.lr
 
 
 def train_rows(
@@ -104,15 +114,14 @@ def train_rows(
                 # Rounded products make gradients a little less exact; what is clipped and summed is what was computed, so the bound holds.
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
                     engine.add({name: column.to(device) for name, column in batch.items()}, counted=not blind)
-            engine.step(min(1.0, (step + 1) / max(1, options.warmup)))
+            engine.step(options.rate(step, mechanism.steps))
             tick((step + 1) / mechanism.steps)
     finally:
         engine.close()
-    trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    mine = [weight for weight in model.module.parameters() if weight.requires_grad]
     with torch.no_grad():
-        for name, weight in model.module.named_parameters():
-            if name in trained:
-                weight.copy_(trained[name])
+        for weight, trained in zip(mine, engine.result(), strict=True):
+            weight.copy_(trained)
     model.module.eval()
 
 
@@ -126,6 +135,7 @@ class _Engine:
         self._spread = multiplier * options.clip
         self._weights = [weight for weight in model.module.parameters() if weight.requires_grad]
         self._sums = [torch.zeros_like(weight) for weight in self._weights]
+        self._means = [weight.detach().clone() for weight in self._weights] if options.average else []
         self._optimiser = torch.optim.AdamW(self._weights, lr=options.lr, betas=(0.9, 0.99), weight_decay=0.0)
         self._hooks = None if multiplier == 0 else hooks_for(model.module, options.clip, options.ghost)
 
@@ -141,7 +151,7 @@ class _Engine:
                 total.add_(grad)
         forget(self._weights)
 
-    def step(self, warm: float) -> None:
+    def step(self, lr: float) -> None:
         """Adds noise, divides by the expected number of rows, and moves the weights."""
         for weight, total in zip(self._weights, self._sums, strict=True):
             if self._spread:
@@ -149,9 +159,16 @@ class _Engine:
                 total.add_(drawn.to(total), alpha=self._spread)
             weight.grad = total / self._expected
             total.zero_()
-        self._optimiser.param_groups[0]["lr"] = self._options.lr * warm
+        self._optimiser.param_groups[0]["lr"] = lr
         self._optimiser.step()
         forget(self._weights)
+        if self._means:
+            for mean, weight in zip(self._means, self._weights, strict=True):
+                mean.lerp_(weight.detach(), 1 - self._options.average)
+
+    def result(self) -> list[torch.Tensor]:
+        """Returns the trained weights, or their moving averages."""
+        return self._means or [weight.detach() for weight in self._weights]
 
     def close(self) -> None:
         """Takes the hooks off."""

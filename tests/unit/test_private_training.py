@@ -183,3 +183,23 @@ def test_samples_and_noise_of_two_trainings_differ():
         train_rows(learner, rows_of(), TrainingOptions(0.1), mechanism=mechanism, noise=noise)
         trained.append(torch.cat([weight.detach().flatten() for weight in weights_of(learner)]))
     assert not torch.allclose(*trained)
+
+
+def test_rates_rise_and_fall():
+    options = TrainingOptions(lr=2.0, warmup=4, decay=True)
+    assert [options.rate(step, 12) for step in (0, 3, 4, 8, 11)] == [0.5, 2.0, 2.0, 1.0, 0.25]
+    assert [TrainingOptions(lr=2.0).rate(step, 12) for step in (0, 11)] == [2.0, 2.0]
+
+
+def test_a_moving_average_is_over_steps_whatever_the_physical_batches():
+    def after(steps: int, **options: Any) -> torch.Tensor:
+        learner = model()
+        train(learner, rows_of(), TrainingOptions(0.1, **options), 1, noise=0.5, rate=1.0, steps=steps)
+        return torch.cat([weight.detach().flatten() for weight in weights_of(learner)])
+
+    start = torch.cat([weight.detach().flatten() for weight in weights_of(model())])
+    expected = start
+    for steps in (1, 2):  # the same noise: the second run goes through the first one's step
+        expected = 0.75 * expected + 0.25 * after(steps)
+    for physical in (64, 7):
+        assert torch.allclose(after(2, average=0.75, physical=physical), expected, atol=1e-9)

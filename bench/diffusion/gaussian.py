@@ -1,0 +1,163 @@
+"""Gaussian diffusion of token vectors (Li et al., 2022, Diffusion-LM; Gong et al., 2023; Yuan et al., 2024; Lin et al., 2023).
+
+Shapes: B rows, K noised versions, L tokens, U tokens of text, E latent width, T steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.diffusion.generator import Diffusion, PublicTraining
+from bench.diffusion.schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.data.text import LabelledText
+    from bench.diffusion.alphabet import Alphabet
+    from bench.diffusion.network import DenoiserShape
+    from bench.matching.source import SourceModel
+    from bench.privacy.training import Batch
+
+_BINS, _MEASURED = 50, 128
+"""Noise levels, and public texts, at which losses are measured for an adapted schedule."""
+
+
+class GaussianDiffusion(Diffusion):
+    """Noise on token vectors; the denoiser estimates the vectors without noise, and the loss is the squared error.
+
+    Args:
+        alphabet: Tokens.
+        source: Spells rows.
+        shape: Size of the denoiser.
+        n_classes: Number of classes.
+        draws: K.
+        steps: T.
+        adapted: Whether the schedule is fitted to the losses on public texts, after half of the public training (SeqDiffuSeq).
+        repairs: Whether public training shows a damaged copy of the text as the source (GENIE).
+        clamp: Whether each estimate is replaced by the nearest token's vector while texts are written.
+    """
+
+    name = "gaussian"
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        source: SourceModel,
+        shape: DenoiserShape,
+        n_classes: int,
+        draws: int,
+        *,
+        steps: int = 2000,
+        adapted: bool = False,
+        repairs: bool = False,
+        clamp: bool = True,
+    ) -> None:
+        super().__init__(alphabet, source, shape, n_classes, draws)
+        self.schedule = NoiseSchedule.square_root(steps)
+        self._adapted, self._repairs, self._clamp = adapted, repairs, clamp
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what else decides the public model."""
+        return {"steps": self.schedule.n_steps, "adapted": self._adapted, "repairs": self._repairs}
+
+    def _drawn(self, batch: Batch, generator: torch.Generator) -> Batch:
+        time_BK = batch["time"]
+        shape = (*time_BK.shape, batch["ids"].shape[1], self.denoiser.shape.latent)
+        drawn = {**batch, "noise": torch.randn(shape, generator=generator)}
+        if self.denoiser.shape.self_conditioned:
+            drawn["again"] = torch.rand(len(time_BK), generator=generator) < 0.5
+        return drawn
+
+    def losses(self, batch: Batch) -> torch.Tensor:
+        """Returns the (B,) mean squared errors over versions, places (those behind the end included) and axes."""
+        return self._errors(batch).mean((1, 2))
+
+    def _errors(self, batch: Batch) -> torch.Tensor:
+        """Returns the (B, K, L) mean squared errors over axes."""
+        steps_BK = (batch["time"] * self.schedule.n_steps).long().clamp(max=self.schedule.n_steps - 1)
+        x0_B1LE = self.vectors_UE[batch["ids"]][:, None]
+        x_BKLE = self.schedule.noised(x0_B1LE, steps_BK, batch["noise"])
+        source_BPE, previous = self.source_of(batch), None
+        if "again" in batch:
+            with torch.no_grad():
+                first = self._estimate(source_BPE, batch["labels"], x_BKLE, steps_BK, None)
+            previous = first.detach() * batch["again"][:, None, None, None]
+        guess = self._estimate(source_BPE, batch["labels"], x_BKLE, steps_BK, previous)
+        return (guess - x0_B1LE).square().mean(-1)  # in the vectors' own type, whatever the denoiser computes in
+
+    def _estimate(
+        self,
+        source_BPE: torch.Tensor,
+        labels_B: torch.Tensor,
+        x_BKLE: torch.Tensor,
+        steps_BK: torch.Tensor,
+        previous: torch.Tensor | None,
+    ) -> torch.Tensor:
+        return self.denoiser(source_BPE, labels_B, x_BKLE, steps_BK / self.schedule.n_steps, previous)
+
+    def pretrain(self, rows: LabelledText, options: PublicTraining, tick: Callable[[float], None]) -> None:
+        """Trains on public texts, in two halves where the schedule is fitted in between."""
+        self._reads_damaged = self._repairs
+        if self._adapted:
+            half = PublicTraining(max(1, options.steps // 2), options.batch, options.lr)
+            super().pretrain(rows, half, tick)
+            self.schedule = self.schedule.adapted(self._losses_by_step(rows))
+            super().pretrain(rows, half, tick)
+        else:
+            super().pretrain(rows, options, tick)
+        self._reads_damaged = False
+
+    @torch.no_grad()
+    def _losses_by_step(self, rows: LabelledText) -> torch.Tensor:
+        """Returns the (T, L) mean losses on public texts."""
+        import numpy as np
+
+        few = rows.take(np.arange(min(_MEASURED, len(rows))))
+        generator = torch.Generator().manual_seed(0)
+        batch = self.encode(few)
+        levels = []
+        for level in range(_BINS):
+            drawn = self.draw(batch, generator)
+            drawn["time"] = torch.full_like(drawn["time"], (level + 0.5) / _BINS)
+            drawn = {name: column.to(self.device) for name, column in drawn.items()}
+            levels.append(self._errors(drawn).mean((0, 1)).cpu())
+        found_ML = torch.stack(levels)
+        wanted = torch.arange(self.schedule.n_steps) / self.schedule.n_steps * _BINS
+        return found_ML[wanted.long().clamp(max=_BINS - 1)]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Returns weights and schedule."""
+        return {**super().state(), "schedule": self.schedule.kept_TL}
+
+    def set_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Takes up weights and schedule."""
+        state = dict(state)
+        self.schedule = NoiseSchedule(state.pop("schedule"))
+        super().set_state(state)
+
+    def write(self, labels_B: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """Denoises from noise alone over evenly spaced steps and rounds to the nearest tokens; the first is never the end."""
+        shape = (len(labels_B), 1, self.alphabet.length, self.denoiser.shape.latent)
+
+        def noise() -> torch.Tensor:
+            return torch.randn(shape, generator=generator).to(self.device)
+
+        source_BPE, x = self.source_of({"labels": labels_B}), noise()
+        previous = torch.zeros_like(x)
+        taken = self.schedule.spaced(steps)
+        for step, to in zip(taken, [*taken[1:], None], strict=True):
+            steps_B1 = torch.full((len(labels_B), 1), step, device=self.device)
+            previous = self._estimate(source_BPE, labels_B, x, steps_B1, previous).float()
+            if to is not None:
+                x0 = self.vectors_UE[self._nearest(previous)] if self._clamp else previous
+                x = self.schedule.back(x, x0, step, to, noise())
+        return self._nearest(previous)[:, 0]
+
+    def _nearest(self, x_BKLE: torch.Tensor) -> torch.Tensor:
+        """Returns the (B, K, L) tokens whose vectors are nearest: all have one length, so the largest product tells."""
+        products = x_BKLE @ self.vectors_UE.T
+        products[:, :, 0, self.alphabet.end] = -torch.inf
+        return products.argmax(-1)

@@ -1,0 +1,58 @@
+"""Sets that are chosen among samples of a generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.matching.points import cluster
+from bench.matching.start import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from bench.context import Context
+    from bench.matching.source import SourceModel
+
+    Words = list[tuple[NDArray[np.int64], ...]]
+
+
+def sample_medoids(
+    write: Callable[[NDArray[np.int64], int], Words],
+    source: SourceModel,
+    names: Sequence[str],
+    n_classes: int,
+    *,
+    per_class: int,
+    pool: int,
+    ctx: Context,
+) -> tuple[dict[str, list[str]], NDArray[np.int64]]:
+    """Samples `pool` texts for each one wanted and keeps the K-means medoids of each class (DiLM, section 3.4).
+
+    Args:
+        write: Receives N labels and a seed, returns the token ids of N texts, field by field.
+        source: Its head inputs are clustered.
+        names: Names of the fields.
+        n_classes: Number of classes.
+        per_class: Texts wanted of a class.
+        pool: Samples for each; 1 keeps them as they are.
+        ctx: Seeds and cost meter.
+
+    Returns:
+        Fields and labels of the kept texts, class after class; where a class's samples repeat themselves so much that there are fewer
+        different ones than are wanted, the first samples as they are.
+    """
+    with ctx.cost.phase("sample"):
+        labels_N = np.repeat(np.arange(n_classes), per_class * pool)
+        texts = write(labels_N, ctx.torch_seed("samples"))
+    kept = np.flatnonzero(np.arange(len(texts)) % (per_class * pool) < per_class)
+    if pool > 1:
+        with ctx.cost.phase("select"):
+            h_ND = source.features(source.frame.around(texts)).cpu().numpy()
+            by_class = [h_ND[labels_N == label] for label in range(n_classes)]
+            if all(len(np.unique(own_KD, axis=0)) >= per_class for own_KD in by_class):
+                kept = cluster(h_ND, labels_N, per_class, ctx.torch_seed("clusters")).medoids_G
+    return text_of(source, list(names), [texts[i] for i in kept]), labels_N[kept]

@@ -1,0 +1,359 @@
+"""Diffusion models of text: schedules against Gaussian conditioning, losses, gradients by row, samplers, public training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.context import Source
+from bench.diffusion.alphabet import Alphabet
+from bench.diffusion.gaussian import GaussianDiffusion
+from bench.diffusion.generator import PublicTraining, damaged, trained_publicly
+from bench.diffusion.masked import T_MIN, MaskedDiffusion
+from bench.diffusion.network import DenoiserShape
+from bench.diffusion.schedule import NoiseSchedule
+from bench.models.public_rows import public_rows
+from bench.privacy.row_checks import check_rows
+from bench.privacy.training import TrainingOptions
+from bench.testing.private import small_pool
+from bench.testing.texts import small_task
+from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tests.unit import row_models
+from tests.unit.tiny_models import context
+
+KIND, LENGTH, LATENT = "two classes", 12, 16
+ROWS = small_task(KIND).train
+SHAPE = DenoiserShape(layers=2, width=16, heads=2, latent=LATENT, length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    cache: Path = tmp_path_factory.mktemp("cache")
+    ctx = replace(
+        context(),
+        public_pool=small_pool(KIND),
+        make_source=lambda: Source("tiny", tiny_learner(), MAX_LENGTH, cache),
+    )
+    found = public_rows(ctx, tuple(ROWS.fields), ROWS.label_names, 300)
+    pieces = np.unique(np.concatenate([part for parts in found.words for part in parts]))
+    names = [found.source.tokenizer.inner.decode([piece]) for piece in pieces[-40:]]
+    known = [name for name in names if name.isalpha()][:2]
+    return replace(found, rows=replace(found.rows, label_names=tuple(known)))
+
+
+@pytest.fixture(scope="module")
+def alphabet(public: Any) -> Alphabet:
+    return Alphabet(public, "a {label} text", LATENT, LENGTH)
+
+
+def masked(public: Any, alphabet: Alphabet, draws: int = 2, **shape: Any) -> MaskedDiffusion:
+    return MaskedDiffusion(alphabet, public.source, replace(SHAPE, timed=False, **shape), 2, draws)
+
+
+def gaussian(public: Any, alphabet: Alphabet, draws: int = 2, shape: Any = None, **options: Any) -> GaussianDiffusion:
+    return GaussianDiffusion(alphabet, public.source, replace(SHAPE, **(shape or {})), 2, draws, steps=50, **options)
+
+
+MAKERS = {
+    "dp_mdlm": masked,
+    "dp_diffuseq": gaussian,
+    "dp_seqdiffuseq": lambda *a, **o: gaussian(*a, shape={"encoder_layers": 1, "self_conditioned": True}, **o),
+    "dp_genie": lambda *a, **o: gaussian(*a, shape={"encoder_layers": 2}, repairs=True, **o),
+}
+
+
+# Schedules ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_square_root_schedule_is_the_published_one():
+    schedule = NoiseSchedule.square_root(2000)
+    for step in (0, 1, 500, 1999):
+        assert float(schedule.kept_TL[step, 0]) == pytest.approx(max(1e-5, 1 - (step / 2000 + 1e-4) ** 0.5), abs=1e-6)
+    assert schedule.spaced(5) == [1999, 1499, 1000, 500, 0]
+    assert schedule.spaced(10_000) == list(range(1999, -1, -1))
+
+
+def test_the_way_back_is_what_conditioning_two_gaussians_gives():
+    schedule, x0, x_late = NoiseSchedule.square_root(100), 0.7, -1.3
+    for late, early in ((99, 40), (40, 39), (3, 0)):
+        kept_late, kept_early = float(schedule.kept_TL[late, 0]), float(schedule.kept_TL[early, 0])
+        # prior of the earlier step given the signal, times the likelihood of the later step given the earlier one
+        slope = (kept_late / kept_early) ** 0.5
+        precision = 1 / (1 - kept_early) + slope**2 / (1 - slope**2)
+        mean = (kept_early**0.5 * x0 / (1 - kept_early) + slope * x_late / (1 - slope**2)) / precision
+        noise = torch.randn(20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+        drawn = schedule.back(torch.full_like(noise, x_late), torch.full_like(noise, x0), late, early, noise)
+        straight = schedule.back(
+            torch.full((1, 1, 1, 1), x_late), torch.full((1, 1, 1, 1), x0), late, early, 0 * noise[:1]
+        )
+        assert float(straight) == pytest.approx(mean, abs=1e-4)
+        assert float((drawn - straight).square().mean()) == pytest.approx(1 / precision, rel=0.05)
+
+
+def test_an_adapted_schedule_makes_every_places_loss_grow_evenly():
+    schedule = NoiseSchedule.square_root(200)
+    noise_T = 1 - schedule.kept_TL[:, 0]
+    losses_TL = torch.stack([noise_T**2, noise_T**0.5], dim=1)
+    adapted = schedule.adapted(losses_TL)
+    assert adapted.kept_TL.shape == (200, 2)
+    for place, power in ((0, 2), (1, 0.5)):
+        kept_T = adapted.kept_TL[:, place]
+        assert (kept_T.diff() <= 1e-6).all()
+        rise_T = ((1 - kept_T) ** power).diff()[5:-5]
+        assert float(rise_T.std() / rise_T.mean()) < 0.1
+        assert kept_T[[0, -1]].tolist() == pytest.approx(schedule.kept_TL[[0, -1], 0].tolist(), abs=1e-5)
+
+
+def test_noised_versions_have_the_schedules_moments():
+    schedule = NoiseSchedule.square_root(50)
+    x0, noise = (
+        torch.full((1, 1, 200, 100), 2.0),
+        torch.randn(1, 1, 200, 100, generator=torch.Generator().manual_seed(0)),
+    )
+    x = schedule.noised(x0, torch.tensor([[20]]), noise)
+    kept = float(schedule.kept_TL[20, 0])
+    assert float(x.mean()) == pytest.approx(2 * kept**0.5, abs=0.03)
+    assert float(x.var()) == pytest.approx(1 - kept, rel=0.03)
+
+
+# Tokens ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_survive_encoding_field_by_field(alphabet, public):
+    first, second = public.words[0][0][:4], public.words[1][0][:3]
+    row = alphabet.encode([(first, second)])[0].tolist()
+    assert row[7] == alphabet.between or alphabet.between in row
+    back = alphabet.parts(row, 2)
+    assert [part.tolist() for part in back] == [first.tolist(), second.tolist()]
+    assert [part.tolist() for part in alphabet.parts(row, 1)] == [[*first.tolist(), *second.tolist()]]
+    assert [len(part) for part in alphabet.parts([alphabet.end] * LENGTH, 2)] == [0, 0]
+
+
+def test_vectors_have_one_length_and_keep_the_tables_neighbours(alphabet, public):
+    lengths_U = alphabet.vectors_UE.norm(dim=1)
+    assert lengths_U.tolist() == pytest.approx([LATENT**0.5] * len(lengths_U), rel=1e-5)
+    pieces = torch.from_numpy(alphabet.vocabulary.pieces_U)
+    table = public.source.table_VE[pieces]
+    table = torch.nn.functional.normalize(table - table.mean(0), dim=1)
+    ours = torch.nn.functional.normalize(alphabet.vectors_UE[: len(pieces)], dim=1)
+    assert torch.corrcoef(torch.stack([(table @ table.T).flatten(), (ours @ ours.T).flatten()]))[0, 1] > 0.6
+
+
+def test_prompts_name_the_classes(alphabet, public):
+    inner = public.source.tokenizer.inner
+    said = [inner.decode(alphabet.parts(row, 1)[0]) for row in alphabet.prompts_CP.tolist()]
+    for text, name in zip(said, public.rows.label_names, strict=True):
+        assert text.split()[1] == name
+
+
+# Rows -----------------------------------------------------------------------------------------------------------------------------
+
+
+def moved(model: Any) -> Any:
+    """Classes that differ, so that no gradient vanishes."""
+    with torch.no_grad():
+        for weight in model.denoiser.class_weights():
+            weight.normal_(0, 0.3)
+    return model
+
+
+@pytest.mark.parametrize("space", ["classes", "norms", "all"])
+@pytest.mark.parametrize("name", MAKERS)
+def test_clipped_sums_are_those_of_a_loop_over_rows(public, alphabet, name, space):
+    model = moved(MAKERS[name](public, alphabet, draws=3))
+    model.trains(space)
+    model.denoiser.double().train()
+    batch = model.draw(model.encode(ROWS.take(np.arange(7))), torch.Generator().manual_seed(0))
+    batch = {key: one.double() if one.is_floating_point() else one for key, one in batch.items()}
+    expected = row_models.clipped_by_loop(model, batch, 0.05)
+    found = row_models.clipped(model, batch, 0.05, False)
+    assert torch.allclose(found, expected, rtol=1e-6, atol=1e-9)
+    assert float(found.norm()) > 0
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_rows_know_nothing_of_each_other(public, alphabet, name):
+    model = moved(MAKERS[name](public, alphabet))
+    model.trains("all")
+    check_rows(model, replace_labels(public.rows.take(np.arange(6))), TrainingOptions(0.1))
+
+
+def replace_labels(rows: Any) -> Any:
+    return replace(rows, labels_N=np.arange(len(rows)) % 2)
+
+
+def test_times_of_a_row_lie_in_even_strata(public, alphabet):
+    times_BK = masked(public, alphabet, draws=4).times(200, torch.Generator().manual_seed(0))
+    assert (((times_BK * 4).long()) == torch.arange(4)).all()
+    assert float(times_BK.var(0).max()) == pytest.approx(1 / 16 / 12, rel=0.25)
+
+
+def test_spaces_name_what_is_trained(public, alphabet):
+    counts = []
+    for space in ("classes", "norms", "all"):
+        model = masked(public, alphabet)
+        model.trains(space)
+        counts.append(sum(w.numel() for w in model.denoiser.parameters() if w.requires_grad))
+    assert counts[0] == 2 * (SHAPE.width + LATENT)
+    assert counts[0] < counts[1] < counts[2] == sum(w.numel() for w in masked(public, alphabet).denoiser.parameters())
+
+
+def test_damage_hides_about_three_tenths_in_spans():
+    ids_BL = torch.arange(1, 41).expand(2_000, 40)
+    hidden_BL = damaged(ids_BL, torch.Generator().manual_seed(0)) == -1
+    assert 0.22 < float(hidden_BL.float().mean()) < 0.3
+    alone_BL = hidden_BL[:, 1:-1] & ~hidden_BL[:, :-2] & ~hidden_BL[:, 2:]
+    assert not alone_BL[:, 2:-2].any()
+
+
+# Masked diffusion -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_masked_loss_has_the_expectation_of_the_bound(public, alphabet, monkeypatch):
+    """A denoiser that always says the same has a bound of its mean cross-entropy, whatever the masks."""
+    model = masked(public, alphabet, draws=2)
+    batch = model.encode(ROWS.take(np.zeros(4_000, dtype=np.int64)))
+    monkeypatch.setattr(
+        model, "_logits", lambda _, ids, masked, wanted: model.alphabet.log_shares_U.expand(int(wanted.sum()), -1)
+    )
+    drawn = model.draw(batch, torch.Generator().manual_seed(0))
+    expected = -model.alphabet.log_shares_U[batch["ids"][0]].mean()
+    losses_B = model.losses(drawn)
+    assert float(losses_B.mean()) == pytest.approx(float(expected), abs=4 * float(losses_B.std()) / 4_000**0.5)
+    assert float(drawn["time"].min()) >= T_MIN
+
+
+def test_masks_hide_what_stood_there(public, alphabet):
+    model = moved(masked(public, alphabet))
+    batch = model.draw(model.encode(ROWS.take(np.arange(3))), torch.Generator().manual_seed(0))
+    changed = {**batch, "ids": batch["ids"].clone()}
+    place = int(torch.nonzero(batch["masked"][0].all(0))[0])
+    changed["ids"][0, place] = (changed["ids"][0, place] + 1) % alphabet.n_tokens
+    ids_BKL, masked_BKL = batch["ids"][:, None].expand(batch["masked"].shape), batch["masked"]
+    others = changed["ids"][:, None].expand(batch["masked"].shape)
+    with torch.no_grad():
+        seen, unseen = (model._logits(batch, ids, masked_BKL, masked_BKL) for ids in (ids_BKL, others))
+    assert torch.equal(seen, unseen)
+
+
+def test_writing_unmasks_each_place_once_with_the_denoisers_word(public, alphabet, monkeypatch):
+    model, wanted_L, asked = masked(public, alphabet), torch.arange(LENGTH) + 3, torch.zeros(5, LENGTH)
+
+    def certain(batch: Any, ids: Any, masked: Any, wanted: Any) -> torch.Tensor:
+        nonlocal asked
+        assert (wanted & ~masked).sum() == 0  # what stands is never written again
+        places_S = torch.nonzero(wanted)[:, 2]
+        return torch.nn.functional.one_hot(wanted_L[places_S], alphabet.n_tokens) * 100.0
+
+    monkeypatch.setattr(model, "_logits", certain)
+    made = model.write(torch.zeros(5, dtype=torch.int64), 7, torch.Generator().manual_seed(0))
+    assert torch.equal(made, wanted_L.expand(5, -1))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_text_is_never_empty(public, alphabet, name):
+    model = MAKERS[name](public, alphabet)
+    with torch.no_grad():
+        ends = model.denoiser.shift.weight
+        ends.copy_(50 * alphabet.vectors_UE[alphabet.end].expand(2, -1))
+    texts = model.sample(np.array([0, 1] * 10), 1, 6, seed=0)
+    assert [len(part) for (part,) in texts] == [1] * 20
+
+
+# Gaussian diffusion ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+def test_a_denoiser_that_knows_the_text_writes_it(public, alphabet, monkeypatch, clamp):
+    model = gaussian(public, alphabet, clamp=clamp)
+    wanted_BL = torch.randint(0, alphabet.n_tokens - 2, (4, LENGTH), generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(model, "_estimate", lambda *_: model.vectors_UE[wanted_BL][:, None] * 0.9)
+    made = model.write(torch.zeros(4, dtype=torch.int64), 10, torch.Generator().manual_seed(1))
+    assert torch.equal(made, wanted_BL)
+
+
+def test_a_gaussian_loss_is_the_squared_error_of_the_vectors(public, alphabet, monkeypatch):
+    model = gaussian(public, alphabet)
+    batch = model.draw(model.encode(ROWS.take(np.arange(5))), torch.Generator().manual_seed(0))
+    monkeypatch.setattr(model, "_estimate", lambda _s, _l, x, _t, _p: torch.zeros_like(x))
+    assert model.losses(batch).tolist() == pytest.approx([1.0] * 5, rel=1e-4)  # vectors of length sqrt(E)
+
+
+def test_half_of_the_rows_see_their_last_estimate(public, alphabet, monkeypatch):
+    model = MAKERS["dp_seqdiffuseq"](public, alphabet)
+    batch = model.draw(model.encode(ROWS.take(np.arange(100))), torch.Generator().manual_seed(0))
+    seen = []
+    real = model._estimate
+
+    def watch(source: Any, labels: Any, x: Any, steps: Any, previous: Any) -> torch.Tensor:
+        seen.append(previous)
+        return real(source, labels, x, steps, previous)
+
+    monkeypatch.setattr(model, "_estimate", watch)
+    model.losses(batch)
+    first, second = seen
+    assert first is None
+    shown_B = second.abs().sum((1, 2, 3)) > 0
+    assert torch.equal(shown_B, batch["again"])
+    assert 30 < int(shown_B.sum()) < 70
+    assert not second.requires_grad
+
+
+def test_the_prompt_is_never_noised_and_reaches_the_estimate(public, alphabet):
+    for maker in MAKERS.values():
+        model = maker(public, alphabet)
+        one = {
+            **model.draw(model.encode(ROWS.take([0])), torch.Generator().manual_seed(0)),
+            "labels": torch.tensor([0]),
+        }
+        one.pop("damaged", None)
+        with torch.no_grad():
+            first, second = model.losses(one), model.losses({**one, "labels": torch.tensor([1])})
+        assert float((first - second).abs()) > 1e-6
+
+
+# Public training ------------------------------------------------------------------------------------------------------------------
+
+
+def mean_loss(model: Any, rows: Any) -> float:
+    batch = model.draw(model.encode(rows), torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        return float(model.losses({name: one.to(model.device) for name, one in batch.items()}).mean())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_public_training_lowers_the_loss_and_learns_nothing_of_classes(public, alphabet, name, tmp_path):
+    model = MAKERS[name](public, alphabet)
+    before, ctx = mean_loss(model, public.rows), context()
+    training = PublicTraining(steps=60, batch=32, lr=3e-3)
+    trained_publicly(model, public, training, cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
+    after = mean_loss(model, public.rows)
+    assert after < 0.97 * before
+    assert all((weight == 0).all() for weight in model.denoiser.class_weights())
+    again = MAKERS[name](public, alphabet)
+    trained_publicly(again, public, training, cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
+    assert mean_loss(again, public.rows) == pytest.approx(after, rel=1e-6)
+    cold, hit = [phase for phase in ctx.cost.phases if phase.phase == "public training"]
+    assert hit.from_cache
+    assert hit.wall_s == cold.wall_s
+    other = MAKERS[name](public, alphabet)
+    trained_publicly(other, public, replace(training, lr=1e-4), cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
+    assert mean_loss(other, public.rows) != pytest.approx(after, rel=1e-4)
+
+
+def test_an_adapted_schedule_is_fitted_and_kept(public, alphabet, tmp_path):
+    training = PublicTraining(steps=20, batch=32, lr=3e-3)
+    model = gaussian(public, alphabet, adapted=True)
+    ctx = context()
+    trained_publicly(model, public, training, cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
+    assert model.schedule.kept_TL.shape == (50, LENGTH)
+    assert not torch.allclose(model.schedule.kept_TL, NoiseSchedule.square_root(50).kept_TL, atol=1e-3)
+    again = gaussian(public, alphabet, adapted=True)
+    trained_publicly(again, public, training, cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
+    assert torch.equal(again.schedule.kept_TL, model.schedule.kept_TL)
+    assert len(again.sample(np.array([0, 1]), 1, 5, seed=0)) == 2
