@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class DPGenie(DiffusionMethod):
     """GENIE (Lin et al., 2023) at a small size; public training on the suite's public texts takes the place of its 160 GB.
 
-    It is done as in the paper: the source is the text with three tenths of its tokens gone, in spans (continuous paragraph denoise).
+    The source of half of the texts is the text with three tenths of its tokens gone, in spans (continuous paragraph denoise); the others
+    see the prompt, because what is trained privately is too little to teach what a prompt is.
     """
 
     name = "dp_genie"
@@ -38,7 +39,7 @@ class DPGenie(DiffusionMethod):
         encoder_layers: PositiveInt = 1
         """Transformer blocks that read the source."""
         pretraining: Literal["repair", "prompt"] = "repair"
-        """Source in public training: the damaged text, or the prompt of a class drawn at random."""
+        """Source in public training: for half of the texts the damaged text; else the prompt of a class drawn at random."""
 
     def model(self, alphabet: Alphabet, source: SourceModel, shape: DenoiserShape, n_classes: int) -> Diffusion:
         """Returns an encoder and a denoiser that attends to it."""

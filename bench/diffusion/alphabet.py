@@ -57,16 +57,25 @@ class Alphabet:
         return nn.functional.normalize(torch.cat([vectors_UE, marks_2E]), dim=1) * latent**0.5
 
     def encode(self, words: list[Parts]) -> torch.Tensor:
-        """Returns (N, L) ids; pieces that public texts do not use are left out, and what is too long is cut."""
+        """Returns (N, L) ids; pieces that public texts do not use are left out, then the longest field is cut until all fits."""
         ids_NL = torch.full((len(words), self.length), self.end)
         for n, parts in enumerate(words):
-            row = self.vocabulary.encode(parts, 0)[1:-1][: self.length]
-            row = [self.between if one == self.vocabulary.between else one for one in row]
+            known = [self.vocabulary.encode((part,), 0)[1:-1] for part in parts]
+            while sum(map(len, known)) + len(known) - 1 > self.length:
+                max(known, key=len).pop()
+            row = [one for number, part in enumerate(known) for one in [*[self.between] * (number > 0), *part]]
             ids_NL[n, : len(row)] = torch.tensor(row, dtype=torch.int64)
         return ids_NL
 
+    def closed(self, n_fields: int) -> torch.Tensor:
+        """Returns which tokens may not stand where, (L, U): no text ends or is cut before its first word, one field is never cut."""
+        closed_LU = torch.zeros(self.length, self.n_tokens, dtype=torch.bool)
+        closed_LU[0, [self.between, self.end]] = True
+        closed_LU[:, self.between] |= n_fields == 1
+        return closed_LU
+
     def parts(self, ids_L: list[int], n_fields: int) -> Parts:
-        """Returns a text's word-piece ids, field by field, up to its end."""
+        """Returns a text's word-piece ids, field by field, up to its end; a pair that lacks a field is cut in the middle."""
         fields: list[list[int]] = [[]]
         for token in ids_L:
             if token == self.end:
@@ -77,6 +86,9 @@ class Alphabet:
                 fields[-1].append(int(self.vocabulary.pieces_U[token]))
         fields += [[] for _ in range(n_fields - len(fields))]
         joined = [*fields[: n_fields - 1], [one for field in fields[n_fields - 1 :] for one in field]]
+        if not all(joined) and (whole := [one for field in joined for one in field]):
+            half = (len(whole) + 1) // 2
+            joined = [whole[:half], whole[half:] or whole][:n_fields]
         return tuple(np.array(field, dtype=np.int64) for field in joined)
 
     def _log_shares(self, ids_NL: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,13 @@ Shapes: B rows, K noised versions, L tokens, U tokens of text, E latent width, T
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from bench.diffusion.generator import Diffusion, PublicTraining
+from bench.diffusion.generator import Diffusion
 from bench.diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
     from bench.data.text import LabelledText
     from bench.diffusion.alphabet import Alphabet
+    from bench.diffusion.generator import PublicTraining
     from bench.diffusion.network import DenoiserShape
     from bench.matching.source import SourceModel
     from bench.privacy.training import Batch
 
-_BINS, _MEASURED = 50, 128
+_LEVELS, _MEASURED = 50, 128
 """Noise levels, and public texts, at which losses are measured for an adapted schedule."""
 
 
@@ -36,7 +39,7 @@ class GaussianDiffusion(Diffusion):
         draws: K.
         steps: T.
         adapted: Whether the schedule is fitted to the losses on public texts, after half of the public training (SeqDiffuSeq).
-        repairs: Whether public training shows a damaged copy of the text as the source (GENIE).
+        repairs: Whether public training shows half of the texts' damaged copies as the source (GENIE), and the prompt to the others.
         clamp: Whether each estimate is replaced by the nearest token's vector while texts are written.
     """
 
@@ -58,6 +61,8 @@ class GaussianDiffusion(Diffusion):
         super().__init__(alphabet, source, shape, n_classes, draws)
         self.schedule = NoiseSchedule.square_root(steps)
         self._adapted, self._repairs, self._clamp = adapted, repairs, clamp
+        if repairs:
+            self.widen_prompts()
 
     def facts(self) -> dict[str, Any]:
         """Returns what else decides the public model."""
@@ -102,31 +107,32 @@ class GaussianDiffusion(Diffusion):
         """Trains on public texts, in two halves where the schedule is fitted in between."""
         self._reads_damaged = self._repairs
         if self._adapted:
-            half = PublicTraining(max(1, options.steps // 2), options.batch, options.lr)
-            super().pretrain(rows, half, tick)
+            first = max(1, options.steps // 2)
+            super().pretrain(rows, replace(options, steps=first), tick)
             self.schedule = self.schedule.adapted(self._losses_by_step(rows))
-            super().pretrain(rows, half, tick)
+            super().pretrain(rows, replace(options, steps=max(1, options.steps - first), seed=options.seed + 1), tick)
         else:
             super().pretrain(rows, options, tick)
         self._reads_damaged = False
 
     @torch.no_grad()
     def _losses_by_step(self, rows: LabelledText) -> torch.Tensor:
-        """Returns the (T, L) mean losses on public texts."""
-        import numpy as np
-
-        few = rows.take(np.arange(min(_MEASURED, len(rows))))
+        """Returns the (T, L) mean losses on public texts, linear between the levels that are measured."""
+        few, draws = rows.take(np.arange(min(_MEASURED, len(rows)))), self.draws
+        self.draws = 1
         generator = torch.Generator().manual_seed(0)
         batch = self.encode(few)
         levels = []
-        for level in range(_BINS):
+        for level in range(_LEVELS):
             drawn = self.draw(batch, generator)
-            drawn["time"] = torch.full_like(drawn["time"], (level + 0.5) / _BINS)
+            drawn["time"] = torch.full_like(drawn["time"], level / (_LEVELS - 1))
             drawn = {name: column.to(self.device) for name, column in drawn.items()}
             levels.append(self._errors(drawn).mean((0, 1)).cpu())
-        found_ML = torch.stack(levels)
-        wanted = torch.arange(self.schedule.n_steps) / self.schedule.n_steps * _BINS
-        return found_ML[wanted.long().clamp(max=_BINS - 1)]
+        self.draws = draws
+        found_ML = torch.stack(levels).numpy()
+        steps_T = np.arange(self.schedule.n_steps) / max(1, self.schedule.n_steps - 1)
+        columns = [np.interp(steps_T, np.linspace(0, 1, _LEVELS), found_M) for found_M in found_ML.T]
+        return torch.from_numpy(np.stack(columns, axis=1))
 
     def state(self) -> dict[str, torch.Tensor]:
         """Returns weights and schedule."""
@@ -138,13 +144,14 @@ class GaussianDiffusion(Diffusion):
         self.schedule = NoiseSchedule(state.pop("schedule"))
         super().set_state(state)
 
-    def write(self, labels_B: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
-        """Denoises from noise alone over evenly spaced steps and rounds to the nearest tokens; the first is never the end."""
+    def write(self, labels_B: torch.Tensor, n_fields: int, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """Denoises from noise alone over evenly spaced steps and rounds to the nearest tokens that may stand there."""
         shape = (len(labels_B), 1, self.alphabet.length, self.denoiser.shape.latent)
 
         def noise() -> torch.Tensor:
             return torch.randn(shape, generator=generator).to(self.device)
 
+        closed_LU = self.alphabet.closed(n_fields).to(self.device)
         source_BPE, x = self.source_of({"labels": labels_B}), noise()
         previous = torch.zeros_like(x)
         taken = self.schedule.spaced(steps)
@@ -152,12 +159,10 @@ class GaussianDiffusion(Diffusion):
             steps_B1 = torch.full((len(labels_B), 1), step, device=self.device)
             previous = self._estimate(source_BPE, labels_B, x, steps_B1, previous).float()
             if to is not None:
-                x0 = self.vectors_UE[self._nearest(previous)] if self._clamp else previous
+                x0 = self.vectors_UE[self._nearest(previous, closed_LU)] if self._clamp else previous
                 x = self.schedule.back(x, x0, step, to, noise())
-        return self._nearest(previous)[:, 0]
+        return self._nearest(previous, closed_LU)[:, 0]
 
-    def _nearest(self, x_BKLE: torch.Tensor) -> torch.Tensor:
+    def _nearest(self, x_BKLE: torch.Tensor, closed_LU: torch.Tensor) -> torch.Tensor:
         """Returns the (B, K, L) tokens whose vectors are nearest: all have one length, so the largest product tells."""
-        products = x_BKLE @ self.vectors_UE.T
-        products[:, :, 0, self.alphabet.end] = -torch.inf
-        return products.argmax(-1)
+        return (x_BKLE @ self.vectors_UE.T).masked_fill(closed_LU, -torch.inf).argmax(-1)

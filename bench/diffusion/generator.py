@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Parts = tuple[NDArray[np.int64], ...]
 
-DIFFUSION_VERSION = 1
+DIFFUSION_VERSION = 2
 """Raised whenever the same public texts and options give another public model."""
 _SAMPLE_BATCH = 256
 Space = Literal["classes", "norms", "all"]
@@ -46,11 +46,13 @@ class PublicTraining:
         steps: Steps.
         batch: Expected texts of a step.
         lr: Learning rate.
+        seed: Seed of samples, times and noise.
     """
 
     steps: int
     batch: int
     lr: float
+    seed: int = 0
 
 
 class Diffusion(RowModel):
@@ -71,13 +73,14 @@ class Diffusion(RowModel):
         self, alphabet: Alphabet, source: SourceModel, shape: DenoiserShape, n_classes: int, draws: int
     ) -> None:
         self.alphabet, self._source, self.draws = alphabet, source, draws
-        torch_state = torch.random.get_rng_state()
-        torch.manual_seed(0)
-        self.denoiser = self.module = Denoiser(shape, n_classes)
-        torch.random.set_rng_state(torch_state)
-        self.denoiser.register_buffer("vectors_UE", alphabet.vectors_UE, persistent=False)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.denoiser = self.module = Denoiser(shape, n_classes)
+        # Kept with the weights: another machine's axes may point elsewhere.
+        self.denoiser.register_buffer("vectors_UE", alphabet.vectors_UE)
+        self._prompts_CP = alphabet.prompts_CP
         self._reads_damaged = False
-        """Whether the source is a damaged copy of the target, as in public training that teaches to repair."""
+        """Whether the source of half of the rows is a damaged copy of the target, as in public training that teaches to repair."""
 
     @property
     def device(self) -> torch.device:
@@ -107,7 +110,12 @@ class Diffusion(RowModel):
             damaged_BL = batch["damaged"]
             vectors_BLE = self.vectors_UE[damaged_BL.clamp(min=0)]
             return vectors_BLE * (damaged_BL >= 0)[..., None]
-        return self.vectors_UE[self.alphabet.prompts_CP.to(self.device)[batch["labels"]]]
+        return self.vectors_UE[self._prompts_CP.to(self.device)[batch["labels"]]]
+
+    def widen_prompts(self) -> None:
+        """Fills the prompts up to the length of texts, so that the source has one length whatever it is."""
+        room = self.alphabet.length - self._prompts_CP.shape[1]
+        self._prompts_CP = torch.nn.functional.pad(self._prompts_CP, (0, room), value=self.alphabet.end)
 
     def times(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
         """Draws (B, K) times from 0 to 1; those of one row lie in K even strata, and rows know nothing of each other."""
@@ -118,7 +126,10 @@ class Diffusion(RowModel):
         """Draws times, noise, and, in public training that teaches to repair, damage."""
         drawn = {**batch, "time": self.times(len(batch["ids"]), generator)}
         if self._reads_damaged:
-            drawn["damaged"] = damaged(batch["ids"], generator)
+            repairs_B1 = torch.rand(len(batch["ids"]), 1, generator=generator) < 0.5
+            drawn["damaged"] = torch.where(
+                repairs_B1, damaged(batch["ids"], generator), self._prompts_CP[batch["labels"]]
+            )
         return self._drawn(drawn, generator)
 
     @abstractmethod
@@ -130,7 +141,7 @@ class Diffusion(RowModel):
         """Returns what decides the public model besides size, texts and public training, as plain JSON."""
 
     @abstractmethod
-    def write(self, labels_B: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+    def write(self, labels_B: torch.Tensor, n_fields: int, steps: int, generator: torch.Generator) -> torch.Tensor:
         """Returns (B, L) ids of new texts of given classes, in about so many steps."""
 
     def pretrain(self, rows: LabelledText, options: PublicTraining, tick: Callable[[float], None]) -> None:
@@ -142,7 +153,7 @@ class Diffusion(RowModel):
         mechanism = Mechanism("gaussian" if rate == 1 else "sampled-gaussian", 0.0, rate, options.steps)
         how = TrainingOptions(lr=options.lr, warmup=max(1, options.steps // 10), decay=True)
         draws, self.draws = self.draws, 1  # more texts instead
-        train_rows(self, rows, how, mechanism=mechanism, noise=np.random.default_rng(0), tick=tick)
+        train_rows(self, rows, how, mechanism=mechanism, noise=np.random.default_rng(options.seed), tick=tick)
         self.draws = draws
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -167,7 +178,7 @@ class Diffusion(RowModel):
         made: list[Parts] = []
         for start in range(0, len(labels_N), _SAMPLE_BATCH):
             labels_B = torch.from_numpy(labels_N[start : start + _SAMPLE_BATCH]).to(self.device)
-            for row in self.write(labels_B, steps, generator).tolist():
+            for row in self.write(labels_B, n_fields, steps, generator).tolist():
                 made.append(self.alphabet.parts(row, n_fields))
         return made
 
@@ -209,6 +220,7 @@ def trained_publicly(
         "training": asdict(options),
         "texts": public.fingerprint,
         "prompts": model.alphabet.prompts_CP.tolist(),
+        "pieces": model.alphabet.vocabulary.pieces_U.tolist(),
         "device": str(model.device),
         "version": DIFFUSION_VERSION,
     }

@@ -56,10 +56,11 @@ class MaskedDiffusion(Diffusion):
         table_UE = self.vectors_UE / self.denoiser.shape.latent**0.5
         return nn.functional.linear(out_SE, table_UE.to(out_SE)) + self.alphabet.log_shares_U.to(out_SE)
 
-    def write(self, labels_B: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
-        """Unmasks from all masks, each token with probability (t - s) / t from time t to s; the first is never the end."""
+    def write(self, labels_B: torch.Tensor, n_fields: int, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """Unmasks from all masks, each token with probability (t - s) / t from time t to s."""
         shape = (len(labels_B), self.alphabet.length)
         ids_BL = torch.zeros(shape, dtype=torch.int64, device=self.device)
+        closed_LU = self.alphabet.closed(n_fields).to(self.device)
         masked_BL = torch.ones(shape, dtype=torch.bool, device=self.device)
         for left in range(steps, 0, -1):
             chosen_BL = masked_BL & (torch.rand(shape, generator=generator).to(self.device) < 1 / left)
@@ -68,8 +69,7 @@ class MaskedDiffusion(Diffusion):
             rows_R = chosen_BL.any(1)
             seen = ids_BL[rows_R, None], masked_BL[rows_R, None]
             logits_SU = self._logits({"labels": labels_B[rows_R]}, *seen, chosen_BL[rows_R, None]).float()
-            at_start_S = torch.nonzero(chosen_BL)[:, 1] == 0
-            logits_SU[at_start_S, self.alphabet.end] = -torch.inf
+            logits_SU = logits_SU.masked_fill(closed_LU[torch.nonzero(chosen_BL)[:, 1]], -torch.inf)
             drawn = torch.multinomial(torch.softmax(logits_SU, -1).cpu(), 1, generator=generator)
             ids_BL[chosen_BL] = drawn.squeeze(1).to(self.device)
             masked_BL &= ~chosen_BL

@@ -27,7 +27,7 @@ class DiffusionConfig(PrivateConfig):
     """Options that every diffusion method has; the defaults train within minutes on two cores."""
 
     length: PositiveInt = 32
-    """Most tokens of a text, its end included."""
+    """Most tokens of a text; never more than the protocol's source learner reads."""
     tokens: PositiveInt = 4_000
     """Tokens that it knows: the commonest of the public texts."""
     layers: PositiveInt = 3
@@ -68,8 +68,6 @@ class DiffusionConfig(PrivateConfig):
     """L2 norm that a row's gradient is clipped to."""
     physical: PositiveInt = 64
     """Rows whose gradients are held at once."""
-    ghost: bool = False
-    """Whether the lengths of gradients are found without the gradients: less memory where all of a large model is trained."""
     denoising: PositiveInt = 32
     """Steps in which a text is written."""
     pool: PositiveInt = 4
@@ -115,13 +113,12 @@ class DiffusionMethod(PrivateMethod):
         model, source = self._public_model(oracle, ctx)
         if not oracle.is_silent:
             model.trains(config.space)
-            epochs = min(config.epochs, config.most_steps * config.batch / oracle.n_rows)
+            epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
             oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
             options = TrainingOptions(
                 lr=config.lr,
                 clip=config.clip,
                 physical=config.physical,
-                ghost=config.ghost,
                 warmup=config.warmup,
                 decay=config.decay,
                 average=config.average,

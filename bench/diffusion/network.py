@@ -21,7 +21,7 @@ class DenoiserShape:
         width: Width W.
         heads: Attention heads.
         latent: Width E of token vectors.
-        length: Most tokens of a text, its end included.
+        length: Most tokens of a text, and of a source.
         encoder_layers: Blocks that read the source by themselves, for the others to attend to; 0: one sequence of source and target.
         timed: Whether it is told how much noise there is.
         self_conditioned: Whether it is shown its last estimate.

@@ -39,8 +39,9 @@ class NoiseSchedule:
         return kept.sqrt() * x + (1 - kept).sqrt() * noise_BKLE
 
     def spaced(self, count: int) -> list[int]:
-        """Returns evenly spaced steps, from the noisiest to 0."""
-        return np.unique(np.linspace(0, self.n_steps - 1, count).round().astype(int))[::-1].tolist()
+        """Returns evenly spaced steps, from the noisiest to 0; the noisiest alone where one is wanted."""
+        taken = np.linspace(self.n_steps - 1, 0, count).round().astype(int)
+        return list(dict.fromkeys(taken.tolist()))
 
     def back(
         self, x_BKLE: torch.Tensor, x0_BKLE: torch.Tensor, step: int, to: int, noise_BKLE: torch.Tensor

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.data.text import LabelledText
+from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,13 +51,19 @@ def public_rows(ctx: Context, names: tuple[str, ...], labels: tuple[str, ...], m
     pool = ctx.public()
     rows = pool.rows(names)
     drawn = np.random.default_rng(0).integers(0, len(labels), len(rows))
-    drawn[: len(labels)] = np.arange(len(labels))
     public = LabelledText(rows.fields, drawn, labels, rows.row_ids_N)
     source = ctx.source(public)
     words = words_of(source, public)
     pieces, counts = np.unique(np.concatenate([part for parts in words for part in parts]), return_counts=True)
     common = set(pieces[np.argsort(-counts, kind="stable")[:most_tokens]].tolist())
     kept = [i for i, parts in enumerate(words) if all(common.issuperset(part.tolist()) for part in parts)]
+    if len(kept) < len(labels):
+        raise UsageError(
+            f"{len(kept)} of {len(rows)} public texts consist of the {most_tokens:,} commonest tokens; raise method.tokens, or give "
+            "the task more public texts."
+        )
     taken = [words[i] for i in kept]
     spelt = content_id([pool.fingerprint, list(names), len(labels), most_tokens, source.tokens_id])
-    return PublicRows(public.take(kept), taken, source, spelt)
+    found = public.take(kept)
+    found.labels_N[: len(labels)] = np.arange(len(labels))  # every class is there
+    return PublicRows(found, taken, source, spelt)

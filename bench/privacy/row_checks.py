@@ -41,6 +41,8 @@ def check_rows(model: RowModel, public: LabelledText, options: TrainingOptions) 
     others = {name: column[[0] + [1] * (len(column) - 1)] for name, column in batch.items()}
     drawn, other = (model.draw(one, torch.Generator().manual_seed(0)) for one in (batch, others))
     _same({n: c[:1] for n, c in drawn.items()}, {n: c[:1] for n, c in other.items()}, "draw(batch)")
+    device = next(model.module.parameters()).device
+    drawn = {name: column.to(device) for name, column in drawn.items()}
     named = [(name, weight) for name, weight in model.module.named_parameters() if weight.requires_grad]
     model.module.train()
     buffers = {name: buffer.clone() for name, buffer in model.module.named_buffers()}

@@ -75,6 +75,7 @@ def test_square_root_schedule_is_the_published_one():
     for step in (0, 1, 500, 1999):
         assert float(schedule.kept_TL[step, 0]) == pytest.approx(max(1e-5, 1 - (step / 2000 + 1e-4) ** 0.5), abs=1e-6)
     assert schedule.spaced(5) == [1999, 1499, 1000, 500, 0]
+    assert schedule.spaced(1) == [1999]
     assert schedule.spaced(10_000) == list(range(1999, -1, -1))
 
 
@@ -127,11 +128,19 @@ def test_noised_versions_have_the_schedules_moments():
 def test_tokens_survive_encoding_field_by_field(alphabet, public):
     first, second = public.words[0][0][:4], public.words[1][0][:3]
     row = alphabet.encode([(first, second)])[0].tolist()
-    assert row[7] == alphabet.between or alphabet.between in row
+    assert row[4] == alphabet.between
     back = alphabet.parts(row, 2)
     assert [part.tolist() for part in back] == [first.tolist(), second.tolist()]
     assert [part.tolist() for part in alphabet.parts(row, 1)] == [[*first.tolist(), *second.tolist()]]
-    assert [len(part) for part in alphabet.parts([alphabet.end] * LENGTH, 2)] == [0, 0]
+    assert [part.tolist() for part in alphabet.parts([3, 4, 5, alphabet.end], 2)] == [
+        alphabet.vocabulary.pieces_U[one].tolist() for one in ([3, 4], [5])
+    ]
+
+
+def test_of_a_long_pair_the_longer_field_is_cut_and_the_mark_stays(alphabet):
+    piece = alphabet.vocabulary.pieces_U[5]
+    row = alphabet.encode([(np.full(40, piece), np.full(4, piece))])[0].tolist()
+    assert row == [5] * (LENGTH - 5) + [alphabet.between] + [5] * 4
 
 
 def test_vectors_have_one_length_and_keep_the_tables_neighbours(alphabet, public):
@@ -242,27 +251,33 @@ def test_masks_hide_what_stood_there(public, alphabet):
 
 
 def test_writing_unmasks_each_place_once_with_the_denoisers_word(public, alphabet, monkeypatch):
-    model, wanted_L, asked = masked(public, alphabet), torch.arange(LENGTH) + 3, torch.zeros(5, LENGTH)
+    model, wanted_L, asked = masked(public, alphabet), torch.arange(LENGTH) + 3, []
 
     def certain(batch: Any, ids: Any, masked: Any, wanted: Any) -> torch.Tensor:
-        nonlocal asked
+        asked.append(int(wanted.sum()))
         assert (wanted & ~masked).sum() == 0  # what stands is never written again
         places_S = torch.nonzero(wanted)[:, 2]
         return torch.nn.functional.one_hot(wanted_L[places_S], alphabet.n_tokens) * 100.0
 
     monkeypatch.setattr(model, "_logits", certain)
-    made = model.write(torch.zeros(5, dtype=torch.int64), 7, torch.Generator().manual_seed(0))
+    made = model.write(torch.zeros(5, dtype=torch.int64), 1, 7, torch.Generator().manual_seed(0))
     assert torch.equal(made, wanted_L.expand(5, -1))
+    assert sum(asked) == 5 * LENGTH
+    assert len(asked) > 4
 
 
+@pytest.mark.parametrize("n_fields", [1, 2])
+@pytest.mark.parametrize("mark", ["end", "between"])
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_text_is_never_empty(public, alphabet, name):
+def test_no_field_is_ever_empty(public, alphabet, name, mark, n_fields):
     model = MAKERS[name](public, alphabet)
     with torch.no_grad():
-        ends = model.denoiser.shift.weight
-        ends.copy_(50 * alphabet.vectors_UE[alphabet.end].expand(2, -1))
-    texts = model.sample(np.array([0, 1] * 10), 1, 6, seed=0)
-    assert [len(part) for (part,) in texts] == [1] * 20
+        pushed_E = alphabet.vectors_UE[getattr(alphabet, mark)]
+        model.denoiser.shift.weight.copy_(50 * pushed_E.expand(2, -1))
+    texts = model.sample(np.array([0, 1] * 10), n_fields, 6, seed=0)
+    assert all(len(part) for parts in texts for part in parts)
+    if mark == "end":
+        assert {len(part) for parts in texts for part in parts} == {1}
 
 
 # Gaussian diffusion ---------------------------------------------------------------------------------------------------------------
@@ -272,9 +287,20 @@ def test_a_text_is_never_empty(public, alphabet, name):
 def test_a_denoiser_that_knows_the_text_writes_it(public, alphabet, monkeypatch, clamp):
     model = gaussian(public, alphabet, clamp=clamp)
     wanted_BL = torch.randint(0, alphabet.n_tokens - 2, (4, LENGTH), generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(model, "_estimate", lambda *_: model.vectors_UE[wanted_BL][:, None] * 0.9)
-    made = model.write(torch.zeros(4, dtype=torch.int64), 10, torch.Generator().manual_seed(1))
+    steps, noise = [], []
+
+    def knows(_s: Any, _l: Any, x: Any, steps_BK: Any, _p: Any) -> torch.Tensor:
+        steps.append(int(steps_BK[0, 0]))
+        signal = model.vectors_UE[wanted_BL][:, None]
+        noise.append(float((x - model.schedule.kept(steps_BK).sqrt() * signal).var()))
+        return signal
+
+    monkeypatch.setattr(model, "_estimate", knows)
+    made = model.write(torch.zeros(4, dtype=torch.int64), 1, 10, torch.Generator().manual_seed(1))
     assert torch.equal(made, wanted_BL)
+    assert steps == model.schedule.spaced(10)
+    expected = [1 - float(model.schedule.kept_TL[step, 0]) for step in steps]
+    assert noise == pytest.approx(expected, rel=0.15, abs=0.01)
 
 
 def test_a_gaussian_loss_is_the_squared_error_of_the_vectors(public, alphabet, monkeypatch):
@@ -304,7 +330,7 @@ def test_half_of_the_rows_see_their_last_estimate(public, alphabet, monkeypatch)
     assert not second.requires_grad
 
 
-def test_the_prompt_is_never_noised_and_reaches_the_estimate(public, alphabet):
+def test_the_prompt_reaches_the_estimate(public, alphabet):
     for maker in MAKERS.values():
         model = maker(public, alphabet)
         one = {
@@ -324,6 +350,15 @@ def mean_loss(model: Any, rows: Any) -> float:
     batch = model.draw(model.encode(rows), torch.Generator().manual_seed(5))
     with torch.no_grad():
         return float(model.losses({name: one.to(model.device) for name, one in batch.items()}).mean())
+
+
+def test_measured_losses_make_no_stairs(public, alphabet, monkeypatch):
+    model = GaussianDiffusion(alphabet, public.source, SHAPE, 2, 3, steps=2000)
+    monkeypatch.setattr(model, "_estimate", lambda _s, _l, x, steps, _p: x / (1 + steps[..., None, None] / 400))
+    kept_TL = model.schedule.adapted(model._losses_by_step(public.rows)).kept_TL
+    assert len(torch.unique((kept_TL[:, 0] * 1e3).round())) > 500
+    assert float(kept_TL.diff(dim=0).abs().max()) < 0.1
+    assert model.draws == 3
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -356,4 +391,5 @@ def test_an_adapted_schedule_is_fitted_and_kept(public, alphabet, tmp_path):
     again = gaussian(public, alphabet, adapted=True)
     trained_publicly(again, public, training, cache=tmp_path, cost=ctx.cost, tick=lambda _: None)
     assert torch.equal(again.schedule.kept_TL, model.schedule.kept_TL)
+    assert torch.equal(again.vectors_UE, model.vectors_UE)
     assert len(again.sample(np.array([0, 1]), 1, 5, seed=0)) == 2
