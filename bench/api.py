@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.diffusion.gaussian import GaussianDiffusion
     from bench.diffusion.generator import Diffusion
     from bench.diffusion.masked import MaskedDiffusion
-    from bench.diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig
+    from bench.diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig, diffusion_card
     from bench.diffusion.network import DenoiserShape
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from bench.privacy.ledger import Planned
     from bench.privacy.oracle import PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
+    from bench.privacy.trained import TrainedConfig, TrainedMethod, Writer
     from bench.privacy.training import RowModel, TrainingOptions
     from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
@@ -125,16 +126,20 @@ __all__ = [
     "TaskLM",
     "TorchLearner",
     "TrainContext",
+    "TrainedConfig",
+    "TrainedMethod",
     "TrainingOptions",
     "TrainingSet",
     "Unrolled",
     "UsageError",
     "WeightGradients",
+    "Writer",
     "as_text",
     "between",
     "centred",
     "cluster",
     "count_tokens",
+    "diffusion_card",
     "distances",
     "every_distance",
     "few",
@@ -179,7 +184,7 @@ _HOME = {
     "bench.diffusion.generator": ("Diffusion",),
     "bench.diffusion.network": ("DenoiserShape",),
     "bench.diffusion.masked": ("MaskedDiffusion",),
-    "bench.diffusion.method": ("DiffusionConfig", "DiffusionMethod", "GaussianConfig"),
+    "bench.diffusion.method": ("DiffusionConfig", "DiffusionMethod", "GaussianConfig", "diffusion_card"),
     "bench.distilled": ("DistilledSet",),
     "bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "bench.matching.admm": ("AdmmOptions",),
@@ -215,6 +220,7 @@ _HOME = {
     "bench.privacy.ledger": ("Planned",),
     "bench.privacy.oracle": ("PrivateOracle",),
     "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
+    "bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "Writer"),
     "bench.privacy.training": ("RowModel", "TrainingOptions"),
     "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api import DiffusionMethod, GaussianConfig, MethodCard
+from bench.api import DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
     from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
@@ -18,16 +18,9 @@ class DPDiffuSeq(DiffusionMethod):
     """
 
     name = "dp_diffuseq"
-    card = MethodCard(
+    card = diffusion_card(
         summary="Samples of DiffuSeq on public texts that learnt the classes by DP-SGD.",
-        family="private",
         paper="Gong et al., 2023, DiffuSeq; Ochs and Habernal, 2025, Private synthetic text generation with diffusion models",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "source", "public"),
-        private=True,
-        tags=("public-pool",),
-        counts_texts=True,
     )
 
     class Config(GaussianConfig):

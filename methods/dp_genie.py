@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from bench.api import DiffusionMethod, GaussianConfig, MethodCard
+from bench.api import DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
     from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
@@ -21,16 +21,9 @@ class DPGenie(DiffusionMethod):
     """
 
     name = "dp_genie"
-    card = MethodCard(
+    card = diffusion_card(
         summary="Samples of GENIE, pre-trained to repair public texts, that learnt the classes by DP-SGD.",
-        family="private",
         paper="Lin et al., 2023, GENIE; Ochs and Habernal, 2025, Private synthetic text generation with diffusion models",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "source", "public"),
-        private=True,
-        tags=("public-pool",),
-        counts_texts=True,
     )
 
     class Config(GaussianConfig):

@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import MethodCard, PrivateConfig, PrivateMethod
+from bench.api import MethodCard, TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, PrivateOracle
-
-QUESTION = "training"
+    from bench.api import Context, PrivateOracle, RowLM, SourceModel, Writer
 
 
-class DPLM(PrivateMethod):
-    """Trains the suite's small decoder on public texts, then what classes are by DP-SGD; K-means medoids of its samples are the set.
-
-    Samples and their choice follow from the trained model alone: they cost nothing more.
-    """
+class DPLM(TrainedMethod):
+    """Starts from the suite's small decoder, trained on public texts."""
 
     name = "dp_lm"
     card = MethodCard(
@@ -33,7 +28,7 @@ class DPLM(PrivateMethod):
         counts_texts=True,
     )
 
-    class Config(PrivateConfig):
+    class Config(TrainedConfig):
         """Options."""
 
         space: Literal["classes", "norms", "all"] = "norms"
@@ -41,36 +36,25 @@ class DPLM(PrivateMethod):
         batch: PositiveInt = 512
         """Expected rows of a step."""
         epochs: float = Field(default=4.0, gt=0)
-        """Expected uses of every row."""
+        """Expected uses of every row, unless that takes too many steps."""
         lr: float = Field(default=5e-3, gt=0)
         """Learning rate of AdamW."""
-        clip: float = Field(default=1.0, gt=0)
-        """L2 norm that a row's gradient is clipped to."""
+        decay: bool = False
+        """Whether the rate falls to 0 afterwards."""
         tokens: PositiveInt = 6_000
         """Tokens that the model knows: the commonest of the public texts."""
         pool: PositiveInt = 20
-        """Samples for each text wanted."""
+        """Samples for each text wanted; K-means medoids of them are kept."""
         top_p: float = Field(default=0.95, gt=0, le=1)
         """Share of the probability that is sampled from."""
 
-    def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
-        """Trains, samples, chooses."""
-        from bench.api import DistilledSet, RowLM, TrainingOptions, public_lm, sample_medoids
+    def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowLM, SourceModel]:
+        """Trains the decoder on public texts."""
+        from bench.api import RowLM, public_lm
 
-        assert budget.per_class is not None
-        config = self.config
-        lm, source = public_lm(ctx, oracle.field_names, oracle.label_names, config.tokens)
-        rows = RowLM(lm, source, oracle.n_classes, config.space)
-        if not oracle.is_silent:
-            oracle.plan(oracle.training_plan(QUESTION, config.batch, config.epochs))
-            oracle.train(QUESTION, rows, TrainingOptions(lr=config.lr, clip=config.clip))
-        made = sample_medoids(
-            rows.sampler(ctx.device).writer(len(oracle.field_names), config.top_p),
-            source,
-            oracle.field_names,
-            oracle.n_classes,
-            per_class=budget.per_class,
-            pool=config.pool,
-            ctx=ctx,
-        )
-        return DistilledSet.from_texts(*made)
+        lm, source = public_lm(ctx, oracle.field_names, oracle.label_names, self.config.tokens)
+        return RowLM(lm, source, oracle.n_classes, self.config.space), source
+
+    def writer(self, model: RowLM, n_fields: int, ctx: Context) -> Writer:  # type: ignore[override]
+        """Samples token by token."""
+        return model.sampler(ctx.device).writer(n_fields, self.config.top_p)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from bench.api import DiffusionConfig, DiffusionMethod, MethodCard
+from bench.api import DiffusionConfig, DiffusionMethod, diffusion_card
 
 if TYPE_CHECKING:
     from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
@@ -20,16 +20,9 @@ class DPMDLM(DiffusionMethod):
     """
 
     name = "dp_mdlm"
-    card = MethodCard(
+    card = diffusion_card(
         summary="Samples of a masked diffusion model of public texts that learnt the classes by DP-SGD.",
-        family="private",
         paper="Sahoo et al., 2024, Simple and effective masked diffusion language models; De et al., 2022 (several draws of a row)",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "source", "public"),
-        private=True,
-        tags=("public-pool",),
-        counts_texts=True,
     )
 
     class Config(DiffusionConfig):

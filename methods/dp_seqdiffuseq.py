@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from bench.api import DiffusionMethod, GaussianConfig, MethodCard
+from bench.api import DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
     from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
@@ -20,16 +20,9 @@ class DPSeqDiffuSeq(DiffusionMethod):
     """
 
     name = "dp_seqdiffuseq"
-    card = MethodCard(
+    card = diffusion_card(
         summary="Samples of SeqDiffuSeq on public texts that learnt the classes by DP-SGD.",
-        family="private",
         paper="Yuan et al., 2024, SeqDiffuSeq; Ochs and Habernal, 2025, Private synthetic text generation with diffusion models",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "source", "public"),
-        private=True,
-        tags=("public-pool",),
-        counts_texts=True,
     )
 
     class Config(GaussianConfig):

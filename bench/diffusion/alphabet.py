@@ -35,16 +35,19 @@ class Alphabet:
         inner: Any = public.source.tokenizer.inner
         names = [prompt.format(label=name) for name in public.rows.label_names]
         prompts = [np.array(inner(name, add_special_tokens=False)["input_ids"], dtype=np.int64) for name in names]
-        pieces_U = np.concatenate([*prompts, *(part for parts in public.words for part in parts)])
-        self.vocabulary = Vocabulary.of_pieces(pieces_U, len(names))
-        self.length, self._n_pieces = length, self.vocabulary.n_pieces
-        self.n_tokens = self._n_pieces + 2
-        self.between, self.end = self._n_pieces, self._n_pieces + 1
+        pieces = np.concatenate([*prompts, *(part for parts in public.words for part in parts)])
+        self.vocabulary = Vocabulary.of_pieces(pieces, 0)  # classes have prompts, no marks
+        self.length, self.end, self.between = length, self.vocabulary.end, self.vocabulary.between
         self.vectors_UE = self._vectors(public.source.table_VE, latent)
-        own = [self.vocabulary.own(prompt)[:length] for prompt in prompts]
+        own = [self.vocabulary.known(prompt)[:length] for prompt in prompts]
         longest = max(map(len, own))
         self.prompts_CP = torch.tensor([[*ids, *[self.end] * (longest - len(ids))] for ids in own])
         self.log_shares_U = self._log_shares(self.encode(public.words))
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens U, marks included."""
+        return len(self.vocabulary)
 
     def _vectors(self, table_VE: torch.Tensor, latent: int) -> torch.Tensor:
         own_UD = table_VE.cpu().float()[torch.from_numpy(self.vocabulary.pieces_U)]
@@ -60,10 +63,10 @@ class Alphabet:
         """Returns (N, L) ids; pieces that public texts do not use are left out, then the longest field is cut until all fits."""
         ids_NL = torch.full((len(words), self.length), self.end)
         for n, parts in enumerate(words):
-            known = [self.vocabulary.encode((part,), 0)[1:-1] for part in parts]
-            while sum(map(len, known)) + len(known) - 1 > self.length:
-                max(known, key=len).pop()
-            row = [one for number, part in enumerate(known) for one in [*[self.between] * (number > 0), *part]]
+            fields = [self.vocabulary.known(part) for part in parts]
+            while sum(map(len, fields)) + len(fields) - 1 > self.length:
+                max(fields, key=len).pop()
+            row = self.vocabulary.joined(fields)
             ids_NL[n, : len(row)] = torch.tensor(row, dtype=torch.int64)
         return ids_NL
 
@@ -76,20 +79,12 @@ class Alphabet:
 
     def parts(self, ids_L: list[int], n_fields: int) -> Parts:
         """Returns a text's word-piece ids, field by field, up to its end; a pair that lacks a field is cut in the middle."""
-        fields: list[list[int]] = [[]]
-        for token in ids_L:
-            if token == self.end:
-                break
-            if token == self.between:
-                fields.append([])
-            else:
-                fields[-1].append(int(self.vocabulary.pieces_U[token]))
-        fields += [[] for _ in range(n_fields - len(fields))]
-        joined = [*fields[: n_fields - 1], [one for field in fields[n_fields - 1 :] for one in field]]
-        if not all(joined) and (whole := [one for field in joined for one in field]):
-            half = (len(whole) + 1) // 2
-            joined = [whole[:half], whole[half:] or whole][:n_fields]
-        return tuple(np.array(field, dtype=np.int64) for field in joined)
+        parts = self.vocabulary.parts(ids_L, n_fields)
+        if all(map(len, parts)) or not sum(map(len, parts)):
+            return parts
+        whole = np.concatenate(parts)
+        half = (len(whole) + 1) // 2
+        return whole[:half], whole[half:] if len(whole) > 1 else whole
 
     def _log_shares(self, ids_NL: torch.Tensor) -> torch.Tensor:
         counts_U = torch.bincount(ids_NL.flatten(), minlength=self.n_tokens).float()

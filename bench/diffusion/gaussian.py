@@ -61,15 +61,26 @@ class GaussianDiffusion(Diffusion):
         super().__init__(alphabet, source, shape, n_classes, draws)
         self.schedule = NoiseSchedule.square_root(steps)
         self._adapted, self._repairs, self._clamp = adapted, repairs, clamp
-        if repairs:
-            self.widen_prompts()
+        # The source has one length, whether it is a prompt or a text.
+        room = alphabet.length - alphabet.prompts_CP.shape[1] if repairs else 0
+        self._prompts_CP = torch.nn.functional.pad(alphabet.prompts_CP, (0, room), value=alphabet.end)
 
     def facts(self) -> dict[str, Any]:
         """Returns what else decides the public model."""
         return {"steps": self.schedule.n_steps, "adapted": self._adapted, "repairs": self._repairs}
 
+    def source_of(self, batch: Batch) -> torch.Tensor:
+        """Returns the (B, P, E) source vectors: the classes' prompts, or damaged targets."""
+        ids_BP = batch["damaged"] if "damaged" in batch else self._prompts_CP.to(self.device)[batch["labels"]]
+        return self.vectors_UE[ids_BP.clamp(min=0)] * (ids_BP >= 0)[..., None]
+
     def _drawn(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Draws noise, who sees the last estimate, and, in public training that teaches to repair, damage."""
         time_BK = batch["time"]
+        if self.is_public and self._repairs:
+            repairs_B1 = torch.rand(len(batch["ids"]), 1, generator=generator) < 0.5
+            hurt_BL = damaged(batch["ids"], generator)
+            batch = {**batch, "damaged": torch.where(repairs_B1, hurt_BL, self._prompts_CP[batch["labels"]])}
         shape = (*time_BK.shape, batch["ids"].shape[1], self.denoiser.shape.latent)
         drawn = {**batch, "noise": torch.randn(shape, generator=generator)}
         if self.denoiser.shape.self_conditioned:
@@ -105,21 +116,18 @@ class GaussianDiffusion(Diffusion):
 
     def pretrain(self, rows: LabelledText, options: PublicTraining, tick: Callable[[float], None]) -> None:
         """Trains on public texts, in two halves where the schedule is fitted in between."""
-        self._reads_damaged = self._repairs
-        if self._adapted:
-            first = max(1, options.steps // 2)
-            super().pretrain(rows, replace(options, steps=first), tick)
-            self.schedule = self.schedule.adapted(self._losses_by_step(rows))
-            super().pretrain(rows, replace(options, steps=max(1, options.steps - first), seed=options.seed + 1), tick)
-        else:
+        if not self._adapted:
             super().pretrain(rows, options, tick)
-        self._reads_damaged = False
+            return
+        first = max(1, options.steps // 2)
+        super().pretrain(rows, replace(options, steps=first), tick)
+        self.schedule = self.schedule.adapted(self.in_public().losses_by_step(rows))
+        super().pretrain(rows, replace(options, steps=max(1, options.steps - first), seed=options.seed + 1), tick)
 
     @torch.no_grad()
-    def _losses_by_step(self, rows: LabelledText) -> torch.Tensor:
+    def losses_by_step(self, rows: LabelledText) -> torch.Tensor:
         """Returns the (T, L) mean losses on public texts, linear between the levels that are measured."""
-        few, draws = rows.take(np.arange(min(_MEASURED, len(rows)))), self.draws
-        self.draws = 1
+        few = rows.take(np.arange(min(_MEASURED, len(rows))))
         generator = torch.Generator().manual_seed(0)
         batch = self.encode(few)
         levels = []
@@ -128,7 +136,6 @@ class GaussianDiffusion(Diffusion):
             drawn["time"] = torch.full_like(drawn["time"], level / (_LEVELS - 1))
             drawn = {name: column.to(self.device) for name, column in drawn.items()}
             levels.append(self._errors(drawn).mean((0, 1)).cpu())
-        self.draws = draws
         found_ML = torch.stack(levels).numpy()
         steps_T = np.arange(self.schedule.n_steps) / max(1, self.schedule.n_steps - 1)
         columns = [np.interp(steps_T, np.linspace(0, 1, _LEVELS), found_M) for found_M in found_ML.T]
@@ -166,3 +173,12 @@ class GaussianDiffusion(Diffusion):
     def _nearest(self, x_BKLE: torch.Tensor, closed_LU: torch.Tensor) -> torch.Tensor:
         """Returns the (B, K, L) tokens whose vectors are nearest: all have one length, so the largest product tells."""
         return (x_BKLE @ self.vectors_UE.T).masked_fill(closed_LU, -torch.inf).argmax(-1)
+
+
+def damaged(ids_BL: torch.Tensor, generator: torch.Generator, share: float = 0.3, span: int = 3) -> torch.Tensor:
+    """Returns ids with -1 in the place of about a share of the tokens, in spans (GENIE's continuous paragraph denoise)."""
+    starts_BL = torch.rand(ids_BL.shape, generator=generator) < share / span
+    hidden_BL = starts_BL.clone()
+    for shift in range(1, span):
+        hidden_BL[:, shift:] |= starts_BL[:, :-shift]
+    return ids_BL.masked_fill(hidden_BL, -1)

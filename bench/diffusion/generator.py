@@ -5,9 +5,10 @@ Shapes: B rows, K noised versions, L target tokens, P source tokens, U tokens of
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -78,9 +79,8 @@ class Diffusion(RowModel):
             self.denoiser = self.module = Denoiser(shape, n_classes)
         # Kept with the weights: another machine's axes may point elsewhere.
         self.denoiser.register_buffer("vectors_UE", alphabet.vectors_UE)
-        self._prompts_CP = alphabet.prompts_CP
-        self._reads_damaged = False
-        """Whether the source of half of the rows is a damaged copy of the target, as in public training that teaches to repair."""
+        self.is_public = False
+        """Whether the rows are public and what is learnt of them is no class."""
 
     @property
     def device(self) -> torch.device:
@@ -105,17 +105,8 @@ class Diffusion(RowModel):
         return {"ids": self.alphabet.encode(words_of(self._source, rows)), "labels": torch.tensor(rows.labels_N)}
 
     def source_of(self, batch: Batch) -> torch.Tensor:
-        """Returns the (B, P, E) source vectors: the classes' prompts, or the damaged targets."""
-        if "damaged" in batch:
-            damaged_BL = batch["damaged"]
-            vectors_BLE = self.vectors_UE[damaged_BL.clamp(min=0)]
-            return vectors_BLE * (damaged_BL >= 0)[..., None]
-        return self.vectors_UE[self._prompts_CP.to(self.device)[batch["labels"]]]
-
-    def widen_prompts(self) -> None:
-        """Fills the prompts up to the length of texts, so that the source has one length whatever it is."""
-        room = self.alphabet.length - self._prompts_CP.shape[1]
-        self._prompts_CP = torch.nn.functional.pad(self._prompts_CP, (0, room), value=self.alphabet.end)
+        """Returns the (B, P, E) source vectors: the classes' prompts."""
+        return self.vectors_UE[self.alphabet.prompts_CP.to(self.device)[batch["labels"]]]
 
     def times(self, n_rows: int, generator: torch.Generator) -> torch.Tensor:
         """Draws (B, K) times from 0 to 1; those of one row lie in K even strata, and rows know nothing of each other."""
@@ -123,14 +114,8 @@ class Diffusion(RowModel):
         return (torch.arange(self.draws) + shifts_B1) / self.draws
 
     def draw(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Draws times, noise, and, in public training that teaches to repair, damage."""
-        drawn = {**batch, "time": self.times(len(batch["ids"]), generator)}
-        if self._reads_damaged:
-            repairs_B1 = torch.rand(len(batch["ids"]), 1, generator=generator) < 0.5
-            drawn["damaged"] = torch.where(
-                repairs_B1, damaged(batch["ids"], generator), self._prompts_CP[batch["labels"]]
-            )
-        return self._drawn(drawn, generator)
+        """Draws times and noise."""
+        return self._drawn({**batch, "time": self.times(len(batch["ids"]), generator)}, generator)
 
     @abstractmethod
     def _drawn(self, batch: Batch, generator: torch.Generator) -> Batch:
@@ -152,9 +137,14 @@ class Diffusion(RowModel):
         rate = min(1.0, options.batch / len(rows))
         mechanism = Mechanism("gaussian" if rate == 1 else "sampled-gaussian", 0.0, rate, options.steps)
         how = TrainingOptions(lr=options.lr, warmup=max(1, options.steps // 10), decay=True)
-        draws, self.draws = self.draws, 1  # more texts instead
-        train_rows(self, rows, how, mechanism=mechanism, noise=np.random.default_rng(options.seed), tick=tick)
-        self.draws = draws
+        pupil = self.in_public()
+        train_rows(pupil, rows, how, mechanism=mechanism, noise=np.random.default_rng(options.seed), tick=tick)
+
+    def in_public(self) -> Self:
+        """Returns the model, with the same weights, as public training sees it: one version of a text, because more texts do more."""
+        other = copy.copy(self)
+        other.draws, other.is_public = 1, True
+        return other
 
     def state(self) -> dict[str, torch.Tensor]:
         """Returns what public training has changed."""
@@ -181,15 +171,6 @@ class Diffusion(RowModel):
             for row in self.write(labels_B, n_fields, steps, generator).tolist():
                 made.append(self.alphabet.parts(row, n_fields))
         return made
-
-
-def damaged(ids_BL: torch.Tensor, generator: torch.Generator, share: float = 0.3, span: int = 3) -> torch.Tensor:
-    """Returns ids with -1 in the place of about a share of the tokens, in spans (GENIE's continuous paragraph denoise)."""
-    starts_BL = torch.rand(ids_BL.shape, generator=generator) < share / span
-    hidden_BL = starts_BL.clone()
-    for shift in range(1, span):
-        hidden_BL[:, shift:] |= starts_BL[:, :-shift]
-    return ids_BL.masked_fill(hidden_BL, -1)
 
 
 def trained_publicly(

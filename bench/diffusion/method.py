@@ -1,35 +1,30 @@
-"""What private methods that train a diffusion model share: public training, DP-SGD, samples, and the choice among them."""
+"""What private diffusion methods share: options, and a model of public texts to start from."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from bench.method import MethodConfig
-from bench.privacy.private_method import PrivateConfig, PrivateMethod
+from bench.method import MethodCard, MethodConfig
+from bench.privacy.trained import TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
     from bench.context import Context
     from bench.diffusion.alphabet import Alphabet
     from bench.diffusion.generator import Diffusion
     from bench.diffusion.network import DenoiserShape
-    from bench.distilled import DistilledSet
     from bench.matching.source import SourceModel
     from bench.privacy.oracle import PrivateOracle
+    from bench.privacy.trained import Writer
 
-QUESTION = "training"
 
-
-class DiffusionConfig(PrivateConfig):
+class DiffusionConfig(TrainedConfig):
     """Options that every diffusion method has; the defaults train within minutes on two cores."""
 
     length: PositiveInt = 32
     """Most tokens of a text; never more than the protocol's source learner reads."""
-    tokens: PositiveInt = 4_000
-    """Tokens that it knows: the commonest of the public texts."""
     layers: PositiveInt = 3
     """Transformer blocks of the denoiser."""
     width: PositiveInt = 128
@@ -48,30 +43,8 @@ class DiffusionConfig(PrivateConfig):
     """Expected texts of a step of public training."""
     public_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of public training."""
-    space: Literal["classes", "norms", "all"] = "classes"
-    """What is trained on private rows: what is learnt of classes by heart; the layer norms too; everything but the token vectors."""
-    batch: PositiveInt = 256
-    """Expected rows of a step."""
-    epochs: float = Field(default=8.0, gt=0)
-    """Expected uses of every row, unless that takes too many steps."""
-    most_steps: PositiveInt = 400
-    """Most steps."""
-    lr: float = Field(default=2e-2, gt=0)
-    """Learning rate of AdamW."""
-    warmup: NonNegativeInt = 0
-    """Steps over which the rate rises."""
-    decay: bool = True
-    """Whether the rate falls to 0 afterwards."""
-    average: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of a moving average of the weights (0.9999 as published); 0 for none."""
-    clip: float = Field(default=1.0, gt=0)
-    """L2 norm that a row's gradient is clipped to."""
-    physical: PositiveInt = 64
-    """Rows whose gradients are held at once."""
     denoising: PositiveInt = 32
     """Steps in which a text is written."""
-    pool: PositiveInt = 4
-    """Samples for each text wanted; K-means medoids of them are kept."""
 
 
 class GaussianConfig(DiffusionConfig):
@@ -83,11 +56,23 @@ class GaussianConfig(DiffusionConfig):
     """Whether each estimate is replaced by the nearest token's vector while a text is written, as published."""
 
 
-class DiffusionMethod(PrivateMethod):
-    """Trains a denoiser on public texts, then what the classes are by DP-SGD; K-means medoids of its samples are the set.
+def diffusion_card(summary: str, paper: str) -> MethodCard:
+    """Returns a diffusion method's card: they all read and cost the same."""
+    return MethodCard(
+        summary=summary,
+        paper=paper,
+        family="private",
+        output="text",
+        cost_class="minutes",
+        reads=("encoder", "source", "public"),
+        private=True,
+        tags=("public-pool",),
+        counts_texts=True,
+    )
 
-    Samples and their choice follow from the trained model alone: they cost nothing more. Subclasses say which diffusion it is.
-    """
+
+class DiffusionMethod(TrainedMethod):
+    """Starts from a denoiser of public texts. Subclasses say which diffusion it is."""
 
     Config: ClassVar[type[MethodConfig]] = DiffusionConfig
 
@@ -102,41 +87,8 @@ class DiffusionMethod(PrivateMethod):
             n_classes: Number of classes.
         """
 
-    def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
-        """Trains, samples, chooses."""
-        from bench.distilled import DistilledSet
-        from bench.matching.samples import sample_medoids
-        from bench.privacy.training import TrainingOptions
-
-        assert budget.per_class is not None
-        config: DiffusionConfig = self.config
-        model, source = self._public_model(oracle, ctx)
-        if not oracle.is_silent:
-            model.trains(config.space)
-            epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
-            oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
-            options = TrainingOptions(
-                lr=config.lr,
-                clip=config.clip,
-                physical=config.physical,
-                warmup=config.warmup,
-                decay=config.decay,
-                average=config.average,
-            )
-            oracle.train(QUESTION, model, options)
-        n_fields = len(oracle.field_names)
-        made = sample_medoids(
-            lambda labels_N, seed: model.sample(labels_N, n_fields, config.denoising, seed),
-            source,
-            oracle.field_names,
-            oracle.n_classes,
-            per_class=budget.per_class,
-            pool=config.pool,
-            ctx=ctx,
-        )
-        return DistilledSet.from_texts(*made)
-
-    def _public_model(self, oracle: PrivateOracle, ctx: Context) -> tuple[Diffusion, SourceModel]:
+    def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[Diffusion, SourceModel]:
+        """Trains the model on public texts."""
         from bench.diffusion.alphabet import Alphabet
         from bench.diffusion.generator import PublicTraining, trained_publicly
         from bench.diffusion.network import DenoiserShape
@@ -155,4 +107,9 @@ class DiffusionMethod(PrivateMethod):
             cache = ctx.make_source().cache
             trained_publicly(model, public, training, cache=cache, cost=ctx.cost, tick=ctx.progress)
         model.module.eval()
+        model.trains(config.space)
         return model, public.source
+
+    def writer(self, model: Diffusion, n_fields: int, ctx: Context) -> Writer:  # type: ignore[override] # noqa: ARG002
+        """Denoises."""
+        return lambda labels_N, seed: model.sample(labels_N, n_fields, self.config.denoising, seed)

@@ -15,7 +15,7 @@ from bench.models.head_loss import head_loss
 from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -57,10 +57,28 @@ class Vocabulary:
 
     def encode(self, parts: Parts, label: int) -> list[int]:
         """Returns class mark, fields with a mark between, end mark; pieces that the train split does not use are left out."""
-        ids = [self.of_class(label)]
-        for number, part in enumerate(parts):
-            ids += [self.between] * (number > 0) + [self._own[int(p)] for p in part if int(p) in self._own]
-        return [*ids, self.end]
+        return [self.of_class(label), *self.joined([self.known(part) for part in parts]), self.end]
+
+    def known(self, part: NDArray[np.int64]) -> list[int]:
+        """Maps the tokenizer's ids to the model's, without those that it does not know."""
+        return [self._own[int(p)] for p in part if int(p) in self._own]
+
+    def joined(self, fields: list[list[int]]) -> list[int]:
+        """Returns the model's ids of fields with a mark between."""
+        return [one for number, field in enumerate(fields) for one in [*[self.between] * (number > 0), *field]]
+
+    def parts(self, row: Iterable[int], n_fields: int) -> Parts:
+        """Returns the tokenizer's ids of a text, field by field, up to its end mark; what is behind too many marks is in the last field."""
+        fields: list[list[int]] = [[] for _ in range(n_fields)]
+        place = 0
+        for token in row:
+            if token == self.end:
+                break
+            if token == self.between:
+                place = min(place + 1, n_fields - 1)
+            else:
+                fields[place].append(int(self.pieces_U[token]))
+        return tuple(np.array(field, dtype=np.int64) for field in fields)
 
     def own(self, piece_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Maps the tokenizer's ids to the model's; every one must be known."""
@@ -193,17 +211,7 @@ class TaskLM:
             begun_B = drawn_B != vocabulary.between
             fields_B += drawn_B == vocabulary.between
             decoder.append(drawn_B)
-        return [self._parts([int(t) for t in row if t != vocabulary.end], n_fields) for row in rows_BT]
-
-    def _parts(self, row: list[int], n_fields: int) -> Parts:
-        fields: list[list[int]] = [[]]
-        for token in row:
-            if token == self.vocabulary.between:
-                fields.append([])
-            else:
-                fields[-1].append(int(self.vocabulary.pieces_U[token]))
-        fields += [[] for _ in range(n_fields - len(fields))]
-        return tuple(np.array(field, dtype=np.int64) for field in fields)
+        return [vocabulary.parts(row, n_fields) for row in rows_BT.tolist()]
 
 
 class Decoder:

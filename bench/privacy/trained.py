@@ -1,0 +1,104 @@
+"""What private methods that train a generator of texts share: a public start, DP-SGD, samples, and the choice among them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from bench.method import MethodConfig
+from bench.privacy.private_method import PrivateConfig, PrivateMethod
+
+if TYPE_CHECKING:
+    from bench.budget import Budget
+    from bench.context import Context
+    from bench.distilled import DistilledSet
+    from bench.matching.source import SourceModel
+    from bench.privacy.oracle import PrivateOracle
+    from bench.privacy.training import RowModel
+
+QUESTION = "training"
+Writer = Callable[[NDArray[np.int64], int], list[tuple[NDArray[np.int64], ...]]]
+"""What writes texts: N labels and a seed in, the token ids of N texts out, field by field."""
+
+
+class TrainedConfig(PrivateConfig):
+    """Options of private training, and of the choice among samples."""
+
+    tokens: PositiveInt = 4_000
+    """Tokens that the model knows: the commonest of the public texts."""
+    space: Literal["classes", "norms", "all"] = "classes"
+    """What is trained on private rows: what is learnt of classes by heart; the layer norms too; everything but the token table."""
+    batch: PositiveInt = 256
+    """Expected rows of a step."""
+    epochs: float = Field(default=8.0, gt=0)
+    """Expected uses of every row, unless that takes too many steps."""
+    most_steps: PositiveInt = 400
+    """Most steps."""
+    lr: float = Field(default=2e-2, gt=0)
+    """Learning rate of AdamW."""
+    warmup: NonNegativeInt = 0
+    """Steps over which the rate rises."""
+    decay: bool = True
+    """Whether the rate falls to 0 afterwards."""
+    average: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a moving average of the weights over steps; 0 for none."""
+    clip: float = Field(default=1.0, gt=0)
+    """L2 norm that a row's gradient is clipped to."""
+    physical: PositiveInt = 64
+    """Rows whose gradients are held at once."""
+    pool: PositiveInt = 4
+    """Samples for each text wanted; K-means medoids of them are kept."""
+
+
+class TrainedMethod(PrivateMethod):
+    """Trains a public generator on private rows by DP-SGD; K-means medoids of its samples are the set.
+
+    Samples and their choice follow from the trained model alone: they cost nothing more.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = TrainedConfig
+
+    @abstractmethod
+    def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowModel, SourceModel]:
+        """Returns the public model, with what is to be trained unfrozen, and the source learner, which spells texts."""
+
+    @abstractmethod
+    def writer(self, model: RowModel, n_fields: int, ctx: Context) -> Writer:
+        """Returns what writes texts."""
+
+    def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
+        """Trains, samples, chooses."""
+        from bench.distilled import DistilledSet
+        from bench.matching.samples import sample_medoids
+        from bench.privacy.training import TrainingOptions
+
+        assert budget.per_class is not None
+        config: TrainedConfig = self.config
+        model, source = self.start(oracle, ctx)
+        if not oracle.is_silent:
+            epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
+            oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
+            options = TrainingOptions(
+                lr=config.lr,
+                clip=config.clip,
+                physical=config.physical,
+                warmup=config.warmup,
+                decay=config.decay,
+                average=config.average,
+            )
+            oracle.train(QUESTION, model, options)
+        made = sample_medoids(
+            self.writer(model, len(oracle.field_names), ctx),
+            source,
+            oracle.field_names,
+            oracle.n_classes,
+            per_class=budget.per_class,
+            pool=config.pool,
+            ctx=ctx,
+        )
+        return DistilledSet.from_texts(*made)
