@@ -10,18 +10,17 @@ from bench.matching.points import cluster
 from bench.matching.start import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from bench.context import Context
     from bench.matching.source import SourceModel
-
-    Words = list[tuple[NDArray[np.int64], ...]]
+    from bench.privacy.trained import Writer
 
 
 def sample_medoids(
-    write: Callable[[NDArray[np.int64], int], Words],
+    write: Writer,
     source: SourceModel,
     names: Sequence[str],
     n_classes: int,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from bench.method import MethodConfig
 from bench.privacy.private_method import PrivateConfig, PrivateMethod
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bench.budget import Budget
     from bench.context import Context
     from bench.distilled import DistilledSet
@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from bench.privacy.training import RowModel
 
 QUESTION = "training"
-Writer = Callable[[NDArray[np.int64], int], list[tuple[NDArray[np.int64], ...]]]
-"""What writes texts: N labels and a seed in, the token ids of N texts out, field by field."""
+
+
+class Writer(Protocol):
+    """What writes texts."""
+
+    def __call__(self, labels_N: NDArray[np.int64], seed: int, /) -> list[tuple[NDArray[np.int64], ...]]:
+        """Receives the labels of N texts and a seed, returns the token ids of the N texts, field by field."""
+        ...
 
 
 class TrainedConfig(PrivateConfig):
