@@ -117,6 +117,11 @@ class Method(ABC):
         return getattr(self.config, "seeds_per_set", None)
 
     @property
+    def writes(self) -> bool:
+        """Whether this configuration has a language model write texts of its own; the harness then lets another one judge them."""
+        return "lm" in self.reads or "llm" in self.reads
+
+    @property
     def uses_task_lm(self) -> bool:
         """Whether this configuration reads the task's language model; a property of that name of its Config may deny it."""
         return "lm" in self.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)

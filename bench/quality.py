@@ -23,12 +23,24 @@ def distinct(texts: Sequence[str], n: int) -> float:
     return len(set(grams)) / len(grams) if grams else float("nan")
 
 
+def repetitive(texts: Sequence[str]) -> list[bool]:
+    """Tells which texts repeat an earlier one, or themselves: of four or more pairs of neighbouring words fewer than half are different."""
+    seen: set[str] = set()
+    found = []
+    for text in texts:
+        words = text.lower().split()
+        found.append(" ".join(words) in seen or (len(words) > 4 and distinct([text], 2) < 0.5))
+        seen.add(" ".join(words))
+    return found
+
+
 def text_quality(made: DistilledSet, real: LabelledText) -> dict[str, float]:
     """Measures the variety of a set of texts.
 
     Returns:
         `distinct_1` and `distinct_2` (0 to 1, larger is more varied; they fall with the number of words), and
-        `mean_words`, words a text.
+        `mean_words`, words a text; `empty_frac`, texts without a word, and `repetitive_frac`, texts that repeat one before them or
+        themselves.
     """
     fields = made.resolve(real).fields
     texts = [" ".join(parts) for parts in zip(*fields.values(), strict=True)]
@@ -38,6 +50,8 @@ def text_quality(made: DistilledSet, real: LabelledText) -> dict[str, float]:
         "distinct_1": distinct(columns, 1),
         "distinct_2": distinct(columns, 2),
         "mean_words": sum(words) / len(words),
+        "empty_frac": sum(not text.strip() for text in texts) / len(texts),
+        "repetitive_frac": sum(repetitive(texts)) / len(texts),
     }
 
 

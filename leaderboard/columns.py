@@ -128,6 +128,17 @@ COLUMNS: tuple[Column, ...] = (
         optional=True,
     ),
     Column(
+        "failure_signs",
+        "signs of failure",
+        "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
+        "texts), empty or repetitive ones (a tenth of them), a score whose interval reaches the majority's plus two points, and private "
+        "rows that are no better than their own controls (epsilon 0, noise alone), with the difference. References have none.",
+        lambda row: row["failure_signs"] or MISSING,
+        lambda row: float(row["failure_signs"].count(";") + 1) if row["failure_signs"] else 0.0,
+        outputs=IN_DOCUMENTS,
+        optional=True,
+    ),
+    Column(
         "n_bytes",
         "size",
         "Mean bytes of a set, with all labels, step sizes and attention that it brings; real rows count as their text.",

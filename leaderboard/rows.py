@@ -26,10 +26,9 @@ from leaderboard.schema import (
     TextFields,
     budget_order,
 )
+from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
 from leaderboard.unseen import unseen_entries
 
-COLLAPSE_MARGIN_FRAC = 0.02
-"""A model at most this far above majority has learnt nothing that the board would call learning."""
 _ROUNDING = 1e-9
 
 
@@ -51,6 +50,7 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     entries = [_entry(group, metrics[group.key.scope], audits) for group in groups]
     entries += unseen_entries(entries)
     compare(entries)
+    find_signs(entries)
     return [entry.row for entry in sorted(entries, key=_order)]
 
 
@@ -110,6 +110,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_texts(group),
         **_standing(group),
         **_method(group),
+        "failure_signs": "",
         **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
     }
@@ -124,12 +125,7 @@ def _texts(group: Group) -> TextFields:
         ]
         return fmean(found) if found else None
 
-    return {
-        "judge_perplexity": mean("judge_perplexity"),
-        "judge_perplexity_real": mean("judge_perplexity_real"),
-        "distinct_2": mean("distinct_2"),
-        "teacher_agreement_frac": mean("teacher_agreement_frac"),
-    }
+    return {name: mean(name) for name in TextFields.__annotations__}  # type: ignore[return-value] - exactly its fields
 
 
 def _identity(group: Group) -> IdentityFields:

@@ -136,6 +136,10 @@ class TextFields(TypedDict):
     """The same of held-out real texts."""
     distinct_2: float | None
     """Share of different pairs of neighbouring words."""
+    empty_frac: float | None
+    """Share of texts without a word."""
+    repetitive_frac: float | None
+    """Share of texts that repeat an earlier text of the set, or themselves."""
     teacher_agreement_frac: float | None
     """Share of texts to which a head trained on the real texts gives the label that they bear."""
 
@@ -197,6 +201,13 @@ class DerivedFields(TypedDict):
     """Share of trained models that are at most two points better than majority."""
 
 
+class SignFields(TypedDict):
+    """What tells that a method failed, though its row may look like a result."""
+
+    failure_signs: str
+    """Signs in plain words, joined by `; `; empty where there is none, and for references."""
+
+
 class OriginFields(TypedDict):
     """Where the numbers come from."""
 
@@ -228,6 +239,7 @@ class Row(
     MethodFields,
     HeadlineFields,
     DerivedFields,
+    SignFields,
     OriginFields,
     AuditFields,
     PromiseFields,
@@ -260,6 +272,7 @@ FIELD_GROUPS = (
     MethodFields,
     HeadlineFields,
     DerivedFields,
+    SignFields,
     OriginFields,
     AuditFields,
     PromiseFields,

@@ -65,7 +65,7 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
     if made.output == "text":
         context.diagnostics.update(text_quality(made, job.data.train))
-        if "lm" in job.method.reads and job.stage == "distil":
+        if job.method.writes and job.stage == "distil":
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
     promise = {"privacy": statement, "epsilon": statement.epsilon, "delta": statement.delta} if statement else {}

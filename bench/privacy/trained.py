@@ -69,6 +69,11 @@ class TrainedMethod(PrivateMethod):
 
     Config: ClassVar[type[MethodConfig]] = TrainedConfig
 
+    @property
+    def writes(self) -> bool:
+        """All of them do."""
+        return True
+
     @abstractmethod
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowModel, SourceModel]:
         """Returns the public model, with what is to be trained unfrozen, and the source learner, which spells texts."""

@@ -70,6 +70,7 @@ class RecordFactory:
             n_bytes=4000,
             n_test_exact=facts.get("n_test_exact", 0),
             epsilon=facts.get("epsilon"),
+            diagnostics=facts.get("diagnostics", {}),
             privacy=facts.get("privacy"),
             contamination=facts.get("distil_contamination", ""),
         )

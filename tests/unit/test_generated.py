@@ -18,7 +18,7 @@ from bench.matching.replace import ReplaceOptions, replace_tokens
 from bench.matching.stage import make_stage
 from bench.matching.start import words_of
 from bench.matching.synthesis import _Synthesis
-from bench.quality import distinct, judged, text_quality
+from bench.quality import distinct, judged, repetitive, text_quality
 from bench.registry import METHODS
 from bench.testing.texts import small_task
 from tests.unit.test_synthesis import context, distil, of
@@ -240,6 +240,20 @@ def test_distinct_counts_different_n_grams():
     assert distinct(["a b a", "A c"], 1) == pytest.approx(3 / 5)
     assert distinct(["a b a", "a b"], 2) == pytest.approx(2 / 3)
     assert math.isnan(distinct(["a"], 2))
+
+
+def test_repetitive_texts_repeat_others_or_themselves():
+    assert repetitive(["a b", "A  b", "no no no no no", "no no no no", "a b a b c d"]) == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    real = small_task("two classes").train
+    texts = ["good film", "Good film", "  ", "new words here"]
+    found = text_quality(DistilledSet.from_texts({"sentence": texts}, [0, 1, 0, 1]), real)
+    assert (found["empty_frac"], found["repetitive_frac"]) == (0.25, 0.25)
 
 
 def test_texts_of_pairs_are_counted_field_by_field():

@@ -1,0 +1,71 @@
+"""Signs of failure: what tells that a method did not do what it is for, though its row may look like a result."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from leaderboard.column import difference_text
+from leaderboard.entries import Entry
+from leaderboard.schema import Row
+from leaderboard.stats import welch
+
+COLLAPSE_MARGIN_FRAC = 0.02
+"""A model at most this far above majority has learnt nothing that the board would call learning."""
+ODD_TIMES = 10.0
+"""Texts whose perplexity is so many times that of real texts are not language (Ochs and Habernal, 2025)."""
+REPETITIVE_FRAC = 0.1
+"""Share of repetitive texts from which on a set is called so."""
+_PRIVACY = ("epsilon=", "oracle=")
+
+
+def find_signs(entries: list[Entry]) -> None:
+    """Fills `failure_signs` of all rows in place; references have none.
+
+    Args:
+        entries: All entries of the board; a private method's controls (epsilon 0, noise alone) are found among them.
+    """
+    controls: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.row["private"] and entry.row["reference"] and not entry.row["superseded"]:
+            controls[_without_privacy(entry)].append(entry)
+    for entry in entries:
+        row = entry.row
+        if not (row["reference"] or row["full_data"]):
+            own = controls[_without_privacy(entry)] if row["private"] else []
+            row["failure_signs"] = "; ".join([*_of_texts(row), *_of_score(row), *_of_controls(entry, own)])
+
+
+def _of_texts(row: Row) -> Iterator[str]:
+    judged, real = row["judge_perplexity"], row["judge_perplexity_real"]
+    if judged is not None and real and judged >= ODD_TIMES * real:
+        yield f"not language: perplexity {judged / real:.0f} times that of real texts"
+    if row["empty_frac"]:
+        yield f"empty texts: {100 * row['empty_frac']:.1f} %"
+    if row["repetitive_frac"] is not None and row["repetitive_frac"] >= REPETITIVE_FRAC:
+        yield f"repetitive texts: {100 * row['repetitive_frac']:.0f} %"
+
+
+def _of_score(row: Row) -> Iterator[str]:
+    low = row["score_frac"] if row["ci_low"] is None else row["ci_low"]
+    majority = row["majority_frac"]
+    if low is not None and majority is not None and low <= majority + COLLAPSE_MARGIN_FRAC:
+        what = "its score" if row["ci_low"] is None else "the interval"
+        yield f"may be chance: {what} reaches the majority's {100 * majority:.1f} plus {100 * COLLAPSE_MARGIN_FRAC:.0f}"
+
+
+def _of_controls(entry: Entry, controls: list[Entry]) -> Iterator[str]:
+    for control in sorted(controls, key=lambda one: one.key.options):
+        difference = welch(entry.units, control.units)
+        if difference.value is not None and (difference.value if difference.low is None else difference.low) <= 0:
+            what = "noise alone" if "oracle=noise-only" in control.key.options else "epsilon 0"
+            shown = difference_text(difference.value, difference.low, difference.high)
+            yield f"no better than its control of {what}: {shown}"
+
+
+def _without_privacy(entry: Entry) -> tuple[Any, ...]:
+    """Returns what a row shares with its controls: everything but epsilon and the oracle."""
+    key = entry.key
+    options = [part for part in key.options.split(", ") if part and not part.startswith(_PRIVACY)]
+    return key.scope, key.vintage, key.budget, key.track, key.method, key.method_version, *options, entry.row["learner"]

@@ -1,0 +1,87 @@
+"""Signs of failure on rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leaderboard.markdown import render_markdown
+from leaderboard.page import render_page
+from leaderboard.rows import build_rows
+from leaderboard.tables import build_tables
+
+GOOD = {"minilm": [[0.80], [0.82], [0.81]]}
+NEAR = {"minilm": [[0.79], [0.82], [0.84]]}
+CHANCE = {"minilm": [[0.24], [0.26], [0.25]]}
+
+
+def signs(records: Any, method: str = "m", options: str = "") -> str:
+    (row,) = [r for r in build_rows(records) if (r["method"], r["options"]) == (method, options) and r["is_source"]]
+    return row["failure_signs"]
+
+
+@pytest.mark.parametrize(
+    ("diagnostics", "said"),
+    [
+        ({}, ""),
+        ({"judge_perplexity": 990.0, "judge_perplexity_real": 100.0}, ""),
+        (
+            {"judge_perplexity": 1200.0, "judge_perplexity_real": 100.0},
+            "not language: perplexity 12 times that of real texts",
+        ),
+        ({"judge_perplexity": 10.0, "judge_perplexity_real": 100.0}, ""),
+        ({"empty_frac": 0.0, "repetitive_frac": 0.05}, ""),
+        ({"empty_frac": 0.02, "repetitive_frac": 0.5}, "empty texts: 2.0 %; repetitive texts: 50 %"),
+    ],
+)
+def test_texts_that_failed_are_told_from_those_that_read_well(board_records, diagnostics, said):
+    assert signs(board_records.runs("m", GOOD, diagnostics=diagnostics)) == said
+
+
+def test_a_score_whose_interval_reaches_majority_may_be_chance(board_records):
+    assert signs(board_records.runs("m", CHANCE)).startswith("may be chance: the interval reaches the majority's 25.0")
+    assert signs(board_records.runs("m", {"minilm": [[0.26]]})).startswith("may be chance: its score reaches")
+    assert signs(board_records.runs("m", {"minilm": [[0.28]]})) == ""
+    assert signs(board_records.runs("m", {"minilm": [[0.2], [0.9], [0.5]]})).startswith("may be chance: the interval")
+
+
+def private(board_records: Any, scores: dict[str, list[list[float]]], **options: Any) -> list[Any]:
+    reference = options.get("epsilon") == 0.0 or "oracle" in options
+    return board_records.runs("m", scores, options=options, private=True, reference=reference)
+
+
+def test_private_rows_that_are_level_with_their_controls_say_so(board_records):
+    level = private(board_records, GOOD) + private(board_records, NEAR, epsilon=0.0)
+    level += private(board_records, CHANCE, oracle="noise-only")
+    assert signs(level).startswith("no better than its control of epsilon 0: -0.7 [")
+    assert signs(level, options="epsilon=0.0") == ""
+    better = private(board_records, GOOD, epsilon="inf") + private(board_records, CHANCE, epsilon=0.0)
+    assert signs(better, options="epsilon=inf") == ""
+    noise = private(board_records, GOOD) + private(board_records, GOOD, oracle="noise-only")
+    assert signs(noise).startswith("no better than its control of noise alone: +0.0 [")
+
+
+def test_a_control_with_other_options_or_of_another_task_is_none(board_records):
+    records = private(board_records, GOOD, rounds=3) + private(board_records, NEAR, epsilon=0.0)
+    assert signs(records, options="rounds=3") == ""
+    records += private(board_records, NEAR, epsilon=0.0, rounds=3)
+    assert "epsilon 0" in signs(records, options="rounds=3")
+    other = board_records.runs("m", NEAR, options={"epsilon": 0.0}, private=True, reference=True, task="other")
+    assert signs(private(board_records, GOOD) + other) == ""
+
+
+def test_single_sets_are_compared_without_an_interval(board_records):
+    one = {"minilm": [[0.5]]}
+    assert "epsilon 0: +0.0" in signs(private(board_records, one) + private(board_records, one, epsilon=0.0))
+    more = private(board_records, {"minilm": [[0.6]]}) + private(board_records, one, epsilon=0.0)
+    assert signs(more) == ""
+
+
+def test_documents_show_signs_in_a_column_of_their_own(board_records):
+    rows = build_rows(board_records.runs("m", GOOD, diagnostics={"empty_frac": 0.5, "repetitive_frac": 0.6}))
+    tables = build_tables(rows)
+    for document in (render_markdown(tables), render_page(tables, [], {})):
+        assert "signs of failure" in document
+        assert "empty texts: 50.0 %; repetitive texts: 60 %" in document
+    assert "| signs of failure" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))
