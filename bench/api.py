@@ -47,13 +47,15 @@ if TYPE_CHECKING:
     from bench.matching.synthesis import synthesise
     from bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
-    from bench.models.class_lm import RowLM, public_lm
+    from bench.models.class_lm import RowLM
     from bench.models.prompted import label_tokens
+    from bench.models.public_rows import PublicRows, public_rows
+    from bench.models.row_generator import RowGenerator
     from bench.models.task_lm import TaskLM
     from bench.privacy.ledger import Planned
     from bench.privacy.oracle import PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
-    from bench.privacy.trained import TrainedConfig, TrainedMethod, Writer
+    from bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, Writer, train_privately
     from bench.privacy.training import RowModel, TrainingOptions
     from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
@@ -107,10 +109,12 @@ __all__ = [
     "PrivateConfig",
     "PrivateMethod",
     "PrivateOracle",
+    "PublicRows",
     "Reading",
     "RealLoss",
     "RealMoments",
     "Recipe",
+    "RowGenerator",
     "RowLM",
     "RowModel",
     "Schedule",
@@ -128,6 +132,7 @@ __all__ = [
     "TrainContext",
     "TrainedConfig",
     "TrainedMethod",
+    "TrainingConfig",
     "TrainingOptions",
     "TrainingSet",
     "Unrolled",
@@ -155,7 +160,7 @@ __all__ = [
     "mean_vectors",
     "normalised",
     "over_encoders",
-    "public_lm",
+    "public_rows",
     "random_texts",
     "random_words",
     "sample_medoids",
@@ -164,6 +169,7 @@ __all__ = [
     "tokenizer_for",
     "torch_error",
     "train_head",
+    "train_privately",
     "trained_heads",
     "unroll",
     "unroll_head",
@@ -214,13 +220,15 @@ _HOME = {
     "bench.matching.samples": ("sample_medoids",),
     "bench.matching.synthesis": ("synthesise",),
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
-    "bench.models.class_lm": ("RowLM", "public_lm"),
+    "bench.models.class_lm": ("RowLM",),
+    "bench.models.public_rows": ("PublicRows", "public_rows"),
+    "bench.models.row_generator": ("RowGenerator",),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.privacy.ledger": ("Planned",),
     "bench.privacy.oracle": ("PrivateOracle",),
     "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
-    "bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "Writer"),
+    "bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "Writer", "train_privately"),
     "bench.privacy.training": ("RowModel", "TrainingOptions"),
     "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),

@@ -50,10 +50,11 @@ class DPLM(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowLM, SourceModel]:
         """Trains the decoder on public texts."""
-        from bench.api import RowLM, public_lm
+        from bench.api import RowLM, public_rows
 
-        lm, source = public_lm(ctx, oracle.field_names, oracle.label_names, self.config.tokens)
-        return RowLM(lm, source, oracle.n_classes, self.config.space), source
+        public = public_rows(ctx, oracle.field_names, oracle.label_names, self.config.tokens)
+        lm = ctx.task_lm(public.rows, public.source)
+        return RowLM(lm, public.source, oracle.n_classes, self.config.space), public.source
 
     def writer(self, model: RowLM, n_fields: int, ctx: Context) -> Writer:  # type: ignore[override]
         """Samples token by token."""

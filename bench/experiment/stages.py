@@ -27,6 +27,7 @@ from bench.experiment.provenance import provenance
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
+from bench.models.resolve import causal_sha256
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.quality import judged, nearest_tokens, text_quality
 from bench.registry import source_sha256
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from bench.experiment.privacy_record import PrivacyStatement
 
 Tick = Callable[[float], None]
+UNKNOWN_TRAINING = "what it was trained on is not known to leave the task out"
 
 
 def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Tick) -> Record:
@@ -134,9 +136,12 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
     source = job.cell.source
     if "features" in source:
         seen = _contamination(job, resolve_learner(str(source["name"])))
-        overlap = seen or "what it was trained on is not known to leave the task out"
+        overlap = seen or UNKNOWN_TRAINING
         weights = str(source.get("model", content_id(source)))
         yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
+    if job.method.causal_lm is not None:
+        sha256 = causal_sha256(job.method.causal_lm)
+        yield PublicResource(name=job.method.causal_lm, sha256=sha256, overlap=UNKNOWN_TRAINING)
     yield from () if job.public is None else job.public.resources
 
 
@@ -149,7 +154,7 @@ def _read(job: DistilJob) -> Iterator[str]:
     if "name" in job.cell.source:
         yield _contamination(job, resolve_learner(str(job.cell.source["name"])))
     if job.method.causal_lm is not None and job.data.data_kind != "standin":
-        yield f"{job.method.causal_lm}: what it was trained on is not known to leave the task out"
+        yield f"{job.method.causal_lm}: {UNKNOWN_TRAINING}"
 
 
 def _contamination(job: DistilJob, learner: Learner | None) -> str:

@@ -41,7 +41,13 @@ not moved, and texts end farther from their goals than they started (docs/matchi
 
 
 def synthesise(
-    stage: Stage, objective: Objective, config: SynthesisConfig, ctx: Context, lm: TaskLM | None = None
+    stage: Stage,
+    objective: Objective,
+    config: SynthesisConfig,
+    ctx: Context,
+    lm: TaskLM | None = None,
+    *,
+    nearness: float | None = None,
 ) -> DistilledSet:
     """Makes a set of S texts, or of token vectors.
 
@@ -51,9 +57,12 @@ def synthesise(
         config: How.
         ctx: Seeds, cost meter, language model.
         lm: In the place of the task's language model; over the source's tokens. Then words are chosen as published, whatever their
-            distance among the nearest.
+            distance among the nearest, unless a nearness is given.
+        nearness: Price of distance in the projection; None for `NEARNESS` with the task's language model and 0 with another one.
     """
-    is_text, nearness = config.output == "text", NEARNESS if lm is None else 0.0
+    is_text = config.output == "text"
+    if nearness is None:
+        nearness = NEARNESS if lm is None else 0.0
     if lm is None and config.uses_task_lm:
         lm = ctx.task_lm(stage.real, stage.source)
     made = _Synthesis(stage, objective, config, lm, ctx, nearness=nearness)

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from bench.models.public_rows import public_rows
 from bench.models.task_lm import TaskLM
 from bench.privacy.training import Batch, RowModel
 from bench.training.dropout import CheapDropout
 
 if TYPE_CHECKING:
-    from bench.context import Context
     from bench.data.text import LabelledText
     from bench.matching.source import SourceModel
 
@@ -110,18 +108,3 @@ class RowLM(RowModel):
     def sampler(self, device: str) -> TaskLM:
         """Returns the model as one to sample from."""
         return TaskLM(self._lm.vocabulary, self.module, self._lm.max_length, device, perplexity=float("nan"))
-
-
-def public_lm(
-    ctx: Context, names: tuple[str, ...], labels: tuple[str, ...], most_tokens: int
-) -> tuple[TaskLM, SourceModel]:
-    """Trains a language model on public texts, with classes drawn at random; once for the same texts.
-
-    Args:
-        ctx: Public texts, source learner, cache.
-        names: Names of the task's text fields.
-        labels: Names of its classes.
-        most_tokens: Only texts are used that consist of so many of the commonest tokens.
-    """
-    public = public_rows(ctx, names, labels, most_tokens)
-    return ctx.task_lm(public.rows, public.source), public.source

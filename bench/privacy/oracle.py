@@ -17,6 +17,7 @@ from bench.errors import PluginError, UsageError
 from bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
 from bench.privacy.ledger import Ledger, Planned
 from bench.privacy.noise import noise_for
+from bench.privacy.sums import feature_sums, head_gradients, vote_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bench.experiment.privacy_record import Mechanism as Kind
     from bench.privacy.training import RowModel, TrainingOptions
 
-_CHUNK, _CHECKED = 8_192, 6
+_CHECKED = 6
 
 
 class PrivateOracle:
@@ -105,10 +106,7 @@ class PrivateOracle:
         sensitivity = math.sqrt(1 + count_weight**2)
 
         def exact() -> NDArray[np.float64]:
-            rows = self._rows.open()
-            features_ND = self._features_ND
-            extended = np.column_stack([features_ND, np.full(len(rows), count_weight)]).astype(np.float64)
-            return np.stack([extended[rows.labels_N == label].sum(0) for label in range(self.n_classes)])
+            return feature_sums(self._features_ND, self._rows.open().labels_N, self.n_classes, count_weight)
 
         sums = self._gaussian(name, sensitivity, (self.n_classes, self._width() + 1), exact)
         counts = sums[:, -1] / count_weight if count_weight else np.full(self.n_classes, np.nan)
@@ -131,17 +129,30 @@ class PrivateOracle:
         open_CM = np.ones((self.n_classes, len(candidates_MD)), dtype=bool) if open_CM is None else open_CM
 
         def exact() -> NDArray[np.float64]:
-            rows = self._rows.open()
-            features_ND = self._features_ND
-            votes_CM = np.zeros(open_CM.shape)
-            for label, open_M in enumerate(open_CM):
-                own, voters = np.flatnonzero(open_M), rows.positions_of_class(label)
-                for start in range(0, len(voters) if len(own) else 0, _CHUNK):
-                    near = (features_ND[voters[start : start + _CHUNK]] @ candidates_MD[own].T).argmax(1)
-                    votes_CM[label, own] += np.bincount(near, minlength=len(own))
-            return votes_CM
+            return vote_counts(self._features_ND, self._rows.open().labels_N, candidates_MD, open_CM)
 
         return np.where(open_CM, self._gaussian(name, 1.0, open_CM.shape, exact), np.nan)
+
+    def head_gradients(
+        self, name: str, weight_CE: NDArray[np.float64], center_D: NDArray[np.float64], clip: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Sums the gradients of every class's rows at a public linear head on the encoder's features (GRADMM, section 3).
+
+        Args:
+            name: A planned question of kind `gaussian`.
+            weight_CE: The head's weights, E = D + 1; the last column holds its offsets.
+            center_D: Public vector that is taken from the features, which have length 1.
+            clip: L2 norm that a row's gradient is clipped to; the sensitivity.
+
+        Returns:
+            (C, C, E): for the rows of every class, the noisy sum of the clipped gradients of their cross-entropies.
+        """
+
+        def exact() -> NDArray[np.float64]:
+            inputs_NE = np.column_stack([self._features_ND - center_D, np.ones(self.n_rows)])
+            return head_gradients(inputs_NE, self._rows.open().labels_N, weight_CE, clip)
+
+        return self._gaussian(name, clip, (self.n_classes, *weight_CE.shape), exact)
 
     def class_counts(self, name: str) -> NDArray[np.float64]:
         """Counts the rows of every class, a planned question of kind `laplace`: (C,) noisy numbers."""

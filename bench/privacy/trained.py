@@ -32,13 +32,9 @@ class Writer(Protocol):
         ...
 
 
-class TrainedConfig(PrivateConfig):
+class TrainingConfig(PrivateConfig):
     """Options of private training, and of the choice among samples."""
 
-    tokens: PositiveInt = 4_000
-    """Tokens that the model knows: the commonest of the public texts."""
-    space: Literal["classes", "norms", "all"] = "classes"
-    """What is trained on private rows: what is learnt of classes by heart; the layer norms too; everything but the token table."""
     batch: PositiveInt = 256
     """Expected rows of a step."""
     epochs: float = Field(default=8.0, gt=0)
@@ -59,6 +55,42 @@ class TrainedConfig(PrivateConfig):
     """Rows whose gradients are held at once."""
     pool: PositiveInt = 4
     """Samples for each text wanted; K-means medoids of them are kept."""
+
+
+class TrainedConfig(TrainingConfig):
+    """Options of models that start from public texts."""
+
+    tokens: PositiveInt = 4_000
+    """Tokens that the model knows: the commonest of the public texts."""
+    space: Literal["classes", "norms", "all"] = "classes"
+    """What is trained on private rows: what is learnt of classes by heart; the layer norms too; everything but the token table."""
+
+
+def train_privately(oracle: PrivateOracle, model: RowModel, config: TrainingConfig, ghost: bool = False) -> None:
+    """Plans the whole budget for training and trains a model, in place; leaves it as it is where the budget is 0.
+
+    Args:
+        oracle: Trains on the private rows.
+        model: A public model, with what is to be trained unfrozen.
+        config: How.
+        ghost: Find the norms of rows' gradients without the gradients.
+    """
+    from bench.privacy.training import TrainingOptions
+
+    if oracle.is_silent:
+        return
+    epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
+    oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
+    options = TrainingOptions(
+        lr=config.lr,
+        clip=config.clip,
+        physical=config.physical,
+        ghost=ghost,
+        warmup=config.warmup,
+        decay=config.decay,
+        average=config.average,
+    )
+    oracle.train(QUESTION, model, options)
 
 
 class TrainedMethod(PrivateMethod):
@@ -86,23 +118,11 @@ class TrainedMethod(PrivateMethod):
         """Trains, samples, chooses."""
         from bench.distilled import DistilledSet
         from bench.matching.samples import sample_medoids
-        from bench.privacy.training import TrainingOptions
 
         assert budget.per_class is not None
         config: TrainedConfig = self.config
         model, source = self.start(oracle, ctx)
-        if not oracle.is_silent:
-            epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
-            oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
-            options = TrainingOptions(
-                lr=config.lr,
-                clip=config.clip,
-                physical=config.physical,
-                warmup=config.warmup,
-                decay=config.decay,
-                average=config.average,
-            )
-            oracle.train(QUESTION, model, options)
+        train_privately(oracle, model, config)
         made = sample_medoids(
             self.writer(model, len(oracle.field_names), ctx),
             source,

@@ -30,7 +30,7 @@ from bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
 from bench.testing.report import Report, one_thread, scramble
 from bench.testing.source import check_options, check_source
 from bench.testing.texts import KINDS, content_of, small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
 
 TIME_LIMIT_S = 60.0
 _BUDGETS = (Budget("dpc2", per_class=2), Budget("tok60", tokens_per_class=60))
@@ -58,6 +58,9 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
     config = check_options(report, plugin, config)
     if config is None:
         return report
+    if plugin(config).causal_lm is not None and config == plugin.Config():
+        config = config.model_copy(update={"lm": tiny_generator()})
+        report.notes.append("its language model was replaced by a tiny random one")
     registered = plugin.name in METHODS.names() and METHODS.get(plugin.name) is plugin
     if registered:
         with report.step("the command line composes it"):

@@ -1,4 +1,4 @@
-"""A tiny transformer with random weights over the words of the small texts: the source learner of conformance runs."""
+"""Tiny models with random weights for conformance runs: a source learner over the words of the small texts, a generator over letters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_LENGTH = 32
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
+"""Live as long as the process."""
 
 
 @cache
@@ -63,3 +65,39 @@ def _write(folder: Path, words: list[str]) -> None:
             pad_token_id=0,
         )
         BertModel(config).save_pretrained(folder)
+
+
+@cache
+def tiny_generator() -> str:
+    """Builds a GPT-2 over letters once a process, in a folder that is deleted at its end; returns it as `hf:<folder>`."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from bench.training.torch_learner import fork_rng
+
+    folder = tempfile.TemporaryDirectory(prefix="tdbench-tiny-")
+    _FOLDERS.append(folder)
+    n_letters = write_letters(Path(folder.name))
+    with fork_rng("cpu"):
+        import torch
+
+        torch.manual_seed(0)
+        ends: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+        config = GPT2Config(vocab_size=n_letters, n_embd=16, n_layer=1, n_head=2, n_positions=512, **ends)
+        GPT2LMHeadModel(config).save_pretrained(folder.name)
+    return f"hf:{folder.name}"
+
+
+def write_letters(folder: Path) -> int:
+    """Writes the files of a tokenizer of single letters into a folder, and returns how many it knows; 0 ends a text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from bench.training.modules import silence
+
+    silence()
+    end = "<|end|>"
+    letters = {letter: i for i, letter in enumerate([end, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+    inner: Any = Tokenizer(models.BPE(letters, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=end).save_pretrained(folder)
+    return len(letters)

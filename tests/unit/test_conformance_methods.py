@@ -20,6 +20,7 @@ from bench.api import (
 from bench.errors import UsageError
 from bench.registry import METHODS
 from bench.testing import assert_conforms, check
+from bench.testing.tiny import tiny_generator
 
 CARD = MethodCard(summary="s", family="coreset")
 
@@ -35,13 +36,16 @@ SMALL_DIFFUSION = {
     "denoising": 8,
 }
 """With their defaults, each of these methods takes five minutes to try on all kinds of small texts."""
+FEW = {"dp_lm_lora": {"lm": tiny_generator(), "most_steps": 3, "lr": 0.1, "length": 16, "pool": 2}}
+"""The same of others."""
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_of_the_suite_conforms(name):
     plugin = METHODS.get(name)
-    assert_conforms(plugin(plugin.Config(**SMALL_DIFFUSION)) if issubclass(plugin, DiffusionMethod) else plugin)
+    few = SMALL_DIFFUSION if issubclass(plugin, DiffusionMethod) else FEW.get(name)
+    assert_conforms(plugin if few is None else plugin(plugin.Config(**few)))
 
 
 class Good(Method):
