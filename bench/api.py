@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bench.models.public_rows import PublicRows, public_rows
     from bench.models.row_generator import RowGenerator
     from bench.models.task_lm import TaskLM
+    from bench.models.variations import Continuations, MaskedEdits, PublicContinuations, Varies
     from bench.privacy.ledger import Planned
     from bench.privacy.oracle import PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
@@ -72,6 +73,7 @@ __all__ = [
     "Back",
     "Budget",
     "Context",
+    "Continuations",
     "DataError",
     "DenoiserShape",
     "Diffusion",
@@ -99,6 +101,7 @@ __all__ = [
     "Lesson",
     "LessonConfig",
     "MaskedDiffusion",
+    "MaskedEdits",
     "Method",
     "MethodCard",
     "MethodConfig",
@@ -109,6 +112,7 @@ __all__ = [
     "PrivateConfig",
     "PrivateMethod",
     "PrivateOracle",
+    "PublicContinuations",
     "PublicRows",
     "Reading",
     "RealLoss",
@@ -137,6 +141,7 @@ __all__ = [
     "TrainingSet",
     "Unrolled",
     "UsageError",
+    "Varies",
     "WeightGradients",
     "Writer",
     "as_text",
@@ -223,6 +228,7 @@ _HOME = {
     "bench.models.class_lm": ("RowLM",),
     "bench.models.public_rows": ("PublicRows", "public_rows"),
     "bench.models.row_generator": ("RowGenerator",),
+    "bench.models.variations": ("Continuations", "MaskedEdits", "PublicContinuations", "Varies"),
     "bench.models.prompted": ("label_tokens",),
     "bench.models.task_lm": ("TaskLM",),
     "bench.privacy.ledger": ("Planned",),

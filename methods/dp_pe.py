@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_serializer, model_validator
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from bench.api import DistilledSet, LabelledText, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle
+    from bench.api import Budget, Context, PrivateOracle, Varies
 
-QUESTION = "votes"
+QUESTION, OF_WRITING = "votes", ("lm", "anew", "top_p", "top_k")
+DECODER_TOKENS = 6_000
+"""Commonest tokens that the suite's decoder of public texts knows."""
 
 
 @dataclass
@@ -29,6 +31,16 @@ class Population:
     texts: list[tuple[str, ...]]
     features_MD: np.ndarray
     open_CM: np.ndarray
+
+    def won(self, kept_CK: np.ndarray) -> Population:
+        """Returns the candidates at some positions, each once and open to the classes that it has won."""
+        places = np.unique(kept_CK)
+        open_CM = np.array([np.isin(places, kept_K) for kept_K in kept_CK])
+        return Population([self.texts[i] for i in places], self.features_MD[places], open_CM)
+
+    def take(self, places: np.ndarray) -> Population:
+        """Returns the candidates at some positions."""
+        return Population([self.texts[i] for i in places], self.features_MD[places], self.open_CM[:, places])
 
     def joined(self, other: Population) -> Population:
         """Returns the candidates of both."""
@@ -66,13 +78,49 @@ class DPPE(PrivateMethod):
         """Survivors of a round, as a multiple of the texts that are asked for."""
         variations: int = Field(default=4, ge=0)
         """New candidates that every survivor brings into the next round."""
-        variation: Literal["nearest"] = "nearest"
-        """`nearest`: public texts that are nearest to it and have not been candidates."""
+        variation: Literal["nearest", "lm", "masked"] = "nearest"
+        """`nearest`: public texts that are nearest to it and have not been candidates. As published: `lm`, where a language model keeps its
+        beginning and writes on, and `masked`, where a masked one fills what is masked of it."""
+        lm: str = "task-lm"
+        """With variation=lm, the suite's decoder of public texts, or gpt2, phi-1_5, hf:<id or folder>; with variation=masked, a masked
+        language model's hf:<id or folder>."""
+        anew: float = Field(default=0.5, gt=0, le=1)
+        """Share of a text's tokens that are written anew, with variation=lm and masked."""
+        top_p: float = Field(default=0.95, gt=0, le=1)
+        """Share of the probability that is sampled from, with variation=lm."""
+        top_k: int = Field(default=50, ge=1)
+        """Likeliest tokens that are sampled from, with variation=masked."""
         ballot: Literal["shared", "own"] = "shared"
         """`shared`: rows of all classes vote for the same candidates, and those win that a class likes more than the others do. `own`: from
         the second round on each class votes for its own survivors and their kin, and the number of votes decides (as published)."""
         pool: int = Field(default=20_000, ge=1)
         """Public texts that are used at all, drawn at random."""
+
+        @model_validator(mode="after")
+        def _fits_together(self) -> DPPE.Config:
+            if self.variation == "masked" and self.lm == "task-lm":
+                raise ValueError("variation=masked needs a masked language model; give it by lm=hf:<id or folder>")
+            if self.variation == "nearest" and self.lm != "task-lm":
+                raise ValueError(
+                    "variation=nearest asks no language model; leave lm out, or give variation=lm or masked"
+                )
+            return self
+
+        @model_serializer(mode="wrap")
+        def _without_idle_options(self, dump: Any) -> dict[str, Any]:
+            """Leaves out what says how texts are written where none are: it is no part of a set's identity."""
+            return {k: v for k, v in dump(self).items() if self.variation != "nearest" or k not in OF_WRITING}
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The suite's decoder, where it writes variations, besides what the card says."""
+        writes = self.config.variation == "lm" and self.config.lm == "task-lm"
+        return (*self.card.reads, *(("source", "lm") if writes else ()))
+
+    @property
+    def writes(self) -> bool:
+        """Whether variations are new texts."""
+        return self.config.variation != "nearest"
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Evolves."""
@@ -89,6 +137,7 @@ class DPPE(PrivateMethod):
             return DistilledSet.from_texts(rows.take(np.arange(len(labels))).fields, labels)
         shared = config.ballot == "shared"
         source = _Pool(list(zip(*rows.fields.values(), strict=True)), oracle.embed(rows), oracle.n_classes)
+        breeder = source if config.variation == "nearest" else _Writer(self._variations(oracle, ctx), oracle, ctx)
         oracle.plan(Planned(QUESTION, steps=config.rounds))
         population = source.first(config.candidates)
         kept_CK = np.empty((oracle.n_classes, 0), dtype=np.int64)
@@ -98,11 +147,24 @@ class DPPE(PrivateMethod):
                 lead(votes_CM) if shared else votes_CM, round(config.survivors * count) if left else count
             )
             if left:
-                population = source.next(population, kept_CK, config.variations)
+                population = breeder.next(population.won(kept_CK), config.variations)
             ctx.progress(1 - left / config.rounds)
         texts = [population.texts[i] for i in kept_CK.ravel()]
         columns = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True))
         return DistilledSet.from_texts(columns, np.repeat(np.arange(oracle.n_classes), kept_CK.shape[1]))
+
+    def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
+        """Returns what writes texts like given ones."""
+        from bench.api import Continuations, MaskedEdits, PublicContinuations, public_rows
+
+        config = self.config
+        if config.variation == "masked":
+            return MaskedEdits(config.lm, config.anew, config.top_k, ctx.device)
+        if config.lm != "task-lm":
+            return Continuations(config.lm, config.anew, config.top_p, ctx.device)
+        public = public_rows(ctx, oracle.field_names, oracle.label_names, DECODER_TOKENS)
+        lm = ctx.task_lm(public.rows, public.source)
+        return PublicContinuations(lm, public.source, config.anew, config.top_p)
 
 
 def lead(votes_CM: np.ndarray) -> np.ndarray:
@@ -147,13 +209,12 @@ class _Pool:
         open_CM = np.ones((len(self._fresh_CP), count), dtype=bool)
         return Population(self._texts[:count], self._features_PD[:count], open_CM)
 
-    def next(self, population: Population, kept_CK: np.ndarray, variations: int) -> Population:
-        """Returns the survivors, each open to the classes it has won, and the fresh public texts nearest to them."""
-        made = Population([], np.empty((0, population.features_MD.shape[1]), dtype=np.float32), self._none(0))
-        for position in np.unique(kept_CK):
-            open_C = np.array([position in kept_K for kept_K in kept_CK])
-            parent = Population([population.texts[position]], population.features_MD[[position]], open_C[:, None])
-            made = made.joined(parent).joined(self._near(parent.features_MD[0], open_C, variations))
+    def next(self, parents: Population, variations: int) -> Population:
+        """Returns survivors, and the fresh public texts nearest to them, open to the same classes."""
+        made = Population([], np.empty((0, parents.features_MD.shape[1]), dtype=np.float32), self._none(0))
+        for place in range(len(parents.texts)):
+            parent = parents.take(np.array([place]))
+            made = made.joined(parent).joined(self._near(parent.features_MD[0], parent.open_CM[:, 0], variations))
         return made
 
     def _near(self, feature_D: np.ndarray, open_C: np.ndarray, count: int) -> Population:
@@ -167,3 +228,33 @@ class _Pool:
 
     def _none(self, count: int) -> np.ndarray:
         return np.zeros((len(self._fresh_CP), count), dtype=bool)
+
+
+class _Writer:
+    """Language models that write texts like the survivors; a variation that is a survivor again is left out."""
+
+    def __init__(self, vary: Varies, oracle: PrivateOracle, ctx: Context) -> None:
+        self._vary, self._oracle, self._ctx, self._round = vary, oracle, ctx, 0
+
+    def next(self, parents: Population, variations: int) -> Population:
+        """Returns survivors and their variations, open to the same classes."""
+        self._round += 1
+        if variations == 0:
+            return parents
+        with self._ctx.cost.phase("variations"):
+            written = [
+                text
+                for number in range(variations)
+                for text in self._vary(
+                    parents.texts, self._ctx.torch_seed(f"variation {number} of round {self._round}")
+                )
+            ]
+        seen = set(parents.texts)
+        fresh = [i for i, text in enumerate(written) if not (text in seen or seen.add(text))]
+        columns = zip(*(written[i] for i in fresh), strict=True)
+        fields = dict(zip(self._oracle.field_names, map(list, columns), strict=False))
+        if not fields:
+            return parents
+        rows = LabelledText(fields, np.full(len(fresh), -1), (), np.arange(len(fresh)))
+        open_CM = np.tile(parents.open_CM, variations)[:, fresh]
+        return parents.joined(Population([written[i] for i in fresh], self._oracle.embed(rows), open_CM))

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from bench.models.head_loss import head_loss
+from bench.models.vocabulary import Vocabulary
 from bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -26,63 +27,6 @@ if TYPE_CHECKING:
 _SAMPLE_BATCH = 512
 _NUCLEUS_MAX = 512
 """A sort of the whole vocabulary in every step would take most of the time."""
-
-
-class Vocabulary:
-    """The U pieces that a train split uses, and the marks around fields.
-
-    Args:
-        texts: Token ids of every text and field.
-        n_classes: Every class has a mark that texts start with.
-    """
-
-    def __init__(self, texts: list[Parts], n_classes: int) -> None:
-        self.pieces_U = np.unique(np.concatenate([part for parts in texts for part in parts]))
-        self._own = {int(piece): i for i, piece in enumerate(self.pieces_U)}
-        self.n_pieces = len(self.pieces_U)
-        self.n_classes = n_classes
-        self.between, self.end = self.n_pieces + n_classes, self.n_pieces + n_classes + 1
-
-    @classmethod
-    def of_pieces(cls, pieces_U: NDArray[np.int64], n_classes: int) -> Vocabulary:
-        """Takes given pieces."""
-        return cls([(pieces_U,)], n_classes)
-
-    def __len__(self) -> int:
-        return self.n_pieces + self.n_classes + 2
-
-    def of_class(self, label: int) -> int:
-        """Returns the mark of a class."""
-        return self.n_pieces + int(label)
-
-    def encode(self, parts: Parts, label: int) -> list[int]:
-        """Returns class mark, fields with a mark between, end mark; pieces that the train split does not use are left out."""
-        return [self.of_class(label), *self.joined([self.known(part) for part in parts]), self.end]
-
-    def known(self, part: NDArray[np.int64]) -> list[int]:
-        """Maps the tokenizer's ids to the model's, without those that it does not know."""
-        return [self._own[int(p)] for p in part if int(p) in self._own]
-
-    def joined(self, fields: list[list[int]]) -> list[int]:
-        """Returns the model's ids of fields with a mark between."""
-        return [one for number, field in enumerate(fields) for one in [*[self.between] * (number > 0), *field]]
-
-    def parts(self, row: Iterable[int], n_fields: int) -> Parts:
-        """Returns the tokenizer's ids of a text, field by field, up to its end mark; what is behind too many marks is in the last field."""
-        fields: list[list[int]] = [[] for _ in range(n_fields)]
-        place = 0
-        for token in row:
-            if token == self.end:
-                break
-            if token == self.between:
-                place = min(place + 1, n_fields - 1)
-            else:
-                fields[place].append(int(self.pieces_U[token]))
-        return tuple(np.array(field, dtype=np.int64) for field in fields)
-
-    def own(self, piece_ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Maps the tokenizer's ids to the model's; every one must be known."""
-        return np.array([self._own[int(p)] for p in piece_ids], dtype=np.int64)
 
 
 class TaskLM:
@@ -169,7 +113,14 @@ class TaskLM:
         return Decoder(self.model, [self.vocabulary.of_class(label) for label in labels], self._device)
 
     @torch.no_grad()
-    def sample(self, labels: NDArray[np.int64], n_fields: int, seed: int, top_p: float = 0.95) -> list[Parts]:
+    def sample(
+        self,
+        labels: NDArray[np.int64],
+        n_fields: int,
+        seed: int,
+        top_p: float = 0.95,
+        begun: list[Parts] | None = None,
+    ) -> list[Parts]:
         """Draws one text for each label by nucleus sampling; a text that ends too early is continued.
 
         Args:
@@ -177,17 +128,25 @@ class TaskLM:
             n_fields: 1, or 2 for pairs.
             seed: Seed.
             top_p: Share of the probability that is sampled from (DiLM: 0.95).
+            begun: What every text begins with, its first fields up to some token; pieces that the model does not know are left out.
         """
         generator = torch.Generator().manual_seed(seed % 2**63)
-        chunks = [labels[start : start + _SAMPLE_BATCH] for start in range(0, len(labels), _SAMPLE_BATCH)]
-        return [parts for chunk in chunks for parts in self._sample(chunk, n_fields, generator, top_p)]
+        known = [[self.vocabulary.known(part) for part in parts] for parts in begun or [()] * len(labels)]
+        rows = [self.vocabulary.joined(fields) for fields in known]
+        spans = [slice(start, start + _SAMPLE_BATCH) for start in range(0, len(labels), _SAMPLE_BATCH)]
+        return [p for span in spans for p in self._sample(labels[span], n_fields, generator, top_p, rows[span])]
 
     def writer(self, n_fields: int, top_p: float) -> Callable[[NDArray[np.int64], int], list[Parts]]:
         """Returns `sample` as a function of labels and seed."""
         return lambda labels, seed: self.sample(labels, n_fields, seed, top_p)
 
     def _sample(
-        self, labels: NDArray[np.int64], n_fields: int, generator: torch.Generator, top_p: float
+        self,
+        labels: NDArray[np.int64],
+        n_fields: int,
+        generator: torch.Generator,
+        top_p: float,
+        rows: list[list[int]],
     ) -> list[Parts]:
         vocabulary, decoder, room = self.vocabulary, self.decoder(labels), self.max_length - 2
         count = len(labels)
@@ -204,6 +163,8 @@ class TaskLM:
             late_B = begun_B & ~last_B & (place >= room * fields_B // n_fields)
             logits_BV[late_B, : vocabulary.n_pieces] = -torch.inf  # time for the next field
             drawn_B = _nucleus(logits_BV, top_p, generator)
+            given = [b for b, row in enumerate(rows) if place < len(row)]
+            drawn_B[given] = torch.tensor([rows[b][place] for b in given], dtype=torch.int64)
             open_B &= drawn_B != vocabulary.end
             rows_BT[open_B, place] = drawn_B[open_B]
             if not open_B.any():

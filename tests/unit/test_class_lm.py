@@ -13,7 +13,8 @@ import torch
 from bench.context import Source
 from bench.data.text import LabelledText
 from bench.errors import UsageError
-from bench.models.class_lm import RowLM, public_lm
+from bench.models.class_lm import RowLM
+from bench.models.public_rows import public_rows
 from bench.privacy.oracle import PrivateOracle
 from bench.privacy.row_checks import check_rows
 from bench.privacy.training import TrainingOptions
@@ -37,7 +38,8 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Any:
         make_source=lambda: Source("tiny", tiny_learner(), MAX_LENGTH, cache),
         make_encoder=HashedEncoder,
     )
-    return ctx, *public_lm(ctx, tuple(ROWS.fields), ROWS.label_names, 400)
+    found = public_rows(ctx, tuple(ROWS.fields), ROWS.label_names, 400)
+    return ctx, ctx.task_lm(found.rows, found.source), found.source
 
 
 def model(public: Any, space: Any = "norms") -> RowLM:
