@@ -68,6 +68,11 @@ class DPGradMM(PrivateMethod):
         nearness: float = Field(default=20.0, ge=0)
         """What a cosine of 1 is worth beside the language model's scores, in nats."""
 
+        @property
+        def uses_task_lm(self) -> bool:
+            """Whether a language model of public texts is asked."""
+            return self.outer > 0
+
     @property
     def writes(self) -> bool:
         """Only ADMM changes a word."""
