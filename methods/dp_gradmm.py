@@ -33,7 +33,6 @@ class DPGradMM(PrivateMethod):
         family="private",
         paper="Nguyen et al., 2025, GRADMM (its private mode, with other books); Dong et al., 2022, on matching under privacy",
         output="text",
-        cost_class="minutes",
         reads=("encoder", "source", "lm", "public"),
         private=True,
         tags=("public-pool",),
