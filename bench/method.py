@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     from bench.budget import Budget
@@ -24,6 +24,15 @@ class MethodConfig(BaseModel):
     """Options of a method; a method with options subclasses it as its nested `Config`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @property
+    def idle(self) -> frozenset[str]:
+        """Names of options that have no effect beside the others: they are left out of a set's identity, and of its row."""
+        return frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_idle(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name not in self.idle}
 
 
 @dataclass(frozen=True)

@@ -39,18 +39,19 @@ def text_quality(made: DistilledSet, real: LabelledText) -> dict[str, float]:
 
     Returns:
         `distinct_1` and `distinct_2` (0 to 1, larger is more varied; they fall with the number of words), and
-        `mean_words`, words a text; `empty_frac`, texts without a word, and `repetitive_frac`, texts that repeat one before them or
-        themselves.
+        `mean_words`, words a text; `empty_frac`, texts with a field without a word, and
+        `repetitive_frac`, texts that repeat one before them or themselves.
     """
     fields = made.resolve(real).fields
-    texts = [" ".join(parts) for parts in zip(*fields.values(), strict=True)]
+    rows = list(zip(*fields.values(), strict=True))
+    texts = [" ".join(parts) for parts in rows]
     columns = [text for column in fields.values() for text in column]
     words = [len(text.split()) for text in texts]
     return {
         "distinct_1": distinct(columns, 1),
         "distinct_2": distinct(columns, 2),
         "mean_words": sum(words) / len(words),
-        "empty_frac": sum(not text.strip() for text in texts) / len(texts),
+        "empty_frac": sum(not all(part.strip() for part in parts) for parts in rows) / len(rows),
         "repetitive_frac": sum(repetitive(texts)) / len(texts),
     }
 

@@ -104,6 +104,12 @@ def runs_text(row: Row) -> str:
     return f"{row['n_sets']} {TIMES} {row['n_seeds']}" if row["n_sets"] else MISSING
 
 
+def signs_text(row: Row) -> str:
+    """Writes signs of failure, and what could not be looked for."""
+    unchecked = f"unchecked: {row['signs_unchecked']}" if row["signs_unchecked"] else ""
+    return "; ".join(filter(None, (row["failure_signs"], unchecked))) or MISSING
+
+
 def standing_text(row: Row) -> str:
     """Writes `ranked` or why not."""
     return "ranked" if row["ranked"] else row["unranked_reason"]

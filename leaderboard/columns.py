@@ -17,6 +17,7 @@ from leaderboard.column import (
     reference_text,
     runs_text,
     score_text,
+    signs_text,
     standing_text,
 )
 from leaderboard.privacy_columns import PRIVACY_COLUMNS
@@ -131,9 +132,10 @@ COLUMNS: tuple[Column, ...] = (
         "failure_signs",
         "signs of failure",
         "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
-        "texts), empty or repetitive ones (a tenth of them), a score whose interval reaches the majority's plus two points, and private "
-        "rows that are no better than their own controls (epsilon 0, noise alone), with the difference. References have none.",
-        lambda row: row["failure_signs"] or MISSING,
+        "texts), an empty one, repetitive ones (a tenth of them), a score whose interval reaches the majority's plus two points, and "
+        "private rows that are not shown to beat their own controls (epsilon 0, noise alone), with the difference. References have none; "
+        "what could not be looked for is said.",
+        signs_text,
         lambda row: float(row["failure_signs"].count(";") + 1) if row["failure_signs"] else 0.0,
         outputs=IN_DOCUMENTS,
         optional=True,

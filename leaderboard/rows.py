@@ -111,6 +111,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_standing(group),
         **_method(group),
         "failure_signs": "",
+        "signs_unchecked": "",
         **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
     }

@@ -137,7 +137,7 @@ class TextFields(TypedDict):
     distinct_2: float | None
     """Share of different pairs of neighbouring words."""
     empty_frac: float | None
-    """Share of texts without a word."""
+    """Share of texts with a field without a word."""
     repetitive_frac: float | None
     """Share of texts that repeat an earlier text of the set, or themselves."""
     teacher_agreement_frac: float | None
@@ -206,6 +206,8 @@ class SignFields(TypedDict):
 
     failure_signs: str
     """Signs in plain words, joined by `; `; empty where there is none, and for references."""
+    signs_unchecked: str
+    """Of a private row, what could not be looked for, joined by `; `: `texts` of records from before they were read, `control`."""
 
 
 class OriginFields(TypedDict):

@@ -17,11 +17,11 @@ ODD_TIMES = 10.0
 """Texts whose perplexity is so many times that of real texts are not language (Ochs and Habernal, 2025)."""
 REPETITIVE_FRAC = 0.1
 """Share of repetitive texts from which on a set is called so."""
-_PRIVACY = ("epsilon=", "oracle=")
+_PRIVACY = ("epsilon=", "delta=", "group=", "oracle=")
 
 
 def find_signs(entries: list[Entry]) -> None:
-    """Fills `failure_signs` of all rows in place; references have none.
+    """Fills `failure_signs` and `signs_unchecked` of all rows in place; references have none.
 
     Args:
         entries: All entries of the board; a private method's controls (epsilon 0, noise alone) are found among them.
@@ -29,12 +29,18 @@ def find_signs(entries: list[Entry]) -> None:
     controls: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.row["private"] and entry.row["reference"] and not entry.row["superseded"]:
-            controls[_without_privacy(entry)].append(entry)
+            controls[_method_of(entry)].append(entry)
     for entry in entries:
         row = entry.row
-        if not (row["reference"] or row["full_data"]):
-            own = controls[_without_privacy(entry)] if row["private"] else []
-            row["failure_signs"] = "; ".join([*_of_texts(row), *_of_score(row), *_of_controls(entry, own)])
+        if row["reference"] or row["full_data"]:
+            continue
+        found = [*_of_texts(row), *_of_score(row)]
+        if row["private"]:
+            own = list(_own_controls(entry, controls[_method_of(entry)]))
+            found += [sign for control in own for sign in _of_control(entry, control)]
+            old = row["distinct_2"] is not None and row["empty_frac"] is None
+            row["signs_unchecked"] = "; ".join([*["texts"] * old, *["control"] * (not own)])
+        row["failure_signs"] = "; ".join(found)
 
 
 def _of_texts(row: Row) -> Iterator[str]:
@@ -42,7 +48,7 @@ def _of_texts(row: Row) -> Iterator[str]:
     if judged is not None and real and judged >= ODD_TIMES * real:
         yield f"not language: perplexity {judged / real:.0f} times that of real texts"
     if row["empty_frac"]:
-        yield f"empty texts: {100 * row['empty_frac']:.1f} %"
+        yield f"empty texts: {max(0.1, 100 * row['empty_frac']):.1f} %"
     if row["repetitive_frac"] is not None and row["repetitive_frac"] >= REPETITIVE_FRAC:
         yield f"repetitive texts: {100 * row['repetitive_frac']:.0f} %"
 
@@ -55,17 +61,31 @@ def _of_score(row: Row) -> Iterator[str]:
         yield f"may be chance: {what} reaches the majority's {100 * majority:.1f} plus {100 * COLLAPSE_MARGIN_FRAC:.0f}"
 
 
-def _of_controls(entry: Entry, controls: list[Entry]) -> Iterator[str]:
-    for control in sorted(controls, key=lambda one: one.key.options):
-        difference = welch(entry.units, control.units)
-        if difference.value is not None and (difference.value if difference.low is None else difference.low) <= 0:
-            what = "noise alone" if "oracle=noise-only" in control.key.options else "epsilon 0"
-            shown = difference_text(difference.value, difference.low, difference.high)
-            yield f"no better than its control of {what}: {shown}"
+def _own_controls(entry: Entry, controls: list[Entry]) -> Iterator[Entry]:
+    """Yields the control of epsilon 0, and that of noise alone: the one of the row's own budget, or the best of the others."""
+    silent = [one for one in controls if "oracle=noise-only" not in _options(one)]
+    noise = [one for one in controls if "oracle=noise-only" in _options(one)]
+    same = [one for one in noise if _options(one) - {"oracle=noise-only"} == _options(entry)]
+    for found in (silent, same or noise):
+        if found:
+            yield max(found, key=lambda one: (one.row["score_frac"] or 0.0, one.key.options))
 
 
-def _without_privacy(entry: Entry) -> tuple[Any, ...]:
-    """Returns what a row shares with its controls: everything but epsilon and the oracle."""
+def _of_control(entry: Entry, control: Entry) -> Iterator[str]:
+    """Yields a sign where the row is no better; single sets are compared without an interval."""
+    difference = welch(entry.units, control.units)
+    if difference.value is not None and (difference.value if difference.low is None else difference.low) <= 0:
+        what = "noise alone" if "oracle=noise-only" in _options(control) else "epsilon 0"
+        shown = difference_text(difference.value, difference.low, difference.high)
+        yield f"not shown to beat its control of {what}: {shown}"
+
+
+def _options(entry: Entry) -> frozenset[str]:
+    return frozenset(filter(None, entry.key.options.split(", ")))
+
+
+def _method_of(entry: Entry) -> tuple[Any, ...]:
+    """Returns what a row shares with its controls: all but the promise and the oracle."""
     key = entry.key
-    options = [part for part in key.options.split(", ") if part and not part.startswith(_PRIVACY)]
+    options = sorted(part for part in _options(entry) if not part.startswith(_PRIVACY))
     return key.scope, key.vintage, key.budget, key.track, key.method, key.method_version, *options, entry.row["learner"]

@@ -68,6 +68,12 @@ class DPGradMM(PrivateMethod):
         """What a cosine of 1 is worth beside the language model's scores, in nats."""
 
         @property
+        def idle(self) -> frozenset[str]:
+            """Options of ADMM without ADMM, and of further heads without one."""
+            fit = ("inner", "lr", "rho", "top_k", "nearness") if self.outer == 0 else ()
+            return frozenset((*fit, *(("head_lr", "clip") if self.heads == 1 else ())))
+
+        @property
         def uses_task_lm(self) -> bool:
             """Whether a language model of public texts is asked."""
             return self.outer > 0
@@ -113,7 +119,7 @@ class DPGradMM(PrivateMethod):
             questions.append(Planned(GRADIENTS, steps=config.heads - 1))
         oracle.plan(*questions)
         sums_CD, counts_C = oracle.class_sums(SUMS, config.count_weight)
-        center_D = sums_CD.sum(0) / max(1.0, counts_C.sum())
+        center_D = sums_CD.sum(0) / oracle.n_rows
         inputs_CE = np.column_stack([sums_CD - counts_C[:, None] * center_D, counts_C])
         errors_CC = 1 / n_classes - np.eye(n_classes)  # of a head that is zero; every row of a class errs alike
         heads, gradients = [np.zeros((n_classes, inputs_CE.shape[1]))], [np.einsum("cj,ce->cje", errors_CC, inputs_CE)]

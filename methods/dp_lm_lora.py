@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from bench.api import DistilledSet, MethodCard, PrivateMethod, TrainingConfig
 
@@ -35,7 +35,8 @@ class DPLMLoRA(PrivateMethod):
         lm: str = "gpt2"
         """Causal model or encoder-decoder: gpt2, phi-1_5, or hf:<id or folder>."""
         space: Literal["lora", "all"] = "lora"
-        """What is trained: adapters on the attention, or everything but tables whose gradients of rows cannot be told apart."""
+        """What is trained: adapters, where peft puts them by default (on the attention of most models), or everything but tables whose
+        gradients of rows cannot be told apart."""
         rank: PositiveInt = 8
         """Rank of the adapters."""
         alpha: PositiveFloat = 16.0
@@ -55,13 +56,28 @@ class DPLMLoRA(PrivateMethod):
         physical: PositiveInt = 16
         """Rows whose gradients are held at once."""
         ghost: bool = False
-        """Whether rows' norms are found without their gradients: less memory where all of a model is trained."""
+        """Whether rows' norms are found without their gradients: less memory where all of a model is trained. Not for models that score
+        tokens by their token table (GPT-2, BLOOM, BART, T5)."""
         top_k: NonNegativeInt = 50
         """Likeliest tokens that are sampled from; 0 for all."""
         top_p: float = Field(default=0.9, gt=0, le=1)
         """Share of the probability that is sampled from."""
         no_repeat: NonNegativeInt = 3
-        """No run of so many tokens comes twice in a text; 0 for no such rule."""
+        """No run of so many tokens comes twice in a text, nor one of a causal model's prompt again; 0 for no such rule."""
+
+        @property
+        def idle(self) -> frozenset[str]:
+            """Adapters' options without adapters."""
+            return frozenset(() if self.space == "lora" else ("rank", "alpha"))
+
+        @field_validator("prompt")
+        @classmethod
+        def _names_the_class(cls, value: str) -> str:
+            if "{label}" not in value:
+                raise ValueError(
+                    "put {label} where the class is named; without it all classes would stand behind the same words"
+                )
+            return value
 
     @property
     def writes(self) -> bool:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from bench.api import DistilledSet, LabelledText, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, PrivateOracle, Varies
 
-QUESTION, OF_WRITING = "votes", ("lm", "anew", "top_p", "top_k")
+QUESTION = "votes"
+IDLE = {
+    "nearest": frozenset(("lm", "anew", "top_p", "top_k")),
+    "lm": frozenset(("top_k",)),
+    "masked": frozenset(("top_p",)),
+}
+"""Options of writing that a variation does not use."""
 DECODER_TOKENS = 6_000
 """Commonest tokens that the suite's decoder of public texts knows."""
 
@@ -106,10 +112,10 @@ class DPPE(PrivateMethod):
                 )
             return self
 
-        @model_serializer(mode="wrap")
-        def _without_idle_options(self, dump: Any) -> dict[str, Any]:
-            """Leaves out what says how texts are written where none are: it is no part of a set's identity."""
-            return {k: v for k, v in dump(self).items() if self.variation != "nearest" or k not in OF_WRITING}
+        @property
+        def idle(self) -> frozenset[str]:
+            """Options of writing that this variation does not use."""
+            return IDLE[self.variation]
 
     @property
     def reads(self) -> tuple[str, ...]:

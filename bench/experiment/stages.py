@@ -141,7 +141,8 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
         yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
     if job.method.causal_lm is not None:
         sha256 = causal_sha256(job.method.causal_lm)
-        yield PublicResource(name=job.method.causal_lm, sha256=sha256, overlap=UNKNOWN_TRAINING)
+        name = Path(job.method.causal_lm).name  # of a folder, its last part
+        yield PublicResource(name=f"language model {name}", sha256=sha256, overlap=UNKNOWN_TRAINING)
     yield from () if job.public is None else job.public.resources
 
 

@@ -193,7 +193,9 @@ def causal_name(name: str) -> str:
         return CAUSAL[name]
     if name.startswith("hf:") and len(name) > len("hf:"):
         return name.removeprefix("hf:")
-    raise UsageError(f"no causal language model is called '{name}'; give {', '.join(CAUSAL)}, or hf:<id or folder>.")
+    raise UsageError(
+        f"no language model is called '{name}'; give hf:<id or folder>, or of causal ones {' or '.join(CAUSAL)}."
+    )
 
 
 def causal_sha256(name: str) -> str:

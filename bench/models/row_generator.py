@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import causal_name, resolve, weights_sha256
+from bench.models.resolve import causal_name, resolve
 from bench.privacy.training import Batch, RowModel
 from bench.training.modules import Tokenizer, silence
 from bench.training.torch_learner import fork_rng
@@ -42,7 +42,8 @@ class RowGenerator(RowModel):
         prompts: What texts of every class stand behind (causal), or are the answer to (encoder-decoder).
         n_fields: Fields of a text.
         max_length: Most tokens of a text, its end included; a causal model reads the prompt besides.
-        space: `lora` trains adapters (Hu et al., 2022), `all` the whole model but tables whose gradients of rows cannot be told apart.
+        space: `lora` trains adapters (Hu et al., 2022) where peft puts them by default: on the attention of most models; `all` the whole
+            model but tables whose gradients of rows cannot be told apart.
         rank: Of the adapters.
         alpha: Their scale, times the rank.
         seed: Draws the adapters.
@@ -67,16 +68,15 @@ class RowGenerator(RowModel):
         device: str,
     ) -> None:
         folder = resolve(causal_name(name))
-        self.sha256 = weights_sha256(folder)
         model, self._tokenizer = load_generator(folder), Tokenizer(folder)
         self._is_pair = bool(model.config.is_encoder_decoder)
         inner: Any = self._tokenizer.inner
-        self._prompts = [list(inner(prompt, add_special_tokens=self._is_pair)["input_ids"]) for prompt in prompts]
-        begin = inner.bos_token_id
-        if not self._is_pair and begin is not None and begin != inner.eos_token_id:
-            self._prompts = [[begin, *ids] for ids in self._prompts]
-        ends = (inner.eos_token_id, model.config.eos_token_id, inner.sep_token_id, self._tokenizer.pad_id)
-        self._end = next(int(i) for i in ends if isinstance(i, int))
+        self._end = end_of(inner, model)
+        self._prompts = [
+            list(inner(prompt)["input_ids"]) if self._is_pair else opening(inner, prompt) for prompt in prompts
+        ]
+        if not all(self._prompts):
+            raise UsageError("a prompt has no token; give method.prompt words that name the class.")
         self._max_length, self._n_fields = max_length, n_fields
         self._between = "\n" if "\n" in inner.decode(inner("a\nb", add_special_tokens=False)["input_ids"]) else " | "
         places = getattr(model.config, "max_position_embeddings", None)
@@ -122,7 +122,8 @@ class RowGenerator(RowModel):
     def losses(self, batch: Batch) -> torch.Tensor:
         """Returns the (B,) mean losses of texts' tokens and ends."""
         longest = int(batch["real"].sum(1).max())  # what is cut off is padding alone
-        ids_BL, real_BL, goals_BL = (batch[name][:, :longest] for name in ("ids", "real", "goals"))
+        # Contiguous, because ghost clipping looks at ids in one row.
+        ids_BL, real_BL, goals_BL = (batch[name][:, :longest].contiguous() for name in ("ids", "real", "goals"))
         if self._is_pair:
             parts = {"input_ids": batch["prompts"], "attention_mask": batch["shown"], "decoder_input_ids": ids_BL}
             logits_BLV = self.module(**parts, use_cache=False).logits
@@ -141,14 +142,14 @@ class RowGenerator(RowModel):
     def write(
         self, label: int, count: int, *, top_k: int, top_p: float, no_repeat: int, seed: int
     ) -> list[tuple[str, ...]]:
-        """Samples texts of a class, field by field. Ones that are empty, or lack a field, are drawn again a few times.
+        """Samples texts of a class, field by field. Ones that are empty, or lack a field, are drawn again a few times, and then stay so.
 
         Args:
             label: The class.
             count: How many.
             top_k: Likeliest tokens that are sampled from; 0 for all.
             top_p: Share of the probability that is sampled from.
-            no_repeat: No run of so many tokens comes twice in a text; 0 for no such rule.
+            no_repeat: No run of so many tokens comes twice in a text (nor one of a causal model's prompt again); 0 for no such rule.
             seed: Seed.
         """
         made: list[tuple[str, ...]] = [("",) * self._n_fields] * count
@@ -175,11 +176,17 @@ class RowGenerator(RowModel):
         return int(self._tokenizer.pad_id if start is None else start)
 
     def _ids(self, parts: tuple[str, ...]) -> list[int]:
-        """Returns a text's token ids with its end, cut to the longest."""
+        """Returns a text's token ids with its end, cut to the longest; an encoder-decoder's as its tokenizer marks whole texts.
+
+        What looks like a special token in a row is text; the end stands nowhere but at the end.
+        """
         inner: Any = self._tokenizer.inner
         text = self._between.join(" ".join(part.split()) for part in parts)
-        lead = "" if self._is_pair else " "
-        return [*inner(lead + text, add_special_tokens=False)["input_ids"], self._end][: self._max_length]
+        if self._is_pair:
+            made = inner(text, split_special_tokens=True)["input_ids"]
+        else:
+            made = inner(" " + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [*(i for i in made if i != self._end), self._end][: self._max_length]
 
     @torch.no_grad()
     def _sampled(self, label: int, count: int, top_k: int, top_p: float, no_repeat: int) -> list[str]:
@@ -210,13 +217,32 @@ class RowGenerator(RowModel):
         return (*parts, *[""] * (self._n_fields - len(parts)))
 
 
+def end_of(inner: Any, model: Any) -> int:
+    """Returns the token that ends a text."""
+    given: Any = model.config.eos_token_id
+    given = given[0] if isinstance(given, list) and given else given
+    ends = (inner.eos_token_id, given, inner.sep_token_id, inner.pad_token_id, 0)
+    return next(int(i) for i in ends if i is not None)
+
+
+def opening(inner: Any, text: str) -> list[int]:
+    """Returns a text's ids as the tokenizer begins a text, without what ends one."""
+    ids = list(inner(text)["input_ids"])
+    while ids and ids[-1] in (inner.eos_token_id, inner.sep_token_id):
+        ids.pop()
+    return ids
+
+
 def load_generator(folder: Path) -> Any:
-    """Returns a causal model or an encoder-decoder, without dropout of any kind, which would couple what a row is told to chance.
+    """Returns a causal model or an encoder-decoder, without dropout of any kind, and without rules of its own for sampling.
+
+    Dropout would couple what a row is told to chance; rules that come with a checkpoint (temperature, forced tokens) would be added to
+    those that are asked for.
 
     Raises:
         PrerequisiteError: The folder holds neither.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GenerationConfig
 
     silence()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -225,13 +251,26 @@ def load_generator(folder: Path) -> Any:
             setattr(config, name, 0.0)
     kind = AutoModelForSeq2SeqLM if getattr(config, "is_encoder_decoder", False) else AutoModelForCausalLM
     try:
-        return kind.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
+        model = kind.from_pretrained(folder, config=config, dtype=torch.float32, local_files_only=True)
     except ValueError as error:
         raise PrerequisiteError(f"{folder} holds no model that writes text: {str(error).splitlines()[0]}") from None
+    model.generation_config = GenerationConfig()
+    if kind is AutoModelForCausalLM and _sees_ahead(model):
+        raise PrerequisiteError(
+            f"the model in {folder} sees tokens before it writes them; give a causal model or an encoder-decoder."
+        )
+    return model
+
+
+@torch.no_grad()
+def _sees_ahead(model: Any) -> bool:
+    """Tells whether what a model expects at a place depends on a later token."""
+    first, other = (model.eval()(torch.tensor([[1, 2, last]])).logits[0, 0] for last in (3, 4))
+    return not torch.allclose(first, other, rtol=1e-4, atol=1e-5)
 
 
 def _with_adapters(model: Any, rank: int, alpha: float, seed: int) -> nn.Module:
-    """Freezes a model and puts adapters on its attention, or on all its maps where the attention's names are not known."""
+    """Freezes a model and puts adapters where peft puts them by default, or on all its maps where it knows no places."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from bench.errors import PrerequisiteError
+from bench.errors import PrerequisiteError, UsageError
 from bench.models.resolve import causal_name, resolve
-from bench.models.row_generator import load_generator
+from bench.models.row_generator import end_of, load_generator, opening
 from bench.training.modules import Tokenizer, silence
 from bench.training.torch_learner import fork_rng
 
@@ -119,6 +119,10 @@ class Continuations:
         folder = resolve(causal_name(name))
         self._inner: Any = Tokenizer(folder).inner
         self._model = load_generator(folder).eval().requires_grad_(False).to(device)
+        if self._model.config.is_encoder_decoder:
+            raise UsageError(
+                f"'{name}' is an encoder-decoder, which writes on from no text; give a causal model by method.lm."
+            )
         self._frac, self._top_p, self._device = frac, top_p, device
 
     def __call__(self, texts: Sequence[Text], seed: int) -> list[Text]:
@@ -135,10 +139,10 @@ class Continuations:
     def _continued(self, text: str) -> str:
         from transformers import GenerationConfig
 
-        ids = self._inner(text, add_special_tokens=False)["input_ids"]
+        ids, end = opening(self._inner, text), end_of(self._inner, self._model)
+        if not ids:
+            return text
         start = max(1, round(len(ids) * (1 - self._frac)))
-        ends = (self._inner.eos_token_id, self._model.config.eos_token_id, 0)
-        end = next(int(i) for i in ends if isinstance(i, int))
         rule = GenerationConfig(
             do_sample=True,
             top_p=self._top_p,

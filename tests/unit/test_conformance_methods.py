@@ -36,8 +36,17 @@ SMALL_DIFFUSION = {
     "denoising": 8,
 }
 """With their defaults, each of these methods takes five minutes to try on all kinds of small texts."""
-FEW = {"dp_lm_lora": {"lm": tiny_generator(), "most_steps": 3, "lr": 0.1, "length": 16, "pool": 2}}
-"""The same of others."""
+FEW: dict[str, dict[str, Any]] = {
+    "dilm": {"loops": 2, "stops": 2, "batches": 2, "refresh": 2, "teachers": 2, "pool": 8},
+    "dm": {"pool": 4, "replace": 3},
+    "dp_lm": {"epochs": 1.0, "pool": 4},
+    "dp_lm_lora": {"lm": tiny_generator(), "most_steps": 3, "lr": 0.1, "length": 16, "pool": 2},
+    "gradmm": {"outer": 2, "inner": 3, "pool": 4},
+    "lm-samples": {"pool": 8},
+    "meta": {"head_updates": 20, "updates": 6},
+    "trajectory": {"experts": 2, "updates": 30},
+}
+"""The same of others: what is tried is the contract, not how well they do."""
 
 
 @pytest.mark.timeout(900)

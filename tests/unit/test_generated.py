@@ -254,6 +254,8 @@ def test_repetitive_texts_repeat_others_or_themselves():
     texts = ["good film", "Good film", "  ", "new words here"]
     found = text_quality(DistilledSet.from_texts({"sentence": texts}, [0, 1, 0, 1]), real)
     assert (found["empty_frac"], found["repetitive_frac"]) == (0.25, 0.25)
+    pairs = {"premise": ["one two", "four"], "hypothesis": ["three", " "]}
+    assert text_quality(DistilledSet.from_texts(pairs, [0, 1]), small_task("pairs").train)["empty_frac"] == 0.5
 
 
 def test_texts_of_pairs_are_counted_field_by_field():

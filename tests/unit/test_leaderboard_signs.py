@@ -54,12 +54,37 @@ def private(board_records: Any, scores: dict[str, list[list[float]]], **options:
 def test_private_rows_that_are_level_with_their_controls_say_so(board_records):
     level = private(board_records, GOOD) + private(board_records, NEAR, epsilon=0.0)
     level += private(board_records, CHANCE, oracle="noise-only")
-    assert signs(level).startswith("no better than its control of epsilon 0: -0.7 [")
+    assert signs(level).startswith("not shown to beat its control of epsilon 0: -0.7 [")
     assert signs(level, options="epsilon=0.0") == ""
     better = private(board_records, GOOD, epsilon="inf") + private(board_records, CHANCE, epsilon=0.0)
     assert signs(better, options="epsilon=inf") == ""
     noise = private(board_records, GOOD) + private(board_records, GOOD, oracle="noise-only")
-    assert signs(noise).startswith("no better than its control of noise alone: +0.0 [")
+    assert signs(noise).startswith("not shown to beat its control of noise alone: +0.0 [")
+
+
+def signs_unchecked(records: Any) -> str:
+    return next(row["signs_unchecked"] for row in build_rows(records) if not row["options"] and row["is_source"])
+
+
+def test_what_could_not_be_looked_for_is_said(board_records):
+    read = {"diagnostics": {"distinct_2": 0.9, "empty_frac": 0.0}}
+    old = {"diagnostics": {"distinct_2": 0.9}}
+    for facts, said in ((read, "control"), (old, "texts; control"), ({}, "control")):
+        rows = board_records.runs("m", GOOD, private=True, **facts)
+        assert signs_unchecked(rows) == said
+        assert f"unchecked: {said}" in render_markdown(build_tables(build_rows(rows))) or facts is not read
+    assert signs_unchecked(private(board_records, GOOD) + private(board_records, CHANCE, epsilon=0.0)) == ""
+    assert signs_unchecked(board_records.runs("m", GOOD)) == ""
+
+
+def test_delta_and_group_hide_no_control_and_one_of_several_is_named(board_records):
+    records = private(board_records, GOOD, delta=1e-6, group=3) + private(board_records, NEAR, epsilon=0.0)
+    assert "epsilon 0" in signs(records, options="delta=1e-06, group=3")
+    records = private(board_records, GOOD, epsilon=1.0) + private(board_records, GOOD, oracle="noise-only")
+    records += private(board_records, CHANCE, oracle="noise-only", epsilon=1.0)
+    assert signs(records, options="epsilon=1.0") == ""  # its own budget's noise is what counts
+    records = private(board_records, GOOD, epsilon=8.0) + records[len(private(board_records, GOOD)) :]
+    assert signs(records, options="epsilon=8.0").count("noise alone") == 1
 
 
 def test_a_control_with_other_options_or_of_another_task_is_none(board_records):

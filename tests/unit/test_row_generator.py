@@ -11,17 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
     BloomConfig,
     BloomForCausalLM,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PhiConfig,
     PhiForCausalLM,
+    PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -106,9 +112,10 @@ def test_clipped_sums_are_those_of_a_loop_over_single_rows(folders, kind, space)
         assert float(found.norm()) <= len(ROWS) * clip * (1 + 1e-6)
 
 
-@pytest.mark.parametrize("kind", ["llama", "bloom"])
-def test_ghost_clipping_of_adapters_gives_the_same_sums(folders, kind):
-    model = generator(folders[kind])
+@pytest.mark.parametrize(("kind", "space"), [("bloom", "lora"), ("llama", "lora"), ("phi", "all")])
+def test_ghost_clipping_gives_the_same_sums(folders, kind, space):
+    model = generator(folders[kind], space)
+    check_rows(model, ROWS, TrainingOptions(lr=0.1, ghost=True))
     with torch.no_grad():
         for weight in weights_of(model):
             weight.add_(0.05)
@@ -190,6 +197,83 @@ def test_texts_of_pairs_have_their_fields_and_missing_ones_stay_empty(folders):
     assert [len(parts) for parts in written] == [2] * 5
     assert written == model.write(0, 5, top_k=0, top_p=1.0, no_repeat=2, seed=0)
     assert written != model.write(0, 5, top_k=0, top_p=1.0, no_repeat=2, seed=1)
+
+
+def marked(root: Path, is_pair: bool) -> Path:
+    """A model whose tokenizer marks texts with a beginning and an end of their own, and whose checkpoint brings rules for sampling."""
+    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    inner = Tokenizer(
+        models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "good": 4, "day": 5, "bad": 6, "|": 7}, "<unk>")
+    )
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(root)
+    both = {f"{side}_{what}": 1 for side in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    if is_pair:
+        config = BartConfig(vocab_size=8, d_model=16, decoder_start_token_id=2, forced_eos_token_id=None, **both, **ids)
+        made: Any = BartForConditionalGeneration(config)
+    else:
+        made = LlamaForCausalLM(LlamaConfig(vocab_size=8, **HIDDEN, **ids))
+    made.generation_config = GenerationConfig(
+        forced_bos_token_id=5, num_beams=3, temperature=0.1, do_sample=True, **ids
+    )
+    made.save_pretrained(root)
+    return root
+
+
+def small(root: Path) -> RowGenerator:
+    return RowGenerator(
+        f"hf:{root}", ("good", "bad"), 1, max_length=6, space="all", rank=1, alpha=1.0, seed=0, device="cpu"
+    )
+
+
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_texts_are_marked_as_the_tokenizer_marks_them(tmp_path, is_pair):
+    model = small(marked(tmp_path, is_pair))
+    rows = LabelledText({"text": ["good </s> day"]}, np.array([1]), ("good", "bad"), np.arange(1))
+    batch = {name: column[0].tolist() for name, column in model.encode(rows).items()}
+    text = [4, 5, 2]  # an end inside a row is left out
+    if is_pair:
+        assert batch["prompts"] == [1, 6, 2]
+        assert batch["ids"] == [2, 1, 4, 5, 0, 0]
+        assert batch["goals"] == [1, *text, -100, -100]
+    else:
+        assert batch["ids"] == [1, 6, *text, 0, 0, 0]
+        assert batch["goals"] == [-100, -100, *text, -100, -100, -100]
+    assert sum(batch["real"]) == (4 if is_pair else 5)
+    assert model._between == " | "
+
+
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_a_checkpoints_own_rules_for_sampling_do_not_apply(tmp_path, is_pair):
+    model = small(marked(tmp_path, is_pair))
+    calls: list[Any] = []
+    kept = model.module.generate
+    model.module.generate = lambda **given: calls.append(given["generation_config"]) or kept(**given)  # type: ignore[assignment, operator]
+    written = model.write(0, 40, top_k=0, top_p=1.0, no_repeat=0, seed=0)
+    assert len({parts[0].split()[0] for parts in written if parts[0]}) > 1  # nothing was forced to the front
+    assert model.module.generation_config.num_beams in (None, 1)
+    assert {(rule.top_k, rule.top_p, rule.no_repeat_ngram_size) for rule in calls} == {(0, 1.0, 0)}
+    greedy = model.write(0, 12, top_k=1, top_p=1.0, no_repeat=0, seed=0)
+    assert len(set(greedy)) == 1
+    without = model.write(0, 40, top_k=0, top_p=1.0, no_repeat=1, seed=0)
+    assert all(len(set(words)) == len(words) for words in (parts[0].split() for parts in without))
+    assert any(len(set(words)) < len(words) for words in (parts[0].split() for parts in written))
+
+
+def test_encoders_and_prompts_without_a_class_are_refused(tmp_path):
+    names = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    marked(tmp_path, False)
+    (tmp_path / "generation_config.json").unlink()
+    BertForMaskedLM(BertConfig(vocab_size=8, **names)).save_pretrained(tmp_path)
+    with pytest.raises(PrerequisiteError, match="sees tokens before it writes them"):
+        small(tmp_path)
+    config = METHODS.get("dp_lm_lora").Config
+    with pytest.raises(ValidationError, match="where the class is named"):
+        config(prompt="write a text:")
+    assert {"rank", "alpha"} <= set(config().model_dump())
+    assert not {"rank", "alpha"} & set(config(space="all").model_dump())
 
 
 def test_what_cannot_be_read_or_had_is_said(folders, monkeypatch):

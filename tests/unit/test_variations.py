@@ -66,6 +66,10 @@ def test_a_model_without_masks_is_refused():
         MaskedEdits(tiny_generator(), 0.5, 50, "cpu")
 
 
+def test_continuations_leave_empty_texts_as_they_are():
+    assert Continuations(tiny_generator(), 0.5, 0.9, "cpu")([("", "more words")], 0)[0][0] == ""
+
+
 def test_continuations_keep_the_beginning():
     write = Continuations(tiny_generator(), 0.5, 0.9, "cpu")
     made = write([("a plain text of words", "second field")], 0)
