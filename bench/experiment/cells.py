@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from bench.budget import Budget
 from bench.data.loading import TaskData
 from bench.experiment.record import Cell, MethodFacts
@@ -55,8 +57,11 @@ def _changed(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any
 
 
 def _defaults(model: Any) -> dict[str, Any]:
-    required = any(field.is_required() for field in model.model_fields.values())
-    return {} if required else model().model_dump(mode="json")
+    """Returns all default options as plain JSON, also those that have no effect beside the others."""
+    if any(field.is_required() for field in model.model_fields.values()):
+        return {}
+    values = model()
+    return {name: to_jsonable_python(getattr(values, name)) for name in model.model_fields}
 
 
 def cell_of(one: RunSettings, data: TaskData, method: Method, budget: Budget) -> Cell:

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from transformers import BertConfig, BertForMaskedLM
 
 from bench.budget import Budget
+from bench.config import settings_for
 from bench.context import Context, Source
 from bench.cost import CostMeter
 from bench.errors import PrerequisiteError
+from bench.experiment.cells import cell_of, method_of
 from bench.models.public_rows import public_rows
 from bench.models.variations import Continuations, MaskedEdits, PublicContinuations
 from bench.privacy.private_method import release_from
@@ -126,6 +128,11 @@ def test_options_of_writing_are_part_of_an_identity_only_where_something_is_writ
         with pytest.raises(ValidationError, match=words):
             config(**options)
     plugin = METHODS.get("dp_pe")
+    said = {}
+    for words in (["method.anew=0.3"], ["method.variation=lm"], ["method.variation=lm", "method.anew=0.3"]):
+        (one,) = settings_for(["task=sst2", "method=dp_pe", "budget=dpc1", *words])
+        said[" ".join(words)] = cell_of(one, small_task(KIND), method_of(one), Budget("dpc1", 1)).options
+    assert list(said.values()) == [{}, {"variation": "lm"}, {"variation": "lm", "anew": 0.3}]
     assert plugin().reads == ("encoder", "public")
     assert plugin(config(variation="lm")).reads == ("encoder", "public", "source", "lm")
     assert plugin(config(variation="lm")).uses_task_lm
