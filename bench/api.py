@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from bench.matching.parameters import WeightGradients, between
     from bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
     from bench.matching.regression import Exchange, RealMoments, centred, torch_error
-    from bench.matching.samples import sample_medoids
+    from bench.matching.samples import Writer, first_of_classes, medoids_of, sample_medoids
     from bench.matching.several import over_encoders, varied
     from bench.matching.source import SourceModel
     from bench.matching.stage import Objective, Stage, few, make_stage
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from bench.privacy.ledger import Planned
     from bench.privacy.oracle import PrivateOracle
     from bench.privacy.private_method import PrivateConfig, PrivateMethod
-    from bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, Writer, train_privately
+    from bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, train_privately
     from bench.privacy.training import RowModel, TrainingOptions
     from bench.selection import kmeans_rows
     from bench.soft import Schedule, SoftInputs
@@ -153,6 +153,7 @@ __all__ = [
     "distances",
     "every_distance",
     "few",
+    "first_of_classes",
     "fit_vectors",
     "gradient_distances",
     "halves",
@@ -163,6 +164,7 @@ __all__ = [
     "label_tokens",
     "make_stage",
     "mean_vectors",
+    "medoids_of",
     "normalised",
     "over_encoders",
     "public_rows",
@@ -222,7 +224,7 @@ _HOME = {
     "bench.matching.source": ("SourceModel",),
     "bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
     "bench.matching.start": ("mean_vectors", "random_words", "text_of", "vectors_of", "words_of"),
-    "bench.matching.samples": ("sample_medoids",),
+    "bench.matching.samples": ("Writer", "first_of_classes", "medoids_of", "sample_medoids"),
     "bench.matching.synthesis": ("synthesise",),
     "bench.matching.unroll": ("Back", "Unrolled", "unroll", "unroll_head"),
     "bench.models.class_lm": ("RowLM",),
@@ -234,7 +236,7 @@ _HOME = {
     "bench.privacy.ledger": ("Planned",),
     "bench.privacy.oracle": ("PrivateOracle",),
     "bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
-    "bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "Writer", "train_privately"),
+    "bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "train_privately"),
     "bench.privacy.training": ("RowModel", "TrainingOptions"),
     "bench.selection": ("kmeans_rows",),
     "bench.soft": ("Schedule", "SoftInputs"),

@@ -110,7 +110,7 @@ class Method(ABC):
         return self.card.reads
 
     @property
-    def causal_lm(self) -> str | None:
+    def pretrained_lm(self) -> str | None:
         """Pretrained language model that this configuration asks, by its option `lm`; None for the task's own or for none."""
         name = getattr(self.config, "lm", TASK_LM)
         return None if name == TASK_LM else str(name)
@@ -133,7 +133,7 @@ class Method(ABC):
     @property
     def uses_task_lm(self) -> bool:
         """Whether this configuration reads the task's language model; a property of that name of its Config may deny it."""
-        return "lm" in self.reads and self.causal_lm is None and getattr(self.config, "uses_task_lm", True)
+        return "lm" in self.reads and self.pretrained_lm is None and getattr(self.config, "uses_task_lm", True)
 
     def supports(self, task: Task, budget: Budget) -> Skip | None:  # noqa: ARG002 - the default depends on the budget alone
         """Returns why this method cannot run on a task with a budget, or None when it can."""

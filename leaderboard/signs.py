@@ -48,7 +48,8 @@ def _of_texts(row: Row) -> Iterator[str]:
     if judged is not None and real and judged >= ODD_TIMES * real:
         yield f"not language: perplexity {judged / real:.0f} times that of real texts"
     if row["empty_frac"]:
-        yield f"empty texts: {max(0.1, 100 * row['empty_frac']):.1f} %"
+        share = 100 * row["empty_frac"]
+        yield f"empty texts: {'under 0.1' if share < 0.1 else f'{share:.1f}'} %"
     if row["repetitive_frac"] is not None and row["repetitive_frac"] >= REPETITIVE_FRAC:
         yield f"repetitive texts: {100 * row['repetitive_frac']:.0f} %"
 

@@ -172,10 +172,10 @@ def greedy(asked: Released, inputs_ME: np.ndarray, per_class: int) -> np.ndarray
     Returns:
         The positions of the chosen texts, class after class; none is chosen twice.
     """
+    from scipy.special import softmax
+
     n_heads, n_classes, _ = asked.heads_KCE.shape
-    scores_KMC = np.einsum("kce,me->kmc", asked.heads_KCE, inputs_ME)
-    scores_KMC = np.exp(scores_KMC - scores_KMC.max(-1, keepdims=True))
-    shares_KMC = scores_KMC / scores_KMC.sum(-1, keepdims=True)
+    shares_KMC = softmax(np.einsum("kce,me->kmc", asked.heads_KCE, inputs_ME), axis=-1)
     errors_CKMC = (shares_KMC[None] - np.eye(n_classes)[:, None, None]).astype(np.float32)
     h_MD = inputs_ME[:, :-1].astype(np.float32)
     target_KCCD = asked.gradients_KCCE[..., :-1]

@@ -106,7 +106,7 @@ class DPLMLoRA(PrivateMethod):
 
     def _chosen(self, model: RowGenerator, oracle: PrivateOracle, per_class: int, ctx: Context) -> DistilledSet:
         """Samples, and keeps K-means medoids; where a class's samples repeat themselves too much, the first ones."""
-        from bench.api import LabelledText, cluster
+        from bench.api import LabelledText, first_of_classes, medoids_of
 
         config, n_classes = self.config, oracle.n_classes
         labels_N = np.repeat(np.arange(n_classes), per_class * config.pool)
@@ -123,10 +123,8 @@ class DPLMLoRA(PrivateMethod):
                 )
         fields = dict(zip(oracle.field_names, map(list, zip(*texts, strict=True)), strict=True))
         made = LabelledText(fields, labels_N, oracle.label_names, np.arange(len(texts)))
-        kept = np.flatnonzero(np.arange(len(texts)) % (per_class * config.pool) < per_class)
-        h_ND = oracle.embed(made)
-        enough = all(len(np.unique(h_ND[labels_N == label], axis=0)) >= per_class for label in range(n_classes))
-        if config.pool > 1 and enough:
+        kept = first_of_classes(labels_N, per_class)
+        if config.pool > 1:
             with ctx.cost.phase("select"):
-                kept = cluster(h_ND, labels_N, per_class, ctx.torch_seed("clusters")).medoids_G
+                kept = medoids_of(oracle.embed(made), labels_N, per_class, ctx)
         return DistilledSet.from_texts(made.take(kept).fields, labels_N[kept])

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bench.diffusion.alphabet import Alphabet
     from bench.diffusion.generator import Diffusion
     from bench.diffusion.network import DenoiserShape
+    from bench.matching.samples import Writer
     from bench.matching.source import SourceModel
     from bench.privacy.oracle import PrivateOracle
-    from bench.privacy.trained import Writer
 
 
 class DiffusionConfig(TrainedConfig):

@@ -22,7 +22,7 @@ from bench.experiment.recipes import recipe_for
 from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
-from bench.models.resolve import available, causal_name, causal_sha256
+from bench.models.resolve import available, pretrained_name, pretrained_sha256
 from bench.privacy.accounting import PRIVACY_VERSION
 from bench.privacy.pool import Pool, draw_pool
 from bench.registry import TASKS
@@ -216,8 +216,8 @@ class Planner:
             how["matching"] = getattr(method.config, "matching_version", MATCHING_VERSION)
         if "lm" in method.reads:
             how["task_lm"] = TASK_LM_VERSION if method.uses_task_lm else 1  # 1 from when every such method named one
-        if method.causal_lm is not None:
-            how["lm"] = causal_sha256(method.causal_lm)
+        if method.pretrained_lm is not None:
+            how["lm"] = pretrained_sha256(method.pretrained_lm)
         return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
@@ -240,8 +240,8 @@ class Planner:
                 (what, f"{where}, whose features of one row depend on all rows: no promise could be kept")
             )
             return []
-        if source_problem is None and method.causal_lm is not None:
-            source_problem = available(causal_name(method.causal_lm))
+        if source_problem is None and method.pretrained_lm is not None:
+            source_problem = available(pretrained_name(method.pretrained_lm))
         if source_problem:
             plan.missing.append((what, source_problem))
             return []

@@ -27,7 +27,7 @@ from bench.experiment.provenance import provenance
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
-from bench.models.resolve import causal_sha256
+from bench.models.resolve import pretrained_sha256, shown_name
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.quality import judged, nearest_tokens, text_quality
 from bench.registry import source_sha256
@@ -139,10 +139,10 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
         overlap = seen or UNKNOWN_TRAINING
         weights = str(source.get("model", content_id(source)))
         yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
-    if job.method.causal_lm is not None:
-        sha256 = causal_sha256(job.method.causal_lm)
-        name = Path(job.method.causal_lm).name  # of a folder, its last part
-        yield PublicResource(name=f"language model {name}", sha256=sha256, overlap=UNKNOWN_TRAINING)
+    if job.method.pretrained_lm is not None:
+        sha256 = pretrained_sha256(job.method.pretrained_lm)
+        name = f"language model {shown_name(job.method.pretrained_lm)}"
+        yield PublicResource(name=name, sha256=sha256, overlap=UNKNOWN_TRAINING)
     yield from () if job.public is None else job.public.resources
 
 
@@ -154,8 +154,8 @@ def _read(job: DistilJob) -> Iterator[str]:
     """Says what may have been seen by the pretrained models that the method read."""
     if "name" in job.cell.source:
         yield _contamination(job, resolve_learner(str(job.cell.source["name"])))
-    if job.method.causal_lm is not None and job.data.data_kind != "standin":
-        yield f"{job.method.causal_lm}: {UNKNOWN_TRAINING}"
+    if job.method.pretrained_lm is not None and job.data.data_kind != "standin":
+        yield f"{shown_name(job.method.pretrained_lm)}: {UNKNOWN_TRAINING}"
 
 
 def _contamination(job: DistilJob, learner: Learner | None) -> str:

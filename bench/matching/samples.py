@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from bench.context import Context
     from bench.matching.source import SourceModel
-    from bench.privacy.trained import Writer
+
+
+class Writer(Protocol):
+    """What writes texts."""
+
+    def __call__(self, labels_N: NDArray[np.int64], seed: int, /) -> list[tuple[NDArray[np.int64], ...]]:
+        """Receives the labels of N texts and a seed, returns the token ids of the N texts, field by field."""
+        ...
 
 
 def sample_medoids(
@@ -47,11 +54,31 @@ def sample_medoids(
     with ctx.cost.phase("sample"):
         labels_N = np.repeat(np.arange(n_classes), per_class * pool)
         texts = write(labels_N, ctx.torch_seed("samples"))
-    kept = np.flatnonzero(np.arange(len(texts)) % (per_class * pool) < per_class)
+    kept = first_of_classes(labels_N, per_class)
     if pool > 1:
         with ctx.cost.phase("select"):
             h_ND = source.features(source.frame.around(texts)).cpu().numpy()
-            by_class = [h_ND[labels_N == label] for label in range(n_classes)]
-            if all(len(np.unique(own_KD, axis=0)) >= per_class for own_KD in by_class):
-                kept = cluster(h_ND, labels_N, per_class, ctx.torch_seed("clusters")).medoids_G
+            kept = medoids_of(h_ND, labels_N, per_class, ctx)
     return text_of(source, list(names), [texts[i] for i in kept]), labels_N[kept]
+
+
+def medoids_of(
+    h_ND: NDArray[np.float32], labels_N: NDArray[np.int64], per_class: int, ctx: Context
+) -> NDArray[np.int64]:
+    """Returns the K-means medoids of every class's samples, class after class; the first samples where a class has too few different ones.
+
+    Args:
+        h_ND: Features of N samples.
+        labels_N: Their classes, in order.
+        per_class: Medoids of a class.
+        ctx: Seeds.
+    """
+    by_class = [h_ND[labels_N == label] for label in np.unique(labels_N)]
+    if any(len(np.unique(own_KD, axis=0)) < per_class for own_KD in by_class):
+        return first_of_classes(labels_N, per_class)
+    return cluster(h_ND, labels_N, per_class, ctx.torch_seed("clusters")).medoids_G
+
+
+def first_of_classes(labels_N: NDArray[np.int64], per_class: int) -> NDArray[np.int64]:
+    """Returns the positions of the first samples of every class."""
+    return np.concatenate([np.flatnonzero(labels_N == label)[:per_class] for label in np.unique(labels_N)])

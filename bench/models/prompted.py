@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import causal_name, causal_sha256, resolve, weights_sha256
+from bench.models.resolve import pretrained_name, pretrained_sha256, resolve, weights_sha256
 from bench.models.task_lm import TaskLM, Vocabulary
 from bench.training.modules import Float32Linear, Tokenizer, silence
 from bench.training.torch_learner import TorchLearner
@@ -53,7 +53,7 @@ def load_causal(name: str) -> Any:
     Raises:
         PrerequisiteError: It is nowhere to be had, or no causal language model.
     """
-    folder = resolve(causal_name(name))
+    folder = resolve(pretrained_name(name))
     return _loaded(folder, weights_sha256(folder))
 
 
@@ -119,11 +119,16 @@ class Asked(TorchLearner):
 
     def identity(self) -> dict[str, Any]:
         """Names the model by the content of its files, and the template."""
-        return {"name": self.name, "model": causal_sha256(self._model), "template": self._template, "pooling": "last"}
+        return {
+            "name": self.name,
+            "model": pretrained_sha256(self._model),
+            "template": self._template,
+            "pooling": "last",
+        }
 
     def tokenizer(self, train: TrainingSet) -> Tokenize:  # noqa: ARG002 - pretrained
         """Returns the model's own tokenizer, the template behind every text."""
-        return Tokenizer(resolve(causal_name(self._model)), suffix=self._template)
+        return Tokenizer(resolve(pretrained_name(self._model)), suffix=self._template)
 
     def module(self, n_classes: int, notes: list[str]) -> nn.Module:  # noqa: ARG002 - the vocabulary is the head
         """Loads the weights."""
@@ -202,7 +207,7 @@ def prompted_lm(name: str, prompt: str, labels: tuple[str, ...], max_length: int
     if "{label}" not in prompt:
         raise UsageError(f"the prompt {prompt!r} does not say the label; put {{label}} into it.")
     model = load_causal(name).to(device)
-    tokenizer = Tokenizer(resolve(causal_name(name)))
+    tokenizer = Tokenizer(resolve(pretrained_name(name)))
     inner: Any = tokenizer.inner
     pieces = _plain_pieces(inner, model.get_input_embeddings().num_embeddings)
     prompts = [inner(prompt.replace("{label}", label), add_special_tokens=False)["input_ids"] for label in labels]

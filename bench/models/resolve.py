@@ -183,7 +183,7 @@ def _snapshot(name: str, known: KnownModel | None, offline: bool) -> Path | None
     return path if any(path.glob("*.safetensors")) else None
 
 
-def causal_name(name: str) -> str:
+def pretrained_name(name: str) -> str:
     """Returns the Hub id or folder behind `gpt2`, `phi-1_5` or `hf:<id or folder>`.
 
     Raises:
@@ -198,6 +198,12 @@ def causal_name(name: str) -> str:
     )
 
 
-def causal_sha256(name: str) -> str:
-    """Returns one sha256 for all that decides a causal language model's numbers."""
-    return model_sha256(resolve(causal_name(name)))
+def shown_name(name: str) -> str:
+    """Returns a language model's name as records show it: the last part of a folder's path, which says nothing of the machine."""
+    inner = pretrained_name(name)
+    return Path(inner).name if inner.startswith((".", "/", "~")) or Path(inner).is_dir() else inner
+
+
+def pretrained_sha256(name: str) -> str:
+    """Returns one sha256 for all that decides a pretrained language model's numbers."""
+    return model_sha256(resolve(pretrained_name(name)))

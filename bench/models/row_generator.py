@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import causal_name, resolve
+from bench.models.resolve import pretrained_name, resolve
 from bench.privacy.training import Batch, RowModel
 from bench.training.modules import Tokenizer, silence
 from bench.training.torch_learner import fork_rng
@@ -67,7 +67,7 @@ class RowGenerator(RowModel):
         seed: int,
         device: str,
     ) -> None:
-        folder = resolve(causal_name(name))
+        folder = resolve(pretrained_name(name))
         model, self._tokenizer = load_generator(folder), Tokenizer(folder)
         self._is_pair = bool(model.config.is_encoder_decoder)
         inner: Any = self._tokenizer.inner

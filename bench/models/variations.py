@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import causal_name, resolve
+from bench.models.resolve import pretrained_name, resolve
 from bench.models.row_generator import end_of, load_generator, opening
 from bench.training.modules import Tokenizer, silence
 from bench.training.torch_learner import fork_rng
@@ -55,7 +55,7 @@ class MaskedEdits:
         from transformers import AutoModelForMaskedLM
 
         silence()
-        folder = resolve(causal_name(name))
+        folder = resolve(pretrained_name(name))
         self._inner: Any = Tokenizer(folder).inner
         if self._inner.mask_token_id is None:
             raise PrerequisiteError(f"'{name}' has no mask token; give a masked language model by method.lm.")
@@ -73,8 +73,7 @@ class MaskedEdits:
         made: list[str] = []
         for start in range(0, len(flat), _BATCH):
             made += self._edited(flat[start : start + _BATCH], generator)
-        n_fields = len(texts[0]) if texts else 1
-        return [tuple(made[start : start + n_fields]) for start in range(0, len(made), n_fields)]
+        return _by_text(made, texts)
 
     @torch.no_grad()
     def _edited(self, texts: list[str], generator: torch.Generator) -> list[str]:
@@ -116,7 +115,7 @@ class Continuations:
     """
 
     def __init__(self, name: str, frac: float, top_p: float, device: str) -> None:
-        folder = resolve(causal_name(name))
+        folder = resolve(pretrained_name(name))
         self._inner: Any = Tokenizer(folder).inner
         self._model = load_generator(folder).eval().requires_grad_(False).to(device)
         if self._model.config.is_encoder_decoder:
@@ -128,12 +127,9 @@ class Continuations:
     def __call__(self, texts: Sequence[Text], seed: int) -> list[Text]:
         """Continues every field up to its old length."""
         flat = [part for parts in texts for part in parts]
-        made: list[str] = []
         with fork_rng(self._device):
             torch.manual_seed(seed % 2**63)
-            made = [self._continued(text) for text in flat]
-        n_fields = len(texts[0]) if texts else 1
-        return [tuple(made[start : start + n_fields]) for start in range(0, len(made), n_fields)]
+            return _by_text([self._continued(text) for text in flat], texts)
 
     @torch.no_grad()
     def _continued(self, text: str) -> str:
@@ -191,3 +187,9 @@ class PublicContinuations:
             if left <= 0:
                 break
         return tuple(kept)
+
+
+def _by_text(fields: list[str], texts: Sequence[Text]) -> list[Text]:
+    """Puts fields together again as they stood in texts."""
+    left = iter(fields)
+    return [tuple(next(left) for _ in parts) for parts in texts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,16 +44,10 @@ def head_gradients(inputs_NE: Floats, labels_N: Labels, weight_CE: Floats, clip:
     sums = np.zeros((n_classes, n_classes, inputs_NE.shape[1]))
     for start in range(0, len(labels_N), _CHUNK):
         x_BE, labels_B = inputs_NE[start : start + _CHUNK], labels_N[start : start + _CHUNK]
-        errors_BC = shares(x_BE @ weight_CE.T) - np.eye(n_classes)[labels_B]
+        errors_BC = softmax(x_BE @ weight_CE.T, axis=1) - np.eye(n_classes)[labels_B]
         length_B = np.linalg.norm(errors_BC, axis=1) * np.linalg.norm(x_BE, axis=1)
         errors_BC *= (clip / np.maximum(length_B, clip))[:, None]
         for label in range(n_classes):
             own_B = labels_B == label
             sums[label] += errors_BC[own_B].T @ x_BE[own_B]
     return sums
-
-
-def shares(scores_NC: Floats) -> Floats:
-    """Returns softmax over classes."""
-    raised_NC = np.exp(scores_NC - scores_NC.max(1, keepdims=True))
-    return raised_NC / raised_NC.sum(1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -11,25 +11,15 @@ from bench.method import MethodConfig
 from bench.privacy.private_method import PrivateConfig, PrivateMethod
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from bench.budget import Budget
     from bench.context import Context
     from bench.distilled import DistilledSet
+    from bench.matching.samples import Writer
     from bench.matching.source import SourceModel
     from bench.privacy.oracle import PrivateOracle
     from bench.privacy.training import RowModel
 
 QUESTION = "training"
-
-
-class Writer(Protocol):
-    """What writes texts."""
-
-    def __call__(self, labels_N: NDArray[np.int64], seed: int, /) -> list[tuple[NDArray[np.int64], ...]]:
-        """Receives the labels of N texts and a seed, returns the token ids of the N texts, field by field."""
-        ...
 
 
 class TrainingConfig(PrivateConfig):

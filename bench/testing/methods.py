@@ -58,7 +58,10 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
     config = check_options(report, plugin, config)
     if config is None:
         return report
-    if plugin(config).causal_lm is not None and plugin(config).causal_lm == plugin(plugin.Config()).causal_lm:
+    if (
+        plugin(config).pretrained_lm is not None
+        and plugin(config).pretrained_lm == plugin(plugin.Config()).pretrained_lm
+    ):
         config = config.model_copy(update={"lm": tiny_generator()})
         report.notes.append("its language model was replaced by a tiny random one")
     registered = plugin.name in METHODS.names() and METHODS.get(plugin.name) is plugin

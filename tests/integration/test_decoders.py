@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
+
+from bench.testing.tiny import write_letters
 
 
 @pytest.fixture
 def decoders(tmp_path: Path) -> tuple[str, str]:
-    letters = {letter: i for i, letter in enumerate(["<|end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())])}
-    tokens = Tokenizer(models.BPE(letters, []))
-    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    ends = {"vocab_size": len(letters), "bos_token_id": 0, "eos_token_id": 0}
+    for name in ("gpt2", "opt"):
+        n_letters = write_letters(tmp_path / name)
+    ends = {"vocab_size": n_letters, "bos_token_id": 0, "eos_token_id": 0}
     gpt2 = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=160, **ends))
     opt = OPTForCausalLM(
         OPTConfig(
@@ -31,8 +31,6 @@ def decoders(tmp_path: Path) -> tuple[str, str]:
     )
     for name, model in (("gpt2", gpt2), ("opt", opt)):
         model.save_pretrained(tmp_path / name)
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<|end|>")
-        tokenizer.save_pretrained(tmp_path / name)
     return f"hf:{tmp_path / 'gpt2'}", f"hf:{tmp_path / 'opt'}"
 
 

@@ -20,7 +20,6 @@ from bench.api import (
 from bench.errors import UsageError
 from bench.registry import METHODS
 from bench.testing import assert_conforms, check
-from bench.testing.tiny import tiny_generator
 
 CARD = MethodCard(summary="s", family="coreset")
 
@@ -40,7 +39,7 @@ FEW: dict[str, dict[str, Any]] = {
     "dilm": {"loops": 2, "stops": 2, "batches": 2, "refresh": 2, "teachers": 2, "pool": 8},
     "dm": {"pool": 4, "replace": 3},
     "dp_lm": {"epochs": 1.0, "pool": 4},
-    "dp_lm_lora": {"lm": tiny_generator(), "most_steps": 3, "lr": 0.1, "length": 16, "pool": 2},
+    "dp_lm_lora": {"most_steps": 3, "lr": 0.1, "length": 16, "pool": 2},
     "gradmm": {"outer": 2, "inner": 3, "pool": 4},
     "lm-samples": {"pool": 8},
     "meta": {"head_updates": 20, "updates": 6},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,12 @@ import torch
 
 from bench.budget import Budget
 from bench.commands.show import draw_curves
-from bench.distilled import DistilledSet
 from bench.errors import UsageError
 from bench.matching.points import halves, head_path, train_head
 from bench.matching.replace import ReplaceOptions, replace_tokens
 from bench.matching.stage import make_stage
 from bench.matching.start import words_of
 from bench.matching.synthesis import _Synthesis
-from bench.quality import distinct, judged, repetitive, text_quality
 from bench.registry import METHODS
 from bench.testing.texts import small_task
 from tests.unit.test_synthesis import context, distil, of
@@ -234,53 +231,6 @@ def test_dilm_weighs_samples_by_likelihood_over_the_longest_length(real, tmp_pat
     grads = [p.grad for p in tuning._lm.model.parameters() if p.grad is not None]
     assert sum(float(g.abs().sum()) for g in grads) > 0
     assert all(p.grad is None for p in lm.model.parameters())
-
-
-def test_distinct_counts_different_n_grams():
-    assert distinct(["a b a", "A c"], 1) == pytest.approx(3 / 5)
-    assert distinct(["a b a", "a b"], 2) == pytest.approx(2 / 3)
-    assert math.isnan(distinct(["a"], 2))
-
-
-def test_repetitive_texts_repeat_others_or_themselves():
-    assert repetitive(["a b", "A  b", "no no no no no", "no no no no", "a b a b c d"]) == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
-    real = small_task("two classes").train
-    texts = ["good film", "Good film", "  ", "new words here"]
-    found = text_quality(DistilledSet.from_texts({"sentence": texts}, [0, 1, 0, 1]), real)
-    assert (found["empty_frac"], found["repetitive_frac"]) == (0.25, 0.25)
-    pairs = {"premise": ["one two", "four"], "hypothesis": ["three", " "]}
-    assert text_quality(DistilledSet.from_texts(pairs, [0, 1]), small_task("pairs").train)["empty_frac"] == 0.5
-
-
-def test_texts_of_pairs_are_counted_field_by_field():
-    real = small_task("pairs").train
-    fields = {"premise": ["one two", "one two"], "hypothesis": ["two", "three"]}
-    found = text_quality(DistilledSet.from_texts(fields, [0, 1]), real)
-    assert found["distinct_1"] == pytest.approx(3 / 6)
-    assert found["distinct_2"] == pytest.approx(1 / 2)
-    assert found["mean_words"] == 3
-
-
-def test_the_judge_is_another_model_and_finds_shuffled_words_odd(real, tmp_path):
-    ctx = context(tmp_path)
-    rng = np.random.default_rng(0)
-    texts = list(real.fields["sentence"][:40])
-    shuffled = [" ".join(rng.permutation(text.split())) for text in texts]
-    labels = real.labels_N[:40]
-    with ctx.cost.phase("x"):
-        plain, odd = (
-            judged(DistilledSet.from_texts({"sentence": column}, labels), real, ctx) for column in (texts, shuffled)
-        )
-        source = ctx.source(real)
-        assert ctx.task_lm(real, source).perplexity != ctx.judge(real, source).perplexity
-    assert plain["judge_perplexity"] < odd["judge_perplexity"]
-    assert plain["judge_perplexity_real"] == odd["judge_perplexity_real"] == ctx.judge(real, source).perplexity
 
 
 def test_budgets_in_tokens_are_left_out_by_dilm():

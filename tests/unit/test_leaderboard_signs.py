@@ -32,6 +32,7 @@ def signs(records: Any, method: str = "m", options: str = "") -> str:
         ),
         ({"judge_perplexity": 10.0, "judge_perplexity_real": 100.0}, ""),
         ({"empty_frac": 0.0, "repetitive_frac": 0.05}, ""),
+        ({"empty_frac": 0.0002}, "empty texts: under 0.1 %"),
         ({"empty_frac": 0.02, "repetitive_frac": 0.5}, "empty texts: 2.0 %; repetitive texts: 50 %"),
     ],
 )

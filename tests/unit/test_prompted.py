@@ -18,7 +18,7 @@ from bench.matching.several import over_encoders, varied
 from bench.matching.stage import make_stage
 from bench.matching.start import vectors_of, words_of
 from bench.models.prompted import label_tokens, load_causal, prompted_lm
-from bench.models.resolve import causal_name
+from bench.models.resolve import pretrained_name
 from bench.registry import METHODS
 from bench.testing.texts import small_task
 from bench.testing.tiny import tiny_learner
@@ -195,8 +195,11 @@ def test_label_words_for_another_number_of_classes_are_left_out_of_the_plan():
 def test_a_prompt_without_the_label_and_unknown_models_are_refused():
     with pytest.raises(UsageError, match=r"does not say the label; put \{label\}"):
         prompted_lm("gpt2", "A text: ", ("a", "b"), 10, "cpu")
-    with pytest.raises(UsageError, match="no causal language model is called 'gpt5'; give gpt2, phi-1_5, or hf:"):
-        causal_name("gpt5")
+    with pytest.raises(
+        UsageError,
+        match="no language model is called 'gpt5'; give hf:<id or folder>, or of causal ones gpt2 or phi-1_5",
+    ):
+        pretrained_name("gpt5")
     with pytest.raises(PrerequisiteError, match="does not exist"):
         load_causal("hf:/nowhere/at/all")
 
