@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import pytest
 
 from bench.api import (
-    DiffusionMethod,
     DistilledSet,
     Method,
     MethodCard,
@@ -20,40 +19,17 @@ from bench.api import (
 from bench.errors import UsageError
 from bench.registry import METHODS
 from bench.testing import assert_conforms, check
+from tests.unit.small_options import small
 
 CARD = MethodCard(summary="s", family="coreset")
-
-
-SMALL_DIFFUSION = {
-    "public_epochs": 1.0,
-    "epochs": 2.0,
-    "layers": 1,
-    "width": 16,
-    "heads": 2,
-    "latent": 16,
-    "length": 16,
-    "denoising": 8,
-}
-"""With their defaults, each of these methods takes five minutes to try on all kinds of small texts."""
-FEW: dict[str, dict[str, Any]] = {
-    "dilm": {"loops": 2, "stops": 2, "batches": 2, "refresh": 2, "teachers": 2, "pool": 8},
-    "dm": {"pool": 4, "replace": 3},
-    "dp_lm": {"epochs": 1.0, "pool": 4},
-    "dp_lm_lora": {"most_steps": 3, "lr": 0.1, "length": 16, "pool": 2},
-    "gradmm": {"outer": 2, "inner": 3, "pool": 4},
-    "lm-samples": {"pool": 8},
-    "meta": {"head_updates": 20, "updates": 6},
-    "trajectory": {"experts": 2, "updates": 30},
-}
-"""The same of others: what is tried is the contract, not how well they do."""
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_of_the_suite_conforms(name):
-    plugin = METHODS.get(name)
-    few = SMALL_DIFFUSION if issubclass(plugin, DiffusionMethod) else FEW.get(name)
-    assert_conforms(plugin if few is None else plugin(plugin.Config(**few)))
+    method = small(name)
+    default = method.config == type(method).Config()
+    assert_conforms(type(method) if default else method)
 
 
 class Good(Method):

@@ -20,7 +20,8 @@ from bench.registry import METHODS
 from bench.testing import check
 from bench.testing.private import HashedEncoder, other_rows, small_pool
 from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
+from tests.unit.small_options import small
 from tests.unit.tiny_models import context
 
 CARD = MethodCard(summary="s", family="private", output="text", reads=("encoder", "public"), private=True)
@@ -268,8 +269,9 @@ def test_other_rows_share_nothing_with_the_first_ones():
 
 @pytest.mark.parametrize("name", PRIVATE)
 def test_more_noise_is_planned_for_a_smaller_budget(name):
+    options = {"lm": tiny_generator()} if name == "dp_lm_lora" else {}
     noise = [
-        sum(query.noise_multiplier for query in release(METHODS.get(name)(), epsilon=epsilon).statement.queries)
+        sum(query.noise_multiplier for query in release(small(name, **options), epsilon=epsilon).statement.queries)
         for epsilon in (0.5, 2.0, 8.0)
     ]
     assert noise[0] > noise[1] > noise[2] > 0
