@@ -36,7 +36,7 @@ status: $(STAMP)  ## Count finished and failed stages of runs/
 	@$(BIN)/tdbench status
 
 test: $(STAMP)  ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """The only module that plug-ins import. Names resolve on first use, so importing it is fast."""
 
+# ruff: noqa: F401 - the imports below are what type checkers and editors see
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -7,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.budget import Budget, count_tokens
+    from bench.canonical import sha256_file
     from bench.context import Context
+    from bench.data.set_files import Schema, read_set
     from bench.data.standin import StandinSchema
     from bench.data.task import Facts, HubFiles, Task, TaskConfig
     from bench.data.text import LabelledText, normalised
@@ -20,7 +24,9 @@ if TYPE_CHECKING:
     from bench.distilled import DistilledSet
     from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from bench.matching.admm import AdmmOptions
+    from bench.matching.alignment import choose_aligned
     from bench.matching.experts import ExpertBuffer, head_expert, whole_expert
+    from bench.matching.exploration import Explorer, length_scale
     from bench.matching.fit import Reading, fit_vectors
     from bench.matching.gradients import (
         Head,
@@ -48,6 +54,21 @@ if TYPE_CHECKING:
     from bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from bench.method import Method, MethodCard, MethodConfig, Skip
     from bench.models.class_lm import RowLM
+    from bench.models.llm.asks import Sampling
+    from bench.models.llm.concepts import keywords
+    from bench.models.llm.graph import ConceptGraph, Concepts, canonical_concepts
+    from bench.models.llm.method import LLMConfig, LLMMethod, Questions, Session
+    from bench.models.llm.parsing import read_object, read_texts
+    from bench.models.llm.wording import (
+        Brief,
+        TaskWords,
+        ask_for_better,
+        ask_for_class,
+        ask_for_concepts,
+        ask_for_features,
+        ask_for_texts,
+        ask_for_values,
+    )
     from bench.models.prompted import label_tokens
     from bench.models.public_rows import PublicRows, public_rows
     from bench.models.row_generator import RowGenerator
@@ -67,126 +88,41 @@ if TYPE_CHECKING:
     from bench.training.recipe import Recipe
     from bench.training.torch_learner import TorchLearner
 
-__all__ = [
-    "AdmmOptions",
-    "Alphabet",
-    "Back",
-    "Budget",
-    "Context",
-    "Continuations",
-    "DataError",
-    "DenoiserShape",
-    "Diffusion",
-    "DiffusionConfig",
-    "DiffusionMethod",
-    "DistilledSet",
-    "Encoded",
-    "EncodersConfig",
-    "Exchange",
-    "ExpertBuffer",
-    "ExpertsConfig",
-    "Facts",
-    "GaussianConfig",
-    "GaussianDiffusion",
-    "Groups",
-    "Head",
-    "HeadGradients",
-    "Heads",
-    "HubFiles",
-    "InnerModel",
-    "LabelledText",
-    "LearnedLesson",
-    "Learner",
-    "LearnerConfig",
-    "Lesson",
-    "LessonConfig",
-    "MaskedDiffusion",
-    "MaskedEdits",
-    "Method",
-    "MethodCard",
-    "MethodConfig",
-    "NewHeads",
-    "Objective",
-    "Planned",
-    "PrerequisiteError",
-    "PrivateConfig",
-    "PrivateMethod",
-    "PrivateOracle",
-    "PublicContinuations",
-    "PublicRows",
-    "Reading",
-    "RealLoss",
-    "RealMoments",
-    "Recipe",
-    "RowGenerator",
-    "RowLM",
-    "RowModel",
-    "Schedule",
-    "Skip",
-    "SoftInputs",
-    "SourceModel",
-    "Stage",
-    "StandinSchema",
-    "SynthesisConfig",
-    "TDBenchError",
-    "Task",
-    "TaskConfig",
-    "TaskLM",
-    "TorchLearner",
-    "TrainContext",
-    "TrainedConfig",
-    "TrainedMethod",
-    "TrainingConfig",
-    "TrainingOptions",
-    "TrainingSet",
-    "Unrolled",
-    "UsageError",
-    "Varies",
-    "WeightGradients",
-    "Writer",
-    "as_text",
-    "between",
-    "centred",
-    "cluster",
-    "count_tokens",
-    "diffusion_card",
-    "distances",
-    "every_distance",
-    "few",
-    "first_of_classes",
-    "fit_vectors",
-    "gradient_distances",
-    "halves",
-    "head_expert",
-    "head_gradients",
-    "head_path",
-    "kmeans_rows",
-    "label_tokens",
-    "make_stage",
-    "mean_vectors",
-    "medoids_of",
-    "normalised",
-    "over_encoders",
-    "public_rows",
-    "random_texts",
-    "random_words",
-    "sample_medoids",
-    "synthesise",
-    "text_of",
-    "tokenizer_for",
-    "torch_error",
-    "train_head",
-    "train_privately",
-    "trained_heads",
-    "unroll",
-    "unroll_head",
-    "varied",
-    "vectors_of",
-    "whole_expert",
-    "words_of",
-]
-
 _HOME = {
+    "bench.models.llm.asks": ("Sampling",),
+    "bench.models.llm.method": (
+        "LLMConfig",
+        "LLMMethod",
+        "Questions",
+        "Session",
+    ),
+    "bench.models.llm.wording": (
+        "Brief",
+        "TaskWords",
+        "ask_for_better",
+        "ask_for_class",
+        "ask_for_concepts",
+        "ask_for_features",
+        "ask_for_texts",
+        "ask_for_values",
+    ),
+    "bench.models.llm.graph": (
+        "ConceptGraph",
+        "Concepts",
+        "canonical_concepts",
+    ),
+    "bench.models.llm.concepts": ("keywords",),
+    "bench.models.llm.parsing": (
+        "read_object",
+        "read_texts",
+    ),
+    "bench.matching.exploration": (
+        "Explorer",
+        "length_scale",
+    ),
+    "bench.matching.alignment": ("choose_aligned",),
+    "bench.data.set_files": ("Schema", "read_set"),
+    "bench.canonical": ("sha256_file",),
     "bench.context": ("Context",),
     "bench.data.standin": ("StandinSchema",),
     "bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
@@ -249,6 +185,7 @@ _HOME = {
     "bench.training.torch_learner": ("TorchLearner",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+__all__ = [*sorted(_MODULE_OF)]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

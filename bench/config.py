@@ -236,5 +236,5 @@ def _settings(composed: Composed) -> RunSettings:
     task_model = check_values(TASKS.get(values["task_name"]).Config, task, "task.")
     method_model = check_values(METHODS.get(values["method_name"]).Config, method, "method.")
     values["task_options"] = task_model.model_dump(mode="json")
-    values["method_options"] = method_model.model_dump(mode="json")
+    values["method_options"] = {name: getattr(method_model, name) for name in type(method_model).model_fields}
     return check_values(RunSettings, values)

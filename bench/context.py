@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from bench.data.public import PublicPool
     from bench.experiment.privacy_record import PublicResource
     from bench.matching.source import SourceModel
+    from bench.models.llm.access import Access
+    from bench.models.llm.client import LLM
+    from bench.models.llm.wording import TaskWords
     from bench.models.task_lm import TaskLM
     from bench.training.learner import Learner
 
@@ -34,6 +37,15 @@ class Features:
     def embed(self, text: LabelledText) -> np.ndarray:
         """Returns (N, D) float32 features of N texts, each of L2 norm 1; cached by the rows."""
         return self.encoder.embed(text, self.cost, self.tick)
+
+    def embed_both(self, real: LabelledText, other: LabelledText) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the features of real and of other texts in one space, also where features depend on all texts that are read together."""
+        if self.encoder.rowwise:
+            return self.embed(real), self.embed(other)
+        fields = {name: [*column, *other.fields[name]] for name, column in real.fields.items()}
+        labels = np.concatenate([real.labels_N, other.labels_N])
+        both_ND = self.embed(LabelledText(fields, labels, real.label_names, np.arange(len(labels))))
+        return both_ND[: len(real)], both_ND[len(real) :]
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,7 @@ class Context:
         make_source: Names the source learner.
         public_pool: Public texts, for methods whose card reads them.
         resources: What is public and used besides the train split, as a private method's statement lists it.
+        llm_access: Opens language models that are asked in words, for methods whose card reads them.
         noise_name: Tells this set's noise from that of all others; nothing private is in it.
     """
 
@@ -88,6 +101,7 @@ class Context:
     public_pool: PublicPool | None = None
     resources: tuple[PublicResource, ...] = ()
     noise_name: str = ""
+    llm_access: Access | None = None
 
     def public(self) -> PublicPool:
         """Returns texts that are public beside the task: sentences of other tasks' train texts, without labels.
@@ -98,6 +112,27 @@ class Context:
         if self.public_pool is None:
             raise PluginError("it uses public texts; its card must say reads=('public',).")
         return self.public_pool
+
+    def llm(self, name: str, real: LabelledText) -> LLM:
+        """Returns a language model that is asked in words; replies are kept, counted and charged.
+
+        Args:
+            name: `task-lm`, `hf:<id or folder>`, `openai:<model>` of a server, or `fake:<seed>`.
+            real: The train split, which the task's own decoder (`task-lm`) is trained on.
+
+        Raises:
+            PluginError: The method's card does not say that it asks one.
+            PrerequisiteError: The model is nowhere to be had.
+        """
+        if self.llm_access is None:
+            raise PluginError("it asks a language model; its card must say reads=('encoder', 'llm').")
+        return self.llm_access.open(name, real, self)
+
+    def words(self, real: LabelledText) -> TaskWords:
+        """Returns how the task's texts and classes are spoken of."""
+        from bench.models.llm.access import plain_words
+
+        return plain_words(real) if self.llm_access is None else self.llm_access.words
 
     def rng(self, axis: str) -> np.random.Generator:
         """Returns the random stream of an axis, such as `selection`; the same axis always starts anew."""

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from bench.experiment.record import PhaseCost
+from bench.experiment.record import LLMCost, PhaseCost
 
 AMOUNTS = ("wall_s", "cpu_s", "gpu_s", "flops", "energy_j")
 """What adds up over phases; the rest are peaks and remarks."""
@@ -43,6 +44,7 @@ class _Open:
     flops: float | None = None
     methods: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    llm: LLMCost | None = None
 
 
 class CostMeter:
@@ -86,6 +88,12 @@ class CostMeter:
         top.methods += [method] if method not in top.methods else []
         top.gaps += [gap for gap in gaps if gap not in top.gaps]
 
+    def add_llm(self, cost: LLMCost) -> None:
+        """Adds calls of language models to the open phase."""
+        if not self._stack:
+            raise RuntimeError("add_llm needs an open phase: use it inside `with cost.phase(name):`")
+        self._stack[-1].llm = added(self._stack[-1].llm, cost)
+
     def charge(self, cost: PhaseCost) -> None:
         """Adds the cold cost of something that was read from a cache."""
         self.phases.append(cost.model_copy(update={"from_cache": True}))
@@ -116,6 +124,7 @@ class CostMeter:
             peak_gpu_gb=done.peak_gpu_gb,
             energy_j=done.energy_j,
             energy_source=None if done.energy_j is None else _energy_source(self._device),
+            llm=done.llm,
         )
 
     def _read(self) -> _Reading:
@@ -136,7 +145,8 @@ def merged(phases: list[PhaseCost]) -> list[PhaseCost]:
             made[phase.phase] = phase
             continue
         known = made[phase.phase]
-        update: dict[str, float | None] = {
+        update: dict[str, Any] = {"llm": added(known.llm, phase.llm)}
+        update |= {
             name: None if None in (a := getattr(known, name), b := getattr(phase, name)) else a + b for name in AMOUNTS
         }
         update |= {
@@ -144,6 +154,17 @@ def merged(phases: list[PhaseCost]) -> list[PhaseCost]:
         }
         made[phase.phase] = known.model_copy(update=update)
     return list(made.values())
+
+
+def added(a: LLMCost | None, b: LLMCost | None) -> LLMCost | None:
+    """Adds up calls of language models; tokens or money that one of both does not know are unknown."""
+    if a is None or b is None:
+        return b if a is None else a
+    sums: dict[str, Any] = {
+        name: None if None in (x := getattr(a, name), y := getattr(b, name)) else x + y
+        for name in ("calls", "calls_kept", "tokens_in", "tokens_out", "usd")
+    }
+    return LLMCost(models=tuple(dict.fromkeys((*a.models, *b.models))), **sums)
 
 
 def share(cost: PhaseCost, parts: float) -> PhaseCost:

@@ -6,7 +6,8 @@
     ├── DataError              exit 1: a data file is there but cannot be used
     ├── PluginError            exit 1: a plug-in broke its contract
     │   └── BudgetError        exit 1: a distilled set is larger than its budget
-    └── RecordError            exit 1: a stored record cannot be read
+    ├── RecordError            exit 1: a stored record cannot be read
+    └── LLMError               exit 1: a language model's server refused, or gave nothing that could be used, or a limit was reached
 
 Every message says what was met, what was expected, and how to fix it. The command line prints these errors without a traceback.
 """
@@ -49,6 +50,10 @@ class BudgetError(PluginError):
 
 class RecordError(TDBenchError):
     """A stored record or artefact cannot be read."""
+
+
+class LLMError(TDBenchError):
+    """A language model's server refused or gave nothing that could be used, or a limit on calls was reached."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

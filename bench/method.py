@@ -54,7 +54,8 @@ class MethodCard:
         cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
         deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
         reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
-            table; say `encoder` too), `lm` (the task's language model), `llm`, `public` (texts of other tasks).
+            table; say `encoder` too), `lm` (the task's language model), `llm` (language models that are asked in words), `public` (texts
+            of other tasks).
         counts_texts: True for methods that must know the number of texts beforehand; budgets in tokens alone are left out.
         uses_budget: False for references that ignore the budget (majority, full).
         full_data: True for training on all real data, which has a recipe of its own.
@@ -114,6 +115,11 @@ class Method(ABC):
         """Pretrained language model that this configuration asks, by its option `lm`; None for the task's own or for none."""
         name = getattr(self.config, "lm", TASK_LM)
         return None if name == TASK_LM else str(name)
+
+    @property
+    def llms(self) -> tuple[str, ...]:
+        """Names of the language models that this configuration asks in words; none but for methods that do."""
+        return ()
 
     @property
     def reference(self) -> bool:

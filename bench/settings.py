@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -19,6 +20,7 @@ from pydantic import (
 
 from bench.canonical import canonical_json, sha256_text
 from bench.errors import UsageError
+from bench.redact import redacted
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -122,6 +124,50 @@ class Suite(_Settings):
     budgets: tuple[str, ...]
 
 
+class LLMSettings(_Settings):
+    """The `runtime.llm` keys: where language models are served, and how much may be asked of them."""
+
+    url: tuple[str, ...] = ()
+    """Servers that speak the OpenAI protocol, such as http://localhost:11434/v1; of several, the first that has the model. None: what the
+    official client is set to by OPENAI_BASE_URL, else OpenAI's own."""
+    parallel: PositiveInt = 8
+    """Calls at a time."""
+    timeout_s: PositiveFloat = 120.0
+    """Seconds that a call may take."""
+    retries: int = Field(default=6, ge=0)
+    """Further tries after a refusal for being too many, an error of the server, or no answer; none after a refusal of the key."""
+    max_calls: PositiveInt | None = None
+    """Calls that this command may make; null for any number."""
+    max_usd: PositiveFloat | None = None
+    """US dollars that they may cost; needs prices."""
+    price_in: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens of what is asked."""
+    price_out: float | None = Field(default=None, ge=0)
+    """The same for replies."""
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _plain_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("expected an address such as http://localhost:11434/v1")
+            if parts.username or parts.password or parts.query:
+                raise ValueError("an address must hold no key; put it into the environment as TDBENCH_LLM_KEY")
+        return tuple(url.rstrip("/") for url in value)
+
+    @model_validator(mode="after")
+    def _limit_has_prices(self) -> LLMSettings:
+        if self.max_usd is not None and None in (self.price_in, self.price_out):
+            raise ValueError("max_usd needs price_in and price_out, US dollars for a million tokens")
+        return self
+
+
 class Runtime(_Settings):
     """The `runtime` group: where and how, never what. Nothing here is part of an identity."""
 
@@ -133,6 +179,7 @@ class Runtime(_Settings):
     force: bool
     accepted: bool
     max_failures: PositiveInt | None
+    llm: LLMSettings = LLMSettings()
 
     @field_validator("root")
     @classmethod
@@ -244,6 +291,6 @@ def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
             if item["type"] == "tuple_type":
                 item["msg"] = f"expected a list in brackets: {place}=[A,B]"
             problems.append(
-                f"{place or where.rstrip('.') or 'configuration'}: got {item.get('input')!r}; {item['msg']}"
+                f"{place or where.rstrip('.') or 'configuration'}: got {redacted(repr(item.get('input')))}; {item['msg']}"
             )
         raise UsageError(". ".join(problems) + ".") from None

@@ -154,7 +154,9 @@ class _Tuning:
         config, ctx = self._config, self._ctx
         n_real = len(self._real.positions_of_class(label))
         labels = np.full(config.batch * min(config.batches, -(-n_real // config.batch)), label)
-        texts = self._lm.sample(labels, len(self._real.fields), ctx.torch_seed(f"pool {label} {loop}"), config.top_p)
+        texts = self._lm.sample(
+            labels, len(self._real.fields), ctx.torch_seed(f"pool {label} {loop}"), top_p=config.top_p
+        )
         h_ND = self._source.features(self._source.frame.around(texts))
         size = min(config.batch, len(np.unique(h_ND.cpu().numpy(), axis=0)))
         groups = cluster(h_ND.cpu().numpy(), labels * 0, size, ctx.torch_seed(f"clusters {label} {loop}"))

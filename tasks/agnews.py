@@ -16,6 +16,8 @@ class AGNews(Task):
     name = "agnews"
     text_fields = ("text",)
     label_names = ("World", "Sports", "Business", "Sci/Tech")
+    item, items = "a news item of a headline and first sentences", "news items, each of a headline and first sentences"
+    classes = ("about world affairs", "about sports", "about business", "about science or technology")
     public = ("imdb", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="AG News",

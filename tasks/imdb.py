@@ -11,6 +11,8 @@ class IMDB(Task):
     name = "imdb"
     text_fields = ("text",)
     label_names = ("negative", "positive")
+    item, items = "a film review", "film reviews"
+    classes = ("with a negative opinion of the film", "with a positive opinion of the film")
     public = ("agnews", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="IMDB",

@@ -11,6 +11,12 @@ class MNLI(Task):
     name = "mnli"
     text_fields = ("premise", "hypothesis")
     label_names = ("entailment", "neutral", "contradiction")
+    item, items = "a pair of a premise and a hypothesis", "pairs of a premise and a hypothesis"
+    classes = (
+        "where the premise entails the hypothesis",
+        "where the hypothesis may be true or false given the premise",
+        "where the hypothesis contradicts the premise",
+    )
     public = ("agnews", "imdb", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="MNLI (matched)",

@@ -22,6 +22,8 @@ class Phishing(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("non-spam", "spam")
+    item, items = "an e-mail", "e-mails"
+    classes = ("that is legitimate", "that is phishing or spam")
     public = ("agnews", "imdb", "mnli", "sst2", "tweet_emotion")
     facts = Facts(
         title="SPAM (phishing mail)",

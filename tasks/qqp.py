@@ -11,6 +11,8 @@ class QQP(Task):
     name = "qqp"
     text_fields = ("question1", "question2")
     label_names = ("not_duplicate", "duplicate")
+    item, items = "a pair of questions", "pairs of questions"
+    classes = ("that ask different things", "that ask the same thing in other words")
     public = ("agnews", "imdb", "mnli", "spam", "sst2", "tweet_emotion")
     facts = Facts(
         title="QQP",

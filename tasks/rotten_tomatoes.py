@@ -11,6 +11,8 @@ class RottenTomatoes(Task):
     name = "rotten_tomatoes"
     text_fields = ("text",)
     label_names = ("negative", "positive")
+    item, items = "a sentence of a film review", "sentences of film reviews"
+    classes = ("with a negative opinion of the film", "with a positive opinion of the film")
     public = ("agnews", "imdb", "mnli", "spam", "tweet_emotion")
     facts = Facts(
         title="Rotten Tomatoes",

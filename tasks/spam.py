@@ -17,6 +17,8 @@ class Spam(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("ham", "spam")
+    item, items = "a text message (SMS)", "text messages (SMS)"
+    classes = ("of private or ordinary business kind, no spam", "that is spam")
     public = ("agnews", "imdb", "mnli", "sst2", "tweet_emotion")
     facts = Facts(
         title="SMS Spam",
@@ -47,6 +49,7 @@ class Spam(Task):
                 official_rows={"all": 33_716},
             )
             self.local = {"all": "spam_email/enron_spam_all.parquet"}
+            self.item, self.items = "an e-mail with its subject", "e-mails with their subjects"
             self.hub = None
             self.standin = StandinSchema(
                 self.text_fields, self.label_names, "message", mean_words=150, topic_share_frac=0.22, material=2

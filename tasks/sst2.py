@@ -11,6 +11,8 @@ class SST2(Task):
     name = "sst2"
     text_fields = ("sentence",)
     label_names = ("negative", "positive")
+    item, items = "a sentence or phrase of a film review", "sentences or phrases of film reviews"
+    classes = ("with a negative opinion of the film", "with a positive opinion of the film")
     public = ("agnews", "imdb", "mnli", "spam", "tweet_emotion")
     facts = Facts(
         title="SST-2",

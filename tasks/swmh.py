@@ -17,6 +17,14 @@ class SWMH(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("Anxiety", "bipolar", "depression", "offmychest", "SuicideWatch")
+    item, items = "a forum post on mental health", "forum posts on mental health"
+    classes = (
+        "about anxiety",
+        "about bipolar disorder",
+        "about depression",
+        "in which someone gets something off the chest",
+        "in which someone speaks of suicide",
+    )
     public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="SWMH",

@@ -17,6 +17,14 @@ class ThumbsUp(Task):
     balance = True
     text_fields = ("text",)
     label_names = ("mild", "notable", "concerning", "serious", "hot")
+    item, items = "an app review that reports a problem", "app reviews that report problems"
+    classes = (
+        "of mild concern",
+        "of notable concern",
+        "of concern",
+        "of serious concern",
+        "of the most urgent concern",
+    )
     public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="Thumbs-Up",

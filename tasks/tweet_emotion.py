@@ -12,6 +12,8 @@ class TweetEmotion(Task):
     metric = "macro_f1_frac"
     text_fields = ("text",)
     label_names = ("anger", "joy", "optimism", "sadness")
+    item, items = "a tweet", "tweets"
+    classes = ("that expresses anger", "that expresses joy", "that expresses optimism", "that expresses sadness")
     public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="TweetEval emotion",

@@ -20,6 +20,14 @@ class WebMD(Task):
     balance = True
     text_fields = ("text",)
     label_names = ("terrible", "poor", "neutral", "good", "great")
+    item, items = "a patient's review of a drug", "patients' reviews of drugs"
+    classes = (
+        "of a terrible experience",
+        "of a poor experience",
+        "of a mixed experience",
+        "of a good experience",
+        "of a great experience",
+    )
     public = ("agnews", "imdb", "mnli", "spam", "sst2")
     facts = Facts(
         title="WebMD",

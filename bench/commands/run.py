@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench._paths import RECORDS, default_board
 from bench.commands.audit import print_audits
-from bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
+from bench.commands.estimates import estimate, estimate_lines
+from bench.commands.help import FLAGS, help_page
+from bench.config import resolved_yaml, settings_for
 from bench.errors import PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
@@ -20,15 +22,6 @@ if TYPE_CHECKING:
     from bench.experiment.store import Store
     from bench.method import Method
     from bench.settings import RunSettings
-
-FLAGS = {
-    "-m": "run every combination of comma-separated values",
-    "--dry-run": "show the plan only",
-    "--cfg": "print the composed configuration",
-    "--no-board": "run the stages, build no leaderboard",
-    "--json": "print one JSON object",
-    "--help": "show this page",
-}
 
 
 @dataclass(frozen=True)
@@ -105,8 +98,11 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     runtime = runs[0].runtime
     # Processes that run finished stages again would repeat each other's work; they know nothing of a method from a file.
     others = [] if runtime.force or runtime.retry or method else other_devices(runtime.device)
+    runner = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted)
+    for line in estimate_lines(plan, runner.states(plan), runtime.llm):
+        say(line)
     with joined_by(others, args.words, runtime.root):
-        outcome = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted).run(plan)
+        outcome = runner.run(plan)
     _warn_of_leaks(plan, Store(runtime.root), say)
     if args.no_board:
         _print_failures(plan, outcome, runtime.root)
@@ -136,11 +132,14 @@ def plan_command(words: list[str]) -> int:
     plan, accepted = _planned(runs)
     states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
     if args.json:
-        print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing}))  # noqa: T201
+        asked = {name: vars(one) for name, one in estimate(plan, states).items()}
+        print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing, "llm": asked}))  # noqa: T201
         return 0
     _announce(plan, _say)
     for state in states:
         print(f"{state['state']:9} {state['stage']:7} {state['id']}  {state['title']}")  # noqa: T201
+    for line in estimate_lines(plan, states, runs[0].runtime.llm):
+        print(line)  # noqa: T201
     left = sum(state["expected_s"] for state in states if state["state"] == "to run")
     counts = {name: sum(s["state"] == name for s in states) for name in ("finished", "failed", "to run")}
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
@@ -267,34 +266,3 @@ def _exit_code(plan: Plan, outcome: Outcome) -> int:
     if outcome.failures or plan.failed:
         return 1
     return 3 if plan.missing else 0
-
-
-def help_page() -> str:
-    """Returns the help of `tdbench run`: grammar, groups, and the options of every method and task."""
-    lines = [
-        "usage: tdbench run [-m] task=NAME [method=NAME] [budget=NAME] [suite=NAME] [protocol=NAME] [key=value ...]",
-        "",
-        "Without method= or budget= the suite says what runs. Options of a plug-in live under its group: method.k=3.",
-        "",
-        *(f"  {flag:10} {text}" for flag, text in FLAGS.items()),
-        "",
-    ]
-    for group in GROUPS:
-        lines.append(f"{group}: {', '.join(options_of(group)) or 'none'}")
-    for group in ("task", "method"):
-        for choice in options_of(group):
-            options = {k: v for k, v in default_config(group, choice).items() if k != "name"}
-            if options:
-                lines += [f"options of {group} {choice}:", *(f"  {group}.{k}={_show(v)}" for k, v in options.items())]
-    lines += ["", "learners=[NAME, ...]: a list of"]
-    from bench.training.resolve import learner_names
-
-    lines += [f"  {', '.join(learner_names())}, hf:<id or folder>"]
-    lines += ["sets=N seeds=N: distilled sets, and learner seeds for each; default: what the protocol asks for"]
-    lines += ["data.kind=auto|local|hub|standin data.root=FOLDER"]
-    lines += [f"runtime.{key}={_show(value)}" for key, value in default_config("runtime", "default").items()]
-    return "\n".join(lines)
-
-
-def _show(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,6 +29,19 @@ _LABEL, _SOFT, _WEIGHT = ("label", "labels"), ("soft_label", "soft_labels"), ("w
 
 
 @dataclass(frozen=True)
+class Schema:
+    """What a set's file must fit: the part of a task that it is read by.
+
+    Args:
+        text_fields: Names of one or two fields.
+        label_names: Names of the classes.
+    """
+
+    text_fields: tuple[str, ...]
+    label_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Row:
     where: str
     texts: tuple[str, ...]
@@ -37,7 +50,7 @@ class _Row:
     weight: float | None
 
 
-def read_set(path: Path, task: Task) -> tuple[DistilledSet, list[str]]:
+def read_set(path: Path, task: Task | Schema) -> tuple[DistilledSet, list[str]]:
     """Reads and checks a file.
 
     Args:
@@ -81,7 +94,7 @@ def read_set(path: Path, task: Task) -> tuple[DistilledSet, list[str]]:
     return _assembled(rows, task), [name for name in met if name not in known]
 
 
-def _assembled(rows: list[_Row], task: Task) -> DistilledSet:
+def _assembled(rows: list[_Row], task: Task | Schema) -> DistilledSet:
     fields = {name: [row.texts[place] for row in rows] for place, name in enumerate(task.text_fields)}
     soft, weights = [row.soft for row in rows], [row.weight for row in rows]
     return DistilledSet.from_texts(
@@ -99,7 +112,7 @@ def _uneven(rows: list[_Row]) -> Iterator[str]:
             yield f"{without[0]}: it has not got {name}, other rows have; give all rows or none."
 
 
-def _row(where: str, raw: dict[str, Any], task: Task, known: set[str]) -> _Row:
+def _row(where: str, raw: dict[str, Any], task: Task | Schema, known: set[str]) -> _Row:
     """Checks one row; `known` collects the names of the columns that are used.
 
     Raises:

@@ -79,6 +79,12 @@ class Task(ABC):
     """Cuts every split down to equal classes, after repeats were removed."""
     text_fields: ClassVar[tuple[str, ...]]
     label_names: ClassVar[tuple[str, ...]]
+    item: str = "a text"
+    """How language models are told what to write: one text with an article, such as `a news item`."""
+    items: str = "texts"
+    """Several texts, such as `news items`."""
+    classes: tuple[str, ...] = ()
+    """What follows `item`, class by class, such as `about sports`; empty to go by the class's name."""
     facts: Facts
     local: Files
     """Split (`train` and `test`, or `all`) -> .parquet, .csv or .jsonl file relative to the data folder, or several."""
@@ -107,9 +113,9 @@ class Task(ABC):
     @classmethod
     def check_class(cls, plugin: type[Task]) -> str | None:
         """Returns what is wrong with a task class, or None."""
-        for attribute in ("text_fields", "label_names", "facts", "local"):
-            if not hasattr(plugin, attribute):
-                return f"the class attribute '{attribute}' is missing."
+        missing = [name for name in ("text_fields", "label_names", "facts", "local") if not hasattr(plugin, name)]
+        if missing:
+            return f"the class attribute '{missing[0]}' is missing."
         if set(plugin.local) not in ({"train", "test"}, {UNSPLIT}):
             return f"local names the splits {sorted(plugin.local)}; expected 'train' and 'test', or 'all' alone."
         if len(plugin.text_fields) not in {1, 2}:
@@ -118,4 +124,5 @@ class Task(ABC):
             return f"label_names has {len(plugin.label_names)} names; expected 2 to 256."
         if plugin.kind != "classification":
             return f"kind is '{plugin.kind}'; this version knows only 'classification'."
-        return None
+        fits = len(plugin.classes) in {0, len(plugin.label_names)}
+        return None if fits else f"classes has {len(plugin.classes)} phrases; expected one for each class, or none."

@@ -12,9 +12,10 @@ from bench.config import is_custom, is_custom_audit
 from bench.cost import CostMeter
 from bench.distilled import DistilledSet, check_files
 from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
+from bench.experiment.contexts import Tick, context_of
 from bench.experiment.fitting import fitted_scores, train_inputs, train_seed
 from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import Tick, context_of, describe, protocol_parts
+from bench.experiment.stages import describe, protocol_parts
 from bench.matching.start import vectors_of, words_of
 from bench.models.encoder import CachedEncoder
 from bench.privacy.attacks.text import TextAttacks

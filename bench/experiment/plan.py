@@ -22,6 +22,7 @@ from bench.experiment.recipes import recipe_for
 from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
+from bench.models.llm.names import ModelName
 from bench.models.resolve import available, pretrained_name, pretrained_sha256
 from bench.privacy.accounting import PRIVACY_VERSION
 from bench.privacy.pool import Pool, draw_pool
@@ -218,6 +219,8 @@ class Planner:
             how["task_lm"] = TASK_LM_VERSION if method.uses_task_lm else 1  # 1 from when every such method named one
         if method.pretrained_lm is not None:
             how["lm"] = pretrained_sha256(method.pretrained_lm)
+        if method.llms:
+            how["llms"] = [ModelName.parse(name).identity for name in method.llms]
         return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
@@ -242,6 +245,8 @@ class Planner:
             return []
         if source_problem is None and method.pretrained_lm is not None:
             source_problem = available(pretrained_name(method.pretrained_lm))
+        problems = (ModelName.parse(name).problem() for name in method.llms)
+        source_problem = source_problem or next(filter(None, problems), None)
         if source_problem:
             plan.missing.append((what, source_problem))
             return []

@@ -18,7 +18,7 @@ from bench.errors import RecordError
 from bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
 from bench.experiment.privacy_record import PrivacyStatement, PrivateQuery  # noqa: F401 - the leaderboard reads them here
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
@@ -27,6 +27,19 @@ DataKind = Literal["real", "real-subset", "standin"]
 CostClass = Literal["seconds", "minutes", "hours"]
 Stage = Literal["distil", "train", "shadow", "query", "audit"]
 """`shadow`: a set made from a half of an audit's candidates; `query`: what a model trained on it says of them."""
+
+
+class LLMCost(Frozen):
+    """What calls of language models cost when they were first made, whether or not replies were kept from then."""
+
+    models: tuple[str, ...]
+    calls: int
+    calls_kept: int
+    """Calls whose replies were found among kept ones: nothing was paid again, and the phase's wall time does not hold them."""
+    tokens_in: int | None
+    tokens_out: int | None
+    usd: float | None
+    """US dollars at the prices that were given; null where they were not."""
 
 
 class PhaseCost(Frozen):
@@ -47,6 +60,8 @@ class PhaseCost(Frozen):
     peak_gpu_gb: float | None = None
     energy_j: float | None = None
     energy_source: str | None = None
+    llm: LLMCost | None = None
+    """Calls of language models; null where none was made."""
     from_cache: bool = False
     """True when the phase's result was read from a cache: the cost is the one of first computing it."""
 

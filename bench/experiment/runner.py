@@ -20,6 +20,7 @@ from bench.experiment.plan import Plan
 from bench.experiment.record import Record, set_sha256
 from bench.experiment.stages import failed, run_distil, run_train, run_train_stack
 from bench.experiment.store import Busy, Store
+from bench.models.llm.spending import Spending
 from bench.progress import Reporter
 from bench.registry import source_sha256
 
@@ -52,6 +53,7 @@ class Runner:
         """Whether the sets and seeds of one method are trained together."""
         self._stacked: set[str] = set()
         self._audits = Audits(self)
+        self._spending = Spending(runtime.llm)
         self._outcome = Outcome()
 
     def run(self, plan: Plan) -> Outcome:
@@ -173,7 +175,7 @@ class Runner:
 
     def distil(self, job: DistilJob, scratch: Path) -> Record:
         """Makes a set."""
-        return run_distil(job, scratch, self.store.cache, self.device, self.tick)
+        return run_distil(job, scratch, self.store.cache, self.device, self.tick, spending=self._spending)
 
     def _train(self, job: TrainJob, made: DistilledSet | None) -> Record:
         assert made is not None

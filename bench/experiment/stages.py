@@ -6,68 +6,61 @@ import contextlib
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.canonical import content_id, seed_from
 from bench.config import is_custom
-from bench.context import Context, Source
+from bench.context import Context
 from bench.cost import CostMeter, merged, share
 from bench.distilled import DistilledSet
 from bench.errors import PluginError
 from bench.experiment.audit_jobs import QueryJob
+from bench.experiment.contexts import Tick, contamination, context_of, models_read
 from bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
 from bench.experiment.jobs import DistilJob, TrainJob
-from bench.experiment.privacy_record import PublicResource
 from bench.experiment.provenance import provenance
 from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
-from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
-from bench.models.resolve import pretrained_sha256, shown_name
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.quality import judged, nearest_tokens, text_quality
 from bench.registry import source_sha256
-from bench.training.learner import Learner, TrainContext, TrainingSet
+from bench.training.learner import TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
 from bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from bench.experiment.expect import Job
     from bench.experiment.privacy_record import PrivacyStatement
-
-Tick = Callable[[float], None]
-UNKNOWN_TRAINING = "what it was trained on is not known to leave the task out"
+    from bench.models.llm.spending import Spending
 
 
-def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Tick) -> Record:
-    """Makes a distilled set, counts it, and saves its files into `scratch`."""
+def run_distil(
+    job: DistilJob, scratch: Path, cache: Path, device: str, tick: Tick, *, spending: Spending | None = None
+) -> Record:
+    """Makes a distilled set, counts it, and saves its files into `scratch`; `spending` is what the command may ask of language models."""
     cost = CostMeter(device)
     work = scratch / "work"
     work.mkdir()
-    context = context_of(job, cost, work, cache=cache, device=device, tick=tick)
+    context = context_of(job, cost, work, cache=cache, device=device, tick=tick, spending=spending)
     # Standard output belongs to the command.
     with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
         made, statement = _distil(job, context)
     if not isinstance(made, DistilledSet):
         raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
-    made.check(job.budget, job.data.train)
-    if job.method.output != made.output:
-        raise PluginError(
-            f"the card of '{job.cell.method}' says output '{job.method.output}', the set holds '{made.output}'; correct the card."
-        )
-    if made.soft is not None and made.soft.learner != job.cell.source.get("name"):
-        raise PluginError(
-            f"its token vectors are bound to '{made.soft.learner}'; this protocol trains them on '{job.cell.source.get('name')}'."
-        )
+    _check(job, made)
     shutil.rmtree(work)
     evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
     if made.output == "text":
         context.diagnostics.update(text_quality(made, job.data.train))
-        if job.method.writes and job.stage == "distil":
+        # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
+        if (
+            job.method.writes
+            and job.stage == "distil"
+            and resolve_learner(str(job.cell.source["name"])).has_token_table
+        ):
             context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
     promise = {"privacy": statement, "epsilon": statement.epsilon, "delta": statement.delta} if statement else {}
@@ -89,6 +82,19 @@ def run_distil(job: DistilJob, scratch: Path, cache: Path, device: str, tick: Ti
     return describe(job, job.id, job.stage, device, cost, distil=result, artefacts=hashes, source=source)
 
 
+def _check(job: DistilJob, made: DistilledSet) -> None:
+    """Checks a set against its budget, its method's card and the protocol's source."""
+    made.check(job.budget, job.data.train)
+    if job.method.output != made.output:
+        raise PluginError(
+            f"the card of '{job.cell.method}' says output '{job.method.output}', the set holds '{made.output}'; correct the card."
+        )
+    if made.soft is not None and made.soft.learner != job.cell.source.get("name"):
+        raise PluginError(
+            f"its token vectors are bound to '{made.soft.learner}'; this protocol trains them on '{job.cell.source.get('name')}'."
+        )
+
+
 def _distil(job: DistilJob, context: Context) -> tuple[DistilledSet, PrivacyStatement | None]:
     """Hands a method a copy of the train split, because a plug-in may change in place what later cells rely on.
 
@@ -101,70 +107,8 @@ def _distil(job: DistilJob, context: Context) -> tuple[DistilledSet, PrivacyStat
     return job.method.distil(rows, job.budget, context), None
 
 
-def context_of(job: DistilJob, cost: CostMeter, work: Path, *, cache: Path, device: str, tick: Tick) -> Context:
-    """Returns what a method is handed."""
-    cell = job.cell
-
-    def source(what: str, reads: str) -> tuple[Learner, int]:
-        if "name" not in cell.source:
-            raise PluginError(f"method '{cell.method}' uses the {what}; its card must say reads={reads}.")
-        return resolve_learner(str(cell.source["name"])), int(cell.source["max_length"])
-
-    def make_encoder() -> Encoder:
-        learner, max_length = source("encoder", "('encoder',)")
-        encoder = CachedEncoder(learner.encoder(max_length, device), cache / "features")
-        return encoder if job.pool is None else SlicedEncoder(encoder, job.pool.rows)
-
-    return Context(
-        seed=seed_from("set", cell.task, cell.task_version, cell.set_index),
-        device=device,
-        cost=cost,
-        scratch=work,
-        make_encoder=make_encoder,
-        progress=tick,
-        make_source=lambda: Source(
-            str(cell.source.get("name")), *source("source learner", "('encoder', 'source')"), cache
-        ),
-        public_pool=job.public,
-        resources=tuple(_resources(job)),
-        noise_name=content_id([job.stage, cell.model_dump(mode="json", exclude={"data_fingerprint"})]),
-    )
-
-
-def _resources(job: DistilJob) -> Iterator[PublicResource]:
-    """Lists what a method uses besides the train split, for a private method's statement."""
-    source = job.cell.source
-    if "features" in source:
-        seen = _contamination(job, resolve_learner(str(source["name"])))
-        overlap = seen or UNKNOWN_TRAINING
-        weights = str(source.get("model", content_id(source)))
-        yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
-    if job.method.pretrained_lm is not None:
-        sha256 = pretrained_sha256(job.method.pretrained_lm)
-        name = f"language model {shown_name(job.method.pretrained_lm)}"
-        yield PublicResource(name=name, sha256=sha256, overlap=UNKNOWN_TRAINING)
-    yield from () if job.public is None else job.public.resources
-
-
 def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(diagnostics.items()) if np.isfinite(value)}
-
-
-def _read(job: DistilJob) -> Iterator[str]:
-    """Says what may have been seen by the pretrained models that the method read."""
-    if "name" in job.cell.source:
-        yield _contamination(job, resolve_learner(str(job.cell.source["name"])))
-    if job.method.pretrained_lm is not None and job.data.data_kind != "standin":
-        yield f"{shown_name(job.method.pretrained_lm)}: {UNKNOWN_TRAINING}"
-
-
-def _contamination(job: DistilJob, learner: Learner | None) -> str:
-    """Says why the pretrained model behind a learner may have seen the task; generated text was seen by nobody."""
-    model = None if learner is None else learner.pretrained()
-    if model is None or job.data.data_kind == "standin":
-        return ""
-    why = job.data.task.facts.contamination.get(model.rpartition("/")[2])
-    return f"{model}: {why}" if why else ""
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
@@ -179,7 +123,7 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
         n_test_exact=made.n_exact(real, job.data.test),
         n_train_exact=made.n_exact(real, real) if made.output == "text" else 0,
         n_public_exact=0 if job.public is None else job.public.n_texts_of(made),
-        contamination="; ".join(filter(None, _read(job))),
+        contamination="; ".join(filter(None, models_read(job))),
     )
 
 
@@ -246,7 +190,7 @@ def _train_record(
         majority_frac=float(np.bincount(test.labels_N).max() / len(test)),
         predictions=tuple(int(p) for p in predictions),
         metric=data.task.metric,
-        contamination=_contamination(job.distil, job.learner),
+        contamination=contamination(job.distil, job.learner),
         notes=tuple(context.notes),
         **score(predictions, test.labels_N, data.train.n_classes),
     )

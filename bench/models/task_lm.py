@@ -6,6 +6,7 @@ It needs no download, has seen no test text, and its cost is the method's. Shape
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,8 +119,10 @@ class TaskLM:
         labels: NDArray[np.int64],
         n_fields: int,
         seed: int,
+        *,
         top_p: float = 0.95,
         begun: list[Parts] | None = None,
+        temperature: float = 1.0,
     ) -> list[Parts]:
         """Draws one text for each label by nucleus sampling; a text that ends too early is continued.
 
@@ -129,25 +132,20 @@ class TaskLM:
             seed: Seed.
             top_p: Share of the probability that is sampled from (DiLM: 0.95).
             begun: What every text begins with, its first fields up to some token; pieces that the model does not know are left out.
+            temperature: Divides the scores; 0 takes the likeliest token each time.
         """
         generator = torch.Generator().manual_seed(seed % 2**63)
         known = [[self.vocabulary.known(part) for part in parts] for parts in begun or [()] * len(labels)]
         rows = [self.vocabulary.joined(fields) for fields in known]
         spans = [slice(start, start + _SAMPLE_BATCH) for start in range(0, len(labels), _SAMPLE_BATCH)]
-        return [p for span in spans for p in self._sample(labels[span], n_fields, generator, top_p, rows[span])]
+        rule = _Rule(top_p, temperature, generator)
+        return [p for span in spans for p in self._sample(labels[span], n_fields, rule, rows[span])]
 
     def writer(self, n_fields: int, top_p: float) -> Callable[[NDArray[np.int64], int], list[Parts]]:
         """Returns `sample` as a function of labels and seed."""
-        return lambda labels, seed: self.sample(labels, n_fields, seed, top_p)
+        return lambda labels, seed: self.sample(labels, n_fields, seed, top_p=top_p)
 
-    def _sample(
-        self,
-        labels: NDArray[np.int64],
-        n_fields: int,
-        generator: torch.Generator,
-        top_p: float,
-        rows: list[list[int]],
-    ) -> list[Parts]:
+    def _sample(self, labels: NDArray[np.int64], n_fields: int, draw: _Rule, rows: list[list[int]]) -> list[Parts]:
         vocabulary, decoder, room = self.vocabulary, self.decoder(labels), self.max_length - 2
         count = len(labels)
         rows_BT = torch.full((count, room), vocabulary.end)
@@ -162,7 +160,7 @@ class TaskLM:
             logits_BV[~begun_B | last_B, vocabulary.between] = -torch.inf
             late_B = begun_B & ~last_B & (place >= room * fields_B // n_fields)
             logits_BV[late_B, : vocabulary.n_pieces] = -torch.inf  # time for the next field
-            drawn_B = _nucleus(logits_BV, top_p, generator)
+            drawn_B = draw(logits_BV)
             given = [b for b, row in enumerate(rows) if place < len(row)]
             drawn_B[given] = torch.tensor([rows[b][place] for b in given], dtype=torch.int64)
             open_B &= drawn_B != vocabulary.end
@@ -196,12 +194,22 @@ class Decoder:
         self.logits = out.logits[:, -1].float()
 
 
-def _nucleus(logits_BV: torch.Tensor, top_p: float, generator: torch.Generator) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Rule:
     """Samples from the fewest tokens that hold `top_p` of the probability, at most `_NUCLEUS_MAX` of them."""
-    best = torch.softmax(logits_BV, dim=1).topk(min(_NUCLEUS_MAX, logits_BV.shape[1]), dim=1)
-    outside_BK = best.values.cumsum(1) - best.values >= top_p
-    picked_B1 = torch.multinomial(best.values.masked_fill(outside_BK, 0.0), 1, generator=generator)
-    return best.indices.gather(1, picked_B1).squeeze(1)
+
+    top_p: float
+    temperature: float
+    generator: torch.Generator
+
+    def __call__(self, logits_BV: torch.Tensor) -> torch.Tensor:
+        if self.temperature == 0:
+            return logits_BV.argmax(1)
+        scores_BV = logits_BV if self.temperature == 1 else logits_BV / self.temperature
+        best = torch.softmax(scores_BV, dim=1).topk(min(_NUCLEUS_MAX, scores_BV.shape[1]), dim=1)
+        outside_BK = best.values.cumsum(1) - best.values >= self.top_p
+        picked_B1 = torch.multinomial(best.values.masked_fill(outside_BK, 0.0), 1, generator=self.generator)
+        return best.indices.gather(1, picked_B1).squeeze(1)
 
 
 def batches_of(lengths: list[int], size: int) -> list[NDArray[np.int64]]:

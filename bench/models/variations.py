@@ -175,7 +175,7 @@ class PublicContinuations:
         no_class = np.zeros(len(texts), dtype=np.int64)
         words = words_of(self._source, LabelledText(fields, no_class, (), np.arange(len(texts))))
         begun = [self._beginning(parts) for parts in words]
-        made = self._lm.sample(no_class, len(names), seed, self._top_p, begun)
+        made = self._lm.sample(no_class, len(names), seed, top_p=self._top_p, begun=begun)
         return list(zip(*text_of(self._source, names, made).values(), strict=True))
 
     def _beginning(self, parts: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -23,8 +23,12 @@ from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.method import Method
 from bench.models.encoder import Encoder, TfidfEncoder
+from bench.models.llm.access import Access, words_of_task
+from bench.models.llm.method import MODEL_OPTIONS
+from bench.models.llm.spending import Spending
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.registry import METHODS
+from bench.settings import LLMSettings
 from bench.testing.guard import CANARY, Watch, watching
 from bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
 from bench.testing.report import Report, one_thread, scramble
@@ -64,6 +68,10 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
     ):
         config = config.model_copy(update={"lm": tiny_generator()})
         report.notes.append("its language model was replaced by a tiny random one")
+    if plugin(config).llms:
+        asked = [option for option in MODEL_OPTIONS if option in plugin.Config.model_fields]
+        config = config.model_copy(update=dict.fromkeys(asked, "fake:0"))
+        report.notes.append("the language models that it asks were replaced by a script")
     registered = plugin.name in METHODS.names() and METHODS.get(plugin.name) is plugin
     if registered:
         with report.step("the command line composes it"):
@@ -221,6 +229,12 @@ class _Trial:
             self._encoder,
             make_source=lambda: self._source(scratch),
             public_pool=small_pool(self.kind) if "public" in self.method.reads else None,
+            llm_access=self._access(scratch) if "llm" in self.method.reads else None,
+        )
+
+    def _access(self, scratch: str) -> Access:
+        return Access(
+            words_of_task(small_task(self.kind).task), Spending(LLMSettings()), Path(scratch) / "replies.sqlite"
         )
 
     def _source(self, scratch: str) -> Source:

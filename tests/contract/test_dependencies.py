@@ -159,6 +159,15 @@ def test_every_name_of_the_api_resolves_to_what_it_says(name):
     assert value.__name__ == name
 
 
+def test_what_type_checkers_see_of_the_api_is_what_resolves():
+    tree = ast.parse((ROOT / "bench" / "api.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        (node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert seen == {(module, name) for module, names in API._HOME.items() for name in names}
+
+
 def test_the_api_lists_every_name_once_in_order_and_refuses_others():
     assert list(API.__all__) == sorted(set(API.__all__))
     assert not hasattr(API, "Runner")

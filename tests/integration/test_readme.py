@@ -19,6 +19,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "docs/first-run.md",
     "docs/learners.md",
+    "docs/llm.md",
     "docs/methods.md",
     "docs/privacy.md",
     "docs/private-methods.md",

@@ -24,6 +24,8 @@ FEW: dict[str, dict[str, Any]] = {
     "dp_lm_lora": {"most_steps": 3, "lr": 0.1, "length": 16, "pool": 2},
     "gradmm": {"outer": 2, "inner": 3, "pool": 4},
     "lm-samples": {"pool": 8},
+    "synalign": {"over": 2, "least": 8},
+    "synthllm": {"documents": 8},
     "meta": {"head_updates": 20, "updates": 6},
     "trajectory": {"experts": 2, "updates": 30},
 }

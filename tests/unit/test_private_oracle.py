@@ -96,8 +96,8 @@ def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
 def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch):
     # Otherwise the difference of two releases, at two budgets say, would be free of noise.
     from bench.config import settings_for
+    from bench.experiment.contexts import context_of
     from bench.experiment.plan import Planner
-    from bench.experiment.stages import context_of
     from bench.privacy.noise import SECRET_VARIABLE, noise_for
 
     names = []

@@ -1,0 +1,61 @@
+"""What a plan would ask of language models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.models.llm.method import Estimate, LLMMethod
+from bench.models.llm.names import ModelName
+
+if TYPE_CHECKING:
+    from bench.experiment.plan import Plan
+    from bench.settings import LLMSettings
+
+PAID = ("openai",)
+"""Kinds of models whose calls somebody may have to pay for."""
+
+
+def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
+    """Guesses what the sets that are still to be made take, by model; replies that are kept from before are not looked up.
+
+    Args:
+        plan: The plan.
+        states: What is to run, as `Runner.states` says.
+    """
+    to_run = {state["id"] for state in states if state["state"] == "to run"}
+    jobs = [job for job, _ in plan.cells if job.id in to_run]
+    jobs += [shadow.distil for audit in plan.audits for shadow in audit.shadows if shadow.distil.id in to_run]
+    made: dict[str, Estimate] = {}
+    for job in jobs:
+        if not isinstance(job.method, LLMMethod):
+            continue
+        names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.kind in PAID]
+        if not names:
+            continue
+        one, key = job.method.estimate(job.data.train, job.budget), " and ".join(names)
+        known = made.get(key, Estimate(0, 0, 0))
+        made[key] = Estimate(
+            known.calls + one.calls, known.tokens_in + one.tokens_in, known.tokens_out + one.tokens_out
+        )
+    return made
+
+
+def estimate_lines(plan: Plan, states: list[dict[str, Any]], limits: LLMSettings) -> list[str]:
+    """Says in words what a plan would ask of language models behind servers, and whether the limits suffice."""
+    lines, calls, usd = [], 0, 0.0
+    known = limits.price_in is not None and limits.price_out is not None
+    for name, one in estimate(plan, states).items():
+        calls += one.calls
+        money = "price not known (runtime.llm.price_in, price_out)"
+        if limits.price_in is not None and limits.price_out is not None:
+            price = (one.tokens_in * limits.price_in + one.tokens_out * limits.price_out) / 1e6
+            usd += price
+            money = f"about {price:.2f} US dollars"
+        lines.append(
+            f"{name}: about {one.calls:,} calls, {one.tokens_in:,} tokens in, {one.tokens_out:,} out, {money}; kept replies cost nothing."
+        )
+    if limits.max_calls is not None and calls > limits.max_calls:
+        lines.append(f"That is more than runtime.llm.max_calls={limits.max_calls}: the command would stop there.")
+    if limits.max_usd is not None and known and usd > limits.max_usd:
+        lines.append(f"That is more than runtime.llm.max_usd={limits.max_usd}: the command would stop there.")
+    return lines

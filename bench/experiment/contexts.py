@@ -1,0 +1,109 @@
+"""What a method is handed besides the rows, and what may have been seen by the pretrained models that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.canonical import content_id, seed_from
+from bench.context import Context, Source
+from bench.cost import CostMeter
+from bench.errors import PluginError
+from bench.experiment.jobs import DistilJob
+from bench.experiment.privacy_record import PublicResource
+from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
+from bench.models.llm.names import ModelName
+from bench.models.resolve import pretrained_sha256, shown_name
+from bench.settings import LLMSettings
+from bench.training.learner import Learner
+from bench.training.resolve import resolve_learner
+
+if TYPE_CHECKING:
+    from bench.models.llm.spending import Spending
+
+Tick = Callable[[float], None]
+UNKNOWN_TRAINING = "what it was trained on is not known to leave the task out"
+
+
+def context_of(
+    job: DistilJob,
+    cost: CostMeter,
+    work: Path,
+    *,
+    cache: Path,
+    device: str,
+    tick: Tick,
+    spending: Spending | None = None,
+) -> Context:
+    """Returns what a method is handed."""
+    cell = job.cell
+    access = None
+    if "llm" in job.method.reads:
+        from bench.models.llm.access import STORE, Access, words_of_task
+        from bench.models.llm.spending import Spending
+
+        access = Access(words_of_task(job.data.task), spending or Spending(LLMSettings()), cache / STORE)
+
+    def source(what: str, reads: str) -> tuple[Learner, int]:
+        if "name" not in cell.source:
+            raise PluginError(f"method '{cell.method}' uses the {what}; its card must say reads={reads}.")
+        return resolve_learner(str(cell.source["name"])), int(cell.source["max_length"])
+
+    def make_encoder() -> Encoder:
+        learner, max_length = source("encoder", "('encoder',)")
+        encoder = CachedEncoder(learner.encoder(max_length, device), cache / "features")
+        return encoder if job.pool is None else SlicedEncoder(encoder, job.pool.rows)
+
+    return Context(
+        seed=seed_from("set", cell.task, cell.task_version, cell.set_index),
+        device=device,
+        cost=cost,
+        scratch=work,
+        make_encoder=make_encoder,
+        progress=tick,
+        make_source=lambda: Source(
+            str(cell.source.get("name")), *source("source learner", "('encoder', 'source')"), cache
+        ),
+        public_pool=job.public,
+        resources=tuple(_resources(job)),
+        llm_access=access,
+        noise_name=content_id([job.stage, cell.model_dump(mode="json", exclude={"data_fingerprint"})]),
+    )
+
+
+def _resources(job: DistilJob) -> Iterator[PublicResource]:
+    """Lists what a method uses besides the train split, for a private method's statement."""
+    source = job.cell.source
+    if "features" in source:
+        seen = contamination(job, resolve_learner(str(source["name"])))
+        overlap = seen or UNKNOWN_TRAINING
+        weights = str(source.get("model", content_id(source)))
+        yield PublicResource(name=f"encoder of {source['name']}", sha256=weights, overlap=overlap)
+    if job.method.pretrained_lm is not None:
+        sha256 = pretrained_sha256(job.method.pretrained_lm)
+        name = f"language model {shown_name(job.method.pretrained_lm)}"
+        yield PublicResource(name=name, sha256=sha256, overlap=UNKNOWN_TRAINING)
+    yield from () if job.public is None else job.public.resources
+
+
+def models_read(job: DistilJob) -> Iterator[str]:
+    """Says what may have been seen by the pretrained models that the method read."""
+    if "name" in job.cell.source:
+        yield contamination(job, resolve_learner(str(job.cell.source["name"])))
+    if job.data.data_kind == "standin":
+        return
+    if job.method.pretrained_lm is not None:
+        yield f"{shown_name(job.method.pretrained_lm)}: {UNKNOWN_TRAINING}"
+    for name in map(ModelName.parse, job.method.llms):
+        if name.kind in ("hf", "openai"):
+            yield f"{name.shown}: {UNKNOWN_TRAINING}"
+
+
+def contamination(job: DistilJob, learner: Learner | None) -> str:
+    """Says why the pretrained model behind a learner may have seen the task; generated text was seen by nobody."""
+    model = None if learner is None else learner.pretrained()
+    if model is None or job.data.data_kind == "standin":
+        return ""
+    why = job.data.task.facts.contamination.get(model.rpartition("/")[2])
+    return f"{model}: {why}" if why else ""

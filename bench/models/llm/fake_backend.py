@@ -1,0 +1,76 @@
+"""Replies out of nothing, for tests and for trying things out: no model, no network, the same for the same seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+from bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.models.llm.backend import Keep
+
+_NOUNS = "river market signal garden window engine letter silver travel number winter paper bridge forest stone music camera doctor planet"
+
+
+class FakeBackend:
+    """Texts of random words, with the class's name in each.
+
+    Args:
+        seed: Another seed, other texts.
+        field_names: The task's text fields.
+        label_names: Its classes.
+        script: Takes the place of the random texts: receives a question and its seed, returns what the model says, or None for a failure.
+    """
+
+    chats, reads_wanted = True, False
+
+    def __init__(
+        self,
+        seed: int,
+        field_names: Sequence[str],
+        label_names: Sequence[str],
+        script: Callable[[Ask, int], str | None] | None = None,
+    ) -> None:
+        self._seed, self._fields, self._labels = seed, list(field_names), list(label_names)
+        self._script = script or self._words
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """The seed."""
+        return {"kind": "fake", "seed": self._seed}
+
+    def answer(
+        self,
+        asks: Sequence[Ask],
+        sampling: Sampling,  # noqa: ARG002 - nothing is drawn
+        seeds: Sequence[int],
+        keep: Keep,
+    ) -> dict[int, Failure]:
+        """Answers at once; what is asked counts as a token for every four characters."""
+        failures = {}
+        for place, (ask, seed) in enumerate(zip(asks, seeds, strict=True)):
+            text = self._script(ask, seed)
+            if text is None:
+                failures[place] = Failure(reason="the script says nothing")
+                continue
+            count = {"tokens_in": ask.n_characters // 4, "tokens_out": len(text) // 4}
+            keep(place, Reply(text=text, finish="stop", wall_s=0.0, cpu_s=0.0, served_by="fake", **count))
+        return failures
+
+    def _words(self, ask: Ask, seed: int) -> str:
+        wanted = ask.wanted or Wanted()
+        label = self._labels[wanted.label]
+        if wanted.kind == "classify":
+            return label
+        draws = random.Random(self._seed * 2**32 + seed)  # noqa: S311 - texts, no secrets
+
+        def text() -> str:
+            return " ".join([label, *wanted.mentions, *draws.choices(_NOUNS.split(), k=wanted.n_words or 12)])
+
+        if ask.mode == "complete":
+            return text() if len(self._fields) == 1 else "\n".join(f"{name}: {text()}" for name in self._fields)
+        return json.dumps([{name: text() for name in self._fields} for _ in range(wanted.count)])

@@ -1,0 +1,252 @@
+"""The base class of methods that have a language model write texts, and the options that they share."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt, field_validator
+
+from bench.method import TASK_LM, Method, MethodConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.budget import Budget
+    from bench.context import Context
+    from bench.data.text import LabelledText
+    from bench.distilled import DistilledSet
+    from bench.models.llm.asks import Failure, Reply, Sampling
+    from bench.models.llm.client import LLM
+    from bench.models.llm.filling import Asking, Pool, Rework
+    from bench.models.llm.wording import TaskWords
+
+    Text = tuple[str, ...]
+
+MODEL_OPTIONS = ("llm", "base")
+_WORDS_TO_TOKENS = 1.4
+_FRAME_TOKENS = 120
+"""Tokens of an instruction without the texts that it shows."""
+
+
+class LLMConfig(MethodConfig):
+    """Options of methods that have a language model write texts."""
+
+    llm: str = TASK_LM
+    """task-lm (the task's own small decoder: no download, no instructions), openai:<model> of a server (runtime.llm.url), or
+    hf:<id or folder>."""
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    """Of the writing."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Share of the probability that is sampled from."""
+    per_ask: PositiveInt = 10
+    """Texts that a question asks for; models that only continue texts give one."""
+    max_tokens: PositiveInt = 160
+    """Longest text in the model's tokens."""
+    check: Literal["asked", "none"] = "asked"
+    """`asked`: the model is asked for the class of every text, and others than the wanted one are thrown away."""
+    most: float = Field(default=4.0, ge=1)
+    """Questions of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
+
+    @field_validator("llm", "base", check_fields=False)
+    @classmethod
+    def _is_a_model(cls, value: str) -> str:
+        from bench.errors import UsageError
+        from bench.models.llm.names import ModelName
+
+        try:
+            return ModelName.parse(value).text
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Questions:
+    """How many questions a method expects to ask.
+
+    Args:
+        write: That ask for texts.
+        short: With short answers: classes, attributes, concepts.
+        n_texts: Texts that come back.
+        n_shown: Texts that a question shows.
+    """
+
+    write: int
+    short: int
+    n_texts: int
+    n_shown: float = 0.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a set is expected to take of a language model.
+
+    Args:
+        calls: Questions.
+        tokens_in: Tokens of what is asked.
+        tokens_out: Tokens of replies.
+    """
+
+    calls: int
+    tokens_in: int
+    tokens_out: int
+
+
+class LLMMethod(Method):
+    """Has a language model write texts. Subclasses say what they ask, in `distil` by way of `filled`."""
+
+    Config = LLMConfig
+
+    @property
+    def llms(self) -> tuple[str, ...]:
+        """Names of the language models that this configuration asks."""
+        given = (getattr(self.config, option, None) for option in MODEL_OPTIONS)
+        return tuple(dict.fromkeys(name for name in given if name))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """With the task's own decoder, the source learner whose tokens it writes too."""
+        own = ("source", "lm") if TASK_LM in self.llms else ()
+        return (*self.card.reads, *own)
+
+    @property
+    def uses_task_lm(self) -> bool:
+        """Whether the task's own decoder is asked."""
+        return TASK_LM in self.llms
+
+    @abstractmethod
+    def questions(self, n_classes: int, per_class: int) -> Questions:
+        """Returns how many questions one set is expected to take."""
+
+    def estimate(self, real: LabelledText, budget: Budget) -> Estimate:
+        """Guesses what one set takes of a language model, by the train split's mean length."""
+        assert budget.per_class is not None
+        asked = self.questions(real.n_classes, budget.per_class)
+        texts = real.joined()[:1000]
+        length = _WORDS_TO_TOKENS * float(np.mean([len(text.split()) for text in texts]))
+        tokens_in = asked.write * (_FRAME_TOKENS + asked.n_shown * length) + asked.short * (_FRAME_TOKENS + length)
+        return Estimate(
+            asked.write + asked.short, math.ceil(tokens_in), math.ceil(asked.n_texts * length + 10 * asked.short)
+        )
+
+    def writes_per_ask(self) -> int:
+        """Returns the texts that a question to the configured model is expected to give."""
+        return self.config.per_ask if self.config.llm.startswith(("openai:", "fake:", TASK_LM)) else 1
+
+    def n_asks(self, n_texts: int) -> int:
+        """Returns the questions that so many texts take."""
+        return math.ceil(n_texts / self.writes_per_ask())
+
+    def n_checks(self, n_texts: int) -> int:
+        """Returns the questions that checking so many texts takes."""
+        return n_texts if self.config.check == "asked" else 0
+
+    def filled(
+        self,
+        session: Session,
+        wanted: int,
+        asking: Asking,
+        *,
+        per_ask: int | None = None,
+        checker: Session | None = None,
+        rework: Rework | None = None,
+    ) -> Pool:
+        """Has every class filled with texts; see `bench.models.llm.filling.fill`.
+
+        Args:
+            session: Model, words, features.
+            wanted: Texts of a class.
+            asking: Asks for texts of a class.
+            per_ask: Texts that a question asks for; None for as many as the options say.
+            checker: Whose model checks classes; None for the one that writes.
+            rework: Makes other texts of those that come back.
+        """
+        from bench.models.llm.filling import AskedCheck, Filling, fill
+
+        config, llm = self.config, session.llm
+        most = config.per_ask if llm.chats or not llm.reads_words else 1
+        texts = most if per_ask is None else per_ask
+        check = AskedCheck((checker or session).llm, session.words) if config.check == "asked" else None
+        # Features that depend on what is read together cannot be compared between rounds of questions.
+        embed = session.embed if session.ctx.encoder().encoder.rowwise else None
+        how = Filling(wanted, self.sampling(session, texts), texts, check, embed, config.most, rework)
+        with session.ctx.cost.phase("write"):
+            pool = fill(llm, session.words, asking, how)
+        session.note(pool)
+        return pool
+
+    def sampling(self, session: Session, n_texts: int = 1) -> Sampling:
+        """Returns how replies of so many texts are drawn."""
+        from bench.models.llm.asks import Sampling
+        from bench.models.llm.wording import STOP
+
+        config = self.config
+        return Sampling(
+            temperature=config.temperature,
+            top_p=config.top_p,
+            max_tokens=config.max_tokens * n_texts,
+            stop=() if session.llm.chats else (STOP.strip(),),
+        )
+
+    def session(self, real: LabelledText, ctx: Context, name: str | None = None) -> Session:
+        """Opens the configured language model, or another one by name."""
+        with ctx.cost.phase("open"):
+            return Session(ctx.llm(name or self.config.llm, real), ctx.words(real), real, ctx)
+
+    def made(self, pool: Pool, session: Session) -> DistilledSet:
+        """Returns the pool as a distilled set."""
+        from bench.distilled import DistilledSet
+
+        rows = pool.rows(session.words)
+        return DistilledSet.from_texts(rows.fields, rows.labels_N)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One set's writing.
+
+    Args:
+        llm: The model.
+        words: How the task is spoken of.
+        real: The train split.
+        ctx: Seeds, encoder, cost meter.
+    """
+
+    llm: LLM
+    words: TaskWords
+    real: LabelledText
+    ctx: Context
+
+    def embed(self, rows: LabelledText) -> np.ndarray:
+        """Returns the encoder's features of texts, of length 1."""
+        return self.ctx.encoder().embed(rows)
+
+    def texts(self, positions: Iterable[int]) -> tuple[Text, ...]:
+        """Returns real texts, field by field."""
+        return tuple(tuple(column[int(i)] for column in self.real.fields.values()) for i in positions)
+
+    def one_text(self, reply: Reply | Failure) -> Text | str:
+        """Returns the text of a reply that should hold one, or why there is none."""
+        from bench.models.llm.asks import Failure
+        from bench.models.llm.filling import FAILED
+        from bench.models.llm.parsing import UNREADABLE, read_texts
+
+        if isinstance(reply, Failure):
+            return FAILED
+        as_json = self.llm.chats or not self.llm.reads_words
+        parsed = read_texts(reply.text, self.words.field_names, "json" if as_json else "plain")
+        return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
+
+    def draw(self, *parts: object) -> str:
+        """Names a draw of this set."""
+        return ":".join(map(str, (self.ctx.seed, *parts)))
+
+    def note(self, pool: Pool) -> None:
+        """Notes what was thrown away, as shares of all that came back."""
+        total = len(pool.texts) + sum(pool.rejected.values())
+        self.ctx.diagnostics["usable_frac"] = len(pool.texts) / total
+        for reason, count in pool.rejected.items():
+            self.ctx.diagnostics[f"thrown_away_{reason.replace(' ', '_')}_frac"] = count / total

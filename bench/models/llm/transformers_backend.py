@@ -1,0 +1,158 @@
+"""Causal models in this process: batched generation whose draws do not depend on what else is in the batch.
+
+Shapes: B questions, L tokens, V tokens of the model.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bench.errors import LLMError
+from bench.models.llm.asks import Ask, Failure, Reply, Sampling
+from bench.models.llm.backend import cut
+from bench.models.prompted import load_causal
+from bench.models.resolve import pretrained_name, pretrained_sha256, resolve
+from bench.models.row_generator import end_of, opening
+from bench.training.modules import Tokenizer
+from bench.training.precision import compute_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.models.llm.backend import Keep
+
+_BATCH = 32
+
+
+class TransformersBackend:
+    """A causal language model that transformers knows.
+
+    Args:
+        name: `gpt2`, `phi-1_5` or `hf:<id or folder>`.
+        device: Where it runs.
+
+    Raises:
+        PrerequisiteError: It is nowhere to be had, or no causal language model.
+    """
+
+    reads_wanted = False
+
+    def __init__(self, name: str, device: str) -> None:
+        self._name, self._device = name, device
+        self._model = load_causal(name).to(device)
+        self._inner: Any = Tokenizer(resolve(pretrained_name(name))).inner
+        self._end = end_of(self._inner, self._model)
+        self._room = int(getattr(self._model.config, "max_position_embeddings", None) or 2048)
+
+    @property
+    def chats(self) -> bool:
+        """Whether its tokenizer knows how conversations are written: models that were never taught to chat have no template."""
+        return bool(self._inner.chat_template)
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """Weights and the library that draws."""
+        return {
+            "kind": "hf",
+            "sha256": pretrained_sha256(self._name),
+            "transformers": version("transformers"),
+            "device": self._device.partition(":")[0],
+        }
+
+    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
+        """Answers in batches of similar length."""
+        rows = [self._ids(ask) for ask in asks]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        failures = {}
+        for start in range(0, len(order), _BATCH):
+            places = []
+            for place in order[start : start + _BATCH]:
+                if len(rows[place]) + sampling.max_tokens <= self._room:
+                    places.append(place)
+                else:
+                    why = f"a question of {len(rows[place])} tokens leaves no room for a reply; the model has {self._room}"
+                    failures[place] = Failure(reason=why)
+            if places:
+                self._batch([rows[i] for i in places], sampling, [seeds[i] for i in places], places, keep)
+        return failures
+
+    def _ids(self, ask: Ask) -> list[int]:
+        if ask.mode == "complete":
+            return opening(self._inner, ask.prompt)
+        if not self.chats:
+            raise LLMError(
+                f"'{self._name}' has no chat template: it was not taught to follow instructions, and can only continue texts."
+            )
+        messages = [message.model_dump() for message in ask.messages]
+        made = self._inner.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+        return list(made["input_ids"])
+
+    @torch.no_grad()
+    def _batch(
+        self, rows: list[list[int]], sampling: Sampling, seeds: list[int], places: list[int], keep: Keep
+    ) -> None:
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        started, cpu = time.perf_counter(), time.process_time()
+        width = max(map(len, rows))
+        ids_BL = torch.tensor([[self._end] * (width - len(row)) + row for row in rows], device=self._device)
+        real_BL = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device)
+        rule = GenerationConfig(
+            do_sample=False,  # the noise of `Draws` makes the greatest score a draw
+            max_new_tokens=sampling.max_tokens,
+            eos_token_id=self._end,
+            pad_token_id=self._end,
+            stop_strings=list(sampling.stop) or None,
+        )
+        more: dict[str, Any] = {"tokenizer": self._inner} if sampling.stop else {}
+        if sampling.temperature > 0:
+            more["logits_processor"] = LogitsProcessorList([Draws(sampling, seeds)])
+        dtype = compute_dtype(self._device)
+        with torch.autocast(self._device.partition(":")[0], dtype=dtype, enabled=dtype is not torch.float32):
+            out_BL = self._model.generate(input_ids=ids_BL, attention_mask=real_BL, generation_config=rule, **more)
+        wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+        for row, given, place in zip(out_BL[:, width:].tolist(), rows, places, strict=True):
+            ended = self._end in row
+            own = row[: row.index(self._end)] if ended else row
+            text = self._inner.decode(own, skip_special_tokens=True)
+            short = cut(text, sampling.stop)
+            keep(
+                place,
+                Reply(
+                    text=short,
+                    finish="stop" if ended or short != text else "length",
+                    tokens_in=len(given),
+                    tokens_out=len(own),
+                    wall_s=wall_s / len(rows),
+                    cpu_s=cpu_s / len(rows),
+                ),
+            )
+
+
+class Draws:
+    """Turns the greatest score into a draw: Gumbel noise from every row's own generator, after temperature and nucleus.
+
+    Args:
+        sampling: Temperature, above 0, and share of the probability that is drawn from.
+        seeds: One for every row.
+    """
+
+    def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        self._sampling = sampling
+        self._generators = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
+
+    def __call__(self, _ids_BL: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        """Returns noisy scores, minus infinity outside of the nucleus."""
+        scores_BV = scores_BV.float() / self._sampling.temperature
+        if self._sampling.top_p < 1:
+            sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True)
+            share_BV = torch.softmax(sorted_BV, dim=1)
+            outside_BV = share_BV.cumsum(1) - share_BV >= self._sampling.top_p
+            scores_BV = scores_BV.masked_fill(outside_BV.scatter(1, order_BV, outside_BV), -torch.inf)
+        uniform_BV = torch.stack([torch.rand(scores_BV.shape[1], generator=one) for one in self._generators])
+        noise_BV = -torch.log(-torch.log(uniform_BV.clamp(1e-10, 1 - 1e-7)))
+        return scores_BV + noise_BV.to(scores_BV.device)

@@ -1,0 +1,217 @@
+"""How language models are asked for texts of a task: as an instruction, or as a text to be continued.
+
+Texts are asked for as JSON of models that follow instructions, and one at a time, behind a header and examples, of those that do not.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.models.llm.asks import Ask, Message, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.models.llm.client import LLM
+
+    Text = tuple[str, ...]
+
+STOP = "\n###"
+"""Closes every example, and so the text that follows them."""
+RULES = "Do not copy or quote given texts, do not number, and add no comments."
+
+
+@dataclass(frozen=True)
+class TaskWords:
+    """How a task's texts are spoken of.
+
+    Args:
+        item: One text, with an article: `a news item`.
+        items: Several: `news items`.
+        classes: What follows, class by class: `about sports`.
+        field_names: The task's text fields.
+        label_names: The classes' names, which a model names when it is asked for a text's class.
+    """
+
+    item: str
+    items: str
+    classes: tuple[str, ...]
+    field_names: tuple[str, ...]
+    label_names: tuple[str, ...]
+
+    def shape(self) -> str:
+        """Returns what one JSON object looks like."""
+        return json.dumps(dict.fromkeys(self.field_names, "..."))
+
+    def written(self, text: Text) -> str:
+        """Returns a text as examples show it to models that continue texts."""
+        if len(text) == 1:
+            return text[0]
+        return "\n".join(f"{name}: {part}" for name, part in zip(self.field_names, text, strict=True))
+
+    def as_json(self, text: Text) -> str:
+        """Returns a text as instructions show it."""
+        return json.dumps(dict(zip(self.field_names, text, strict=True)), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What a text of a class should be like.
+
+    Args:
+        label: The class.
+        count: Texts.
+        examples: Texts of the class to go by.
+        features: Name -> value, such as `tone: dry`.
+        concepts: What the texts should be about.
+        n_words: Words a text should have.
+    """
+
+    label: int
+    count: int = 1
+    examples: tuple[Text, ...] = ()
+    features: Mapping[str, str] | None = None
+    concepts: tuple[str, ...] = ()
+    n_words: int | None = None
+
+
+def ask_for_texts(llm: LLM, words: TaskWords, brief: Brief, draw: str, *, continued: bool = False) -> Ask:
+    """Asks for texts: `count` of them as JSON, or one as the continuation of a prompt.
+
+    Args:
+        llm: Who is asked.
+        words: How the task is spoken of.
+        brief: What is wanted.
+        draw: Tells draws of the same question apart.
+        continued: Whether a model that follows instructions is asked to continue a text nevertheless.
+    """
+    wanted = Wanted(label=brief.label, count=brief.count, mentions=brief.concepts, n_words=brief.n_words)
+    if llm.chats and not continued:
+        return Ask(messages=_chat(_instruction(words, brief)), draw=draw, wanted=wanted)
+    one = wanted.model_copy(update={"count": 1})
+    return Ask(prompt=_prompt(words, brief), draw=draw, wanted=one)
+
+
+def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: str) -> Ask:
+    """Asks for a better version of a draft that keeps its theme and class (BARE, second step)."""
+    wanted = Wanted(kind="refine", label=brief.label, draft=draft)
+    what = f"{words.item} {words.classes[brief.label]}"
+    if llm.chats:
+        parts = [
+            f"Here is a draft of {what}. Improve it: make it coherent, realistic and closer in style to the examples. "
+            "Keep its theme, and keep it such that the description still holds.",
+            *_shown(words, brief),
+            f"Draft: {words.as_json(draft)}",
+            f"Answer with the improved version only, as one JSON object of the shape {words.shape()}.",
+        ]
+        return Ask(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
+    shown = [f"Good version:\n{words.written(example)}{STOP}" for example in brief.examples]
+    parts = [f"Drafts of {words.items} {words.classes[brief.label]}, and their good versions.", *shown]
+    return Ask(
+        prompt="\n\n".join([*parts, f"Draft:\n{words.written(draft)}\nGood version:\n"]), draw=draw, wanted=wanted
+    )
+
+
+def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Ask:
+    """Asks for a text's class.
+
+    Args:
+        llm: Who is asked.
+        words: How the task is spoken of.
+        text: The text.
+        label: The class that it was written for; the question does not say it.
+        draw: Tells draws apart.
+    """
+    wanted = Wanted(kind="classify", label=label, draft=text)
+    kinds = "\n".join(
+        f"{name}: {words.item} {what}" for name, what in zip(words.label_names, words.classes, strict=True)
+    )
+    if llm.chats:
+        asked = (
+            f"Which of these classes does the text belong to?\n{kinds}\n\nText: {words.as_json(text)}\n\n"
+            "Answer with the name of the class alone."
+        )
+        return Ask(messages=_chat(asked), draw=draw, wanted=wanted)
+    return Ask(prompt=f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nClass:", draw=draw, wanted=wanted)
+
+
+def named_class(words: TaskWords, reply: str) -> int | None:
+    """Returns the class that a reply begins with, or the only one that it names; None where there is none."""
+    said = " ".join(reply.lower().replace('"', " ").replace("*", " ").split()).strip(" .'")
+    by_length = sorted(range(len(words.label_names)), key=lambda i: -len(words.label_names[i]))
+    for label in by_length:
+        if said.startswith(words.label_names[label].lower()):
+            return label
+    inside: list[int] = []
+    for label in by_length:
+        name = words.label_names[label].lower()
+        if name in said and not any(name in words.label_names[longer].lower() for longer in inside):
+            inside.append(label)
+    return inside[0] if len(inside) == 1 else None
+
+
+def ask_for_features(words: TaskWords, text: Text, label: int, features: Sequence[str], draw: str) -> Ask:
+    """Asks for the linguistic features of a real text (SynAlign, step 2, first call)."""
+    named = ", ".join(features)
+    asked = (
+        f"Text: {words.as_json(text)}\n\nIt is {words.item} {words.classes[label]}. Describe how it is written by its features, for a "
+        f"writer who must not see it: {named}. Do not quote it and name no one in it.\n"
+        "Answer with one flat JSON object, feature -> short value."
+    )
+    return Ask(messages=_chat(asked), draw=draw)
+
+
+def ask_for_concepts(words: TaskWords, text: Text, label: int, draw: str) -> Ask:
+    """Asks for the topics and key concepts of a real text (SynthLLM, level 2)."""
+    asked = (
+        f"Text: {words.as_json(text)}\n\nIt is {words.item} {words.classes[label]}. Name 1 to 3 topics that it belongs to, and 3 to 8 key "
+        "concepts in it, each in one to three words.\n"
+        'Answer with one JSON object: {"topics": ["..."], "concepts": ["..."]}.'
+    )
+    return Ask(messages=_chat(asked), draw=draw)
+
+
+def ask_for_values(words: TaskWords, feature: str, count: int, label: int | None, draw: str) -> Ask:
+    """Asks for values that a feature may take in texts of a class, or in any (AttrPrompt)."""
+    asked = (
+        f"We will write {words.items}{'' if label is None else ' ' + words.classes[label]}, which differ by their {feature}. "
+        f"List {count} different values of {feature} that such texts may have, each in a few words.\n"
+        'Answer with one JSON object: {"values": ["..."]}.'
+    )
+    return Ask(messages=_chat(asked), draw=draw)
+
+
+def _chat(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+def _instruction(words: TaskWords, brief: Brief) -> str:
+    number = f"{brief.count} different {words.items}" if brief.count > 1 else words.item
+    parts = [f"Write {number} {words.classes[brief.label]}."]
+    if brief.features:
+        parts.append("\n".join(f"{name}: {value}" for name, value in brief.features.items()))
+    if brief.concepts:
+        parts.append(f"They should be about: {', '.join(brief.concepts)}.")
+    if brief.n_words:
+        parts.append(f"About {brief.n_words} words each.")
+    parts += _shown(words, brief)
+    shape = f"a JSON list of {brief.count} objects of the shape" if brief.count > 1 else "one JSON object of the shape"
+    parts.append(f"{RULES}\nAnswer with {shape} {words.shape()} and nothing else.")
+    return "\n\n".join(parts)
+
+
+def _shown(words: TaskWords, brief: Brief) -> list[str]:
+    if not brief.examples:
+        return []
+    return ["Examples of the style:\n" + "\n".join(words.as_json(text) for text in brief.examples)]
+
+
+def _prompt(words: TaskWords, brief: Brief) -> str:
+    head = [f"{name}: {value}" for name, value in (brief.features or {}).items()]
+    head += [f"about: {', '.join(brief.concepts)}"] if brief.concepts else []
+    opening = f"{words.items[:1].upper()}{words.items[1:]} {words.classes[brief.label]}."
+    shown = [f"{words.written(text)}{STOP}" for text in brief.examples]
+    first = f"{words.field_names[0]}:" if len(words.field_names) > 1 else ""
+    return "\n\n".join([opening, *shown, "\n".join([*head, first])])

@@ -1,0 +1,104 @@
+"""BARE: a base model's drafts for variety, an instructed model's refinement for quality."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt
+
+from bench.api import Brief, LLMConfig, LLMMethod, MethodCard, Questions, ask_for_better, ask_for_texts
+
+if TYPE_CHECKING:
+    from bench.api import Budget, Context, DistilledSet, LabelledText, Session
+
+
+class Bare(LLMMethod):
+    """Base-refine (Zhu et al., 2025): two questions a text, three real examples a class and no other look at the data.
+
+    The base model continues a list of the examples; the refiner improves each draft beside the same examples. Other than in the published
+    code, samples that are lost to parsing are asked for again.
+    """
+
+    name = "bare"
+    card = MethodCard(
+        summary="Drafts that continue three real texts of the class, refined one by one.",
+        family="LLM",
+        paper="Zhu et al., 2025, BARE: Base-Refine",
+        output="text",
+        cost_class="minutes",
+        reads=("encoder", "llm"),
+        counts_texts=True,
+        tags=("real-texts-in-prompts",),
+    )
+
+    class Config(LLMConfig):
+        """The published values."""
+
+        base: str = "task-lm"
+        """Model that drafts; a server must offer it for completion."""
+        temperature: float = Field(default=0.7, ge=0, le=2)
+        """Of both steps."""
+        top_p: float = Field(default=1.0, gt=0, le=1)
+        """Of both steps."""
+        shots: PositiveInt = 3
+        """Real examples of a class: the same in all questions, and for both steps."""
+        steps: Literal["both", "base", "instruct"] = "both"
+        """`base` leaves drafts as they are; `instruct` has the refiner write from the examples alone."""
+
+        @property
+        def idle(self) -> frozenset[str]:
+            """The base model where nothing is drafted, the refiner where nothing is refined or checked."""
+            unused = {"base"} if self.steps == "instruct" else {"per_ask"}
+            return frozenset(unused)
+
+    def questions(self, n_classes: int, per_class: int) -> Questions:
+        """A draft, a refinement and a check for each text."""
+        n_texts = n_classes * per_class
+        if self.config.steps == "instruct":
+            return Questions(self.n_asks(n_texts), self.n_checks(n_texts), n_texts, self.config.shots)
+        n_steps = 2 if self.config.steps == "both" else 1
+        return Questions(n_steps * n_texts, self.n_checks(n_texts), n_steps * n_texts, self.config.shots)
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Drafts and refines."""
+        assert budget.per_class is not None
+        config, session = self.config, self.session(real, ctx)
+        drafts = config.steps != "instruct"
+        base = self.session(real, ctx, config.base) if drafts else session
+        examples = [
+            session.texts(ctx.rng(f"examples {label}").choice(real.positions_of_class(label), config.shots))
+            for label in range(real.n_classes)
+        ]
+
+        def asking(label: int, number: int):
+            brief = Brief(label, 1 if drafts else config.per_ask, examples[label])
+            ask = ask_for_texts(base.llm, session.words, brief, session.draw(label, number), continued=drafts)
+            return ask, examples[label]
+
+        pool = self.filled(
+            base,
+            budget.per_class,
+            asking,
+            per_ask=1 if drafts else None,
+            checker=session,
+            rework=self._refiner(session) if config.steps == "both" else None,
+        )
+        return self.made(pool, session)
+
+    def _refiner(self, session: Session):
+        """Returns what refines drafts; a draft whose refinement cannot be read is thrown away."""
+
+        def refine(texts, labels, shown) -> list[tuple[str, ...] | str]:
+            asks = [
+                ask_for_better(
+                    session.llm,
+                    session.words,
+                    Brief(int(label), 1, tuple(examples)),
+                    text,
+                    session.draw("refine", i, label),
+                )
+                for i, (text, label, examples) in enumerate(zip(texts, labels, shown, strict=True))
+            ]
+            return [session.one_text(reply) for reply in session.llm.ask(asks, self.sampling(session))]
+
+        return refine

@@ -1,0 +1,44 @@
+"""One prompt a class, nothing else: what a language model writes when it is told the class alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.api import Brief, LLMConfig, LLMMethod, MethodCard, Questions, ask_for_texts
+
+if TYPE_CHECKING:
+    from bench.api import Budget, Context, DistilledSet, LabelledText
+
+
+class SimPrompt(LLMMethod):
+    """SimPrompt, the baseline of AttrPrompt (Yu et al., 2023): the class's name is all that the model is told; no real text is shown."""
+
+    name = "simprompt"
+    card = MethodCard(
+        summary="Texts that a language model writes when it is told the class alone.",
+        family="LLM",
+        paper="Yu et al., 2023, AttrPrompt (its baseline SimPrompt); Ye et al., 2022, ZeroGen",
+        output="text",
+        cost_class="minutes",
+        reads=("encoder", "llm"),
+        counts_texts=True,
+    )
+
+    class Config(LLMConfig):
+        """Those that all such methods share."""
+
+    def questions(self, n_classes: int, per_class: int) -> Questions:
+        """One question for `per_ask` texts, one check a text."""
+        n_texts = n_classes * per_class
+        return Questions(self.n_asks(n_texts), self.n_checks(n_texts), n_texts)
+
+    def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
+        """Asks."""
+        assert budget.per_class is not None
+        session = self.session(real, ctx)
+
+        def asking(label: int, number: int):
+            brief = Brief(label, self.config.per_ask)
+            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), ()
+
+        return self.made(self.filled(session, budget.per_class, asking), session)

@@ -1,0 +1,177 @@
+"""Filling classes with texts: asking on, throwing away, and saying why there are too few."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bench.cost import CostMeter
+from bench.errors import LLMError
+from bench.models.llm.asks import Ask, Message, Sampling, Wanted
+from bench.models.llm.client import LLM
+from bench.models.llm.fake_backend import FakeBackend
+from bench.models.llm.filling import AskedCheck, Filling, copies, fill
+from bench.models.llm.spending import Spending
+from bench.models.llm.wording import Brief, TaskWords, ask_for_texts, named_class
+from bench.settings import LLMSettings
+
+WORDS = TaskWords("a text", "texts", ("about a", "about b"), ("text",), ("alpha", "beta"))
+LONG = "one two three four five six seven eight nine"
+
+
+def llm_of(script=None):
+    cost = CostMeter()
+    return LLM("fake", FakeBackend(0, ["text"], ["alpha", "beta"], script), None, Spending(LLMSettings()), cost)
+
+
+def filled(script, wanted=4, shown=(), **how):
+    llm = llm_of(script)
+
+    def asking(label, number):
+        return ask_for_texts(llm, WORDS, Brief(label, 2), f"{label} {number}"), shown
+
+    with llm.cost.phase("write"):
+        values = {"per_ask": 2, "check": None, "embed": None, **how}
+        return fill(llm, WORDS, asking, Filling(wanted, Sampling(), **values))
+
+
+def listed(*texts):
+    return json.dumps([{"text": text} for text in texts])
+
+
+def fresh(seed, n=2):
+    words = "".join(map(str, [seed]))
+    return [f"{words}{i} apple{seed}{i} pear{seed * 7}{i} plum{i}{seed}" for i in range(n)]
+
+
+def test_every_class_gets_what_is_wanted():
+    pool = filled(None, wanted=7)
+    rows = pool.rows(WORDS)
+    assert rows.labels_N.tolist() == [0] * 7 + [1] * 7
+    assert all(text.startswith("alpha") for text in rows.fields["text"][:7])
+    assert len(set(rows.fields["text"])) == 14
+
+
+def test_it_asks_on_where_replies_fail_or_cannot_be_read():
+    count = iter(range(1000))
+
+    def script(ask, seed):
+        kind = next(count) % 4
+        return (None, "no list at all:", "I'm sorry, I cannot", listed(*fresh(seed)))[kind]
+
+    pool = filled(script, wanted=6, most=12)
+    assert len(pool.texts) == 12
+    assert {"no reply", "unreadable", "refused"} <= set(pool.rejected)
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        (("the same old text here", "THE same  old text here"), "a repeat"),
+        ((f"{LONG} ten eleven twelve thirteen", f"{LONG} ten eleven twelve fourteen"), "like another"),
+    ],
+)
+def test_repeats_are_thrown_away(texts, reason):
+    with pytest.raises(LLMError, match=reason):
+        filled(lambda ask, seed: listed(*texts), wanted=5)
+
+
+def test_copies_of_what_was_shown_are_thrown_away():
+    def script(ask, seed):
+        return listed(f"well, {LONG} and on {seed}", *fresh(seed, 1))
+
+    pool = filled(script, shown=((f"before {LONG} after",),))
+    assert pool.rejected["copied"] > 0
+    assert not any(LONG in text for (text,) in pool.texts)
+    assert copies("a b", ["a b"])
+    assert not copies("one two three four five six seven", [LONG])
+    assert copies("two three four five six seven eight nine!", [LONG + "!"])
+
+
+def test_texts_whose_features_are_the_same_are_thrown_away():
+    def embed(rows):
+        return np.tile([1.0, 0.0], (len(rows), 1))
+
+    with pytest.raises(LLMError, match="like another"):
+        filled(lambda ask, seed: listed(*fresh(seed)), embed=embed)
+
+
+def test_texts_of_other_classes_are_thrown_away():
+    def script(ask, seed):
+        if ask.wanted.kind == "classify":
+            return "It is beta." if ask.wanted.draft[0].endswith("!") else ("alpha", "beta")[ask.wanted.label]
+        return listed(*(text + "!" * (i % 2) for i, text in enumerate(fresh(seed))))
+
+    llm = llm_of(script)
+    check = AskedCheck(llm, WORDS)
+    with llm.cost.phase("check"):
+        right = check([("a!",), ("a",), ("b!",)], np.array([0, 0, 1]))
+    assert right.tolist() == [False, True, True]
+
+
+def test_too_few_texts_are_an_error_that_says_why():
+    with pytest.raises(LLMError) as error:
+        filled(lambda ask, seed: "nothing of use:", wanted=4)
+    text = str(error.value)
+    assert "fake gave 0 of 4 usable texts of class 'alpha' in 4 times the questions that would do" in text
+    assert "unreadable" in text
+    assert "method.per_ask" in text
+
+
+def test_reworked_texts_take_the_place_of_the_first_ones():
+    def rework(texts, labels, shown):
+        return ["no reply" if i % 2 else (f"better {text[0]}",) for i, text in enumerate(texts)]
+
+    pool = filled(lambda ask, seed: listed(*fresh(seed)), rework=rework)
+    assert all(text.startswith("better ") for (text,) in pool.texts)
+    assert pool.rejected["no reply"] > 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "label"),
+    [
+        ("alpha", 0),
+        ("Beta.", 1),
+        ('"beta"', 1),
+        ("The class is: alpha", 0),
+        ("alpha or beta", 0),
+        ("either alpha, or beta", None),
+        ("gamma", None),
+    ],
+)
+def test_named_classes(reply, label):
+    assert named_class(WORDS, reply) == label
+
+
+def test_a_name_within_another_is_not_taken_for_it():
+    words = TaskWords("a mail", "mails", ("fine", "spam"), ("text",), ("non-spam", "spam"))
+    assert named_class(words, "non-spam") == 0
+    assert named_class(words, "spam") == 1
+    assert named_class(words, "It is non-spam") == 0
+
+
+def test_models_that_continue_texts_are_asked_for_one_behind_examples():
+    class Base(FakeBackend):
+        chats = False
+
+    llm = LLM("base", Base(0, ["text"], ["alpha", "beta"]), None, Spending(LLMSettings()), CostMeter())
+    ask = ask_for_texts(llm, WORDS, Brief(1, 10, (("an example",),), concepts=("boats",)), "0")
+    assert ask.mode == "complete"
+    assert ask.wanted == Wanted(label=1, count=1, mentions=("boats",))
+    assert ask.prompt.startswith("Texts about b.")
+    assert "an example\n###" in ask.prompt
+    assert ask.prompt.endswith("about: boats\n")
+    assert isinstance(ask, Ask)
+    chat = ask_for_texts(llm_of(), WORDS, Brief(1, 10, (("an example",),), {"tone": "dry"}, n_words=12), "0")
+    (message,) = chat.messages
+    assert isinstance(message, Message)
+    for part in (
+        "Write 10 different texts about b.",
+        "tone: dry",
+        "About 12 words each",
+        '{"text": "an example"}',
+        "JSON list of 10",
+    ):
+        assert part in message.content
