@@ -138,6 +138,10 @@ class Context:
         """Returns the random stream of an axis, such as `selection`; the same axis always starts anew."""
         return np.random.default_rng(self.torch_seed(axis))
 
+    def shared_rng(self, axis: str) -> np.random.Generator:
+        """Returns a random stream that is the same for all sets: for work that they are to share."""
+        return np.random.default_rng(seed_from("all sets", axis))
+
     def torch_seed(self, axis: str) -> int:
         """Returns a seed for libraries that want an integer (63 bits)."""
         return seed_from(self.seed, axis)

@@ -7,7 +7,8 @@
     ├── PluginError            exit 1: a plug-in broke its contract
     │   └── BudgetError        exit 1: a distilled set is larger than its budget
     ├── RecordError            exit 1: a stored record cannot be read
-    └── LLMError               exit 1: a language model's server refused, or gave nothing that could be used, or a limit was reached
+    └── LLMError               exit 1: a language model gave nothing that could be used
+        └── LLMStopError            exit 1: there is no use in asking on: a limit, a refused key, a server that is gone; ends the command
 
 Every message says what was met, what was expected, and how to fix it. The command line prints these errors without a traceback.
 """
@@ -53,7 +54,11 @@ class RecordError(TDBenchError):
 
 
 class LLMError(TDBenchError):
-    """A language model's server refused or gave nothing that could be used, or a limit on calls was reached."""
+    """A language model gave nothing that could be used."""
+
+
+class LLMStopError(LLMError):
+    """There is no use in asking on: a limit was reached, a key was refused, a server is gone. It ends the command and leaves no record."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -132,6 +132,11 @@ class Method(ABC):
         return getattr(self.config, "seeds_per_set", None)
 
     @property
+    def external(self) -> bool:
+        """Whether this configuration takes its texts from a file, whose cost is unknown."""
+        return self.card.external
+
+    @property
     def writes(self) -> bool:
         """Whether this configuration has a language model write texts of its own; the harness then lets another one judge them."""
         return "lm" in self.reads or "llm" in self.reads

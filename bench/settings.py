@@ -157,7 +157,7 @@ class LLMSettings(_Settings):
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("expected an address such as http://localhost:11434/v1")
-            if parts.username or parts.password or parts.query:
+            if parts.username or parts.password or parts.query or parts.fragment:
                 raise ValueError("an address must hold no key; put it into the environment as TDBENCH_LLM_KEY")
         return tuple(url.rstrip("/") for url in value)
 
@@ -271,6 +271,10 @@ class RunSettings(_Settings):
     seeds: PositiveInt | None
 
 
+def _shown(place: str, value: Any) -> str:
+    return "an address" if "url" in place.split(".") else redacted(repr(value))  # addresses may hold keys
+
+
 def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
     """Builds a settings model.
 
@@ -291,6 +295,6 @@ def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
             if item["type"] == "tuple_type":
                 item["msg"] = f"expected a list in brackets: {place}=[A,B]"
             problems.append(
-                f"{place or where.rstrip('.') or 'configuration'}: got {redacted(repr(item.get('input')))}; {item['msg']}"
+                f"{place or where.rstrip('.') or 'configuration'}: got {_shown(place, item.get('input'))}; {item['msg']}"
             )
         raise UsageError(". ".join(problems) + ".") from None

@@ -17,7 +17,7 @@ from bench.experiment.record import Record
 from leaderboard.audits import set_curves
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
-from leaderboard.rows import build_rows
+from leaderboard.rows import rows_and_curves
 from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from leaderboard.tables import build_tables
 
@@ -55,15 +55,15 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
         RecordError: A train record does not hold a whole protocol.
     """
     found = list(records)
-    rows = build_rows(found)
+    rows, curves = rows_and_curves(found)
     tables = build_tables(rows)
     places = sorted(set(built_from))
     frame = _frame(rows)
     contents = {
         out_dir / "leaderboard.json": _json_bytes(rows, places),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
-        out_dir / "LEADERBOARD.md": render_markdown(tables).encode(),
-        site_dir / "index.html": render_page(tables, places, set_curves(found)).encode(),
+        out_dir / "LEADERBOARD.md": render_markdown(tables, curves).encode(),
+        site_dir / "index.html": render_page(tables, places, set_curves(found), curves).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():

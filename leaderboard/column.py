@@ -119,3 +119,24 @@ def perplexity_text(row: Row) -> str:
     """Writes a perplexity with the real texts' in brackets."""
     value, real = row["judge_perplexity"], row["judge_perplexity_real"]
     return MISSING if value is None or real is None else f"{value:.0f} ({real:.0f})"
+
+
+def worth_text(row: Row) -> str:
+    """Writes what a text is worth in random ones, such as `2.3 [1.8, 3.1]`, or `> 5` beyond what was measured."""
+    if row["worth"] is None:
+        return MISSING if row["worth_above"] is None else f"> {row['worth_above']:.3g}"
+    if row["worth_low"] is None and row["worth_high"] is None:
+        return f"{row['worth']:.2g}"
+    low = "?" if row["worth_low"] is None else f"{row['worth_low']:.2g}"
+    high = "?" if row["worth_high"] is None else f"{row['worth_high']:.2g}"
+    return f"{row['worth']:.2g} [{low}, {high}]"
+
+
+def llm_text(row: Row) -> str:
+    """Writes who was asked and how much, such as `task-lm: 96 calls, 200 + 2,100 tokens`."""
+    if not row["llm"]:
+        return MISSING
+    counts = [MISSING if value is None else f"{value:,.0f}" for value in (row["llm_tokens_in"], row["llm_tokens_out"])]
+    money = "" if row["llm_usd"] is None else f", {row['llm_usd']:.2f} US dollars"
+    calls = MISSING if row["llm_calls"] is None else f"{row['llm_calls']:,.0f}"
+    return f"{row['llm']}: {calls} calls, {' + '.join(counts)} tokens{money}"

@@ -11,6 +11,7 @@ from leaderboard.column import (
     bytes_text,
     difference_text,
     duration_text,
+    llm_text,
     p_text,
     percent,
     perplexity_text,
@@ -19,6 +20,7 @@ from leaderboard.column import (
     score_text,
     signs_text,
     standing_text,
+    worth_text,
 )
 from leaderboard.privacy_columns import PRIVACY_COLUMNS
 
@@ -101,6 +103,16 @@ COLUMNS: tuple[Column, ...] = (
         optional=True,
     ),
     Column(
+        "worth",
+        "worth in random texts",
+        "How many random real texts one distilled text is worth: the number with which random selection has the same error by its fitted "
+        "curve, for each distilled text, with its 95 % interval. Nothing is said beyond the largest random set that was measured.",
+        worth_text,
+        lambda row: row["worth"] if row["worth"] is not None else row["worth_above"],
+        outputs=IN_DOCUMENTS,
+        optional=True,
+    ),
+    Column(
         "collapse",
         "collapsed",
         "Share of trained models that stay within two points of always predicting the most frequent class, or below.",
@@ -154,6 +166,16 @@ COLUMNS: tuple[Column, ...] = (
         "Wall time to distil one set, models and caches at their first cost. Compare within one device only.",
         lambda row: duration_text(row["distil_wall_s"]),
         lambda row: row["distil_wall_s"],
+    ),
+    Column(
+        "llm",
+        "language model",
+        "Language models that were asked, with calls and tokens (asked + replied) for one set as if every reply had been asked for anew, "
+        "and US dollars where prices were given.",
+        llm_text,
+        lambda row: row["llm_calls"],
+        outputs=IN_DOCUMENTS,
+        optional=True,
     ),
     Column(
         "train_wall",

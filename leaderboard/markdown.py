@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 
 from leaderboard.columns import COLUMNS
+from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
 from leaderboard.tables import Line, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
@@ -16,11 +18,12 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def render_markdown(tables: list[Table]) -> str:
-    """Writes all tables with their remarks and one legend.
+def render_markdown(tables: list[Table], curves: Sequence[ScalingSection] = ()) -> str:
+    """Writes all tables with their remarks, the curves over budgets, and one legend.
 
     Args:
         tables: Tables in the order in which they appear.
+        curves: Curves over budgets.
     """
     parts = [
         "# Leaderboard",
@@ -32,6 +35,8 @@ def render_markdown(tables: list[Table]) -> str:
         parts.append("No results yet.")
     for table in tables:
         parts += _section(table)
+    for section in curves:
+        parts += [f"## Scaling: {escape(section.title)}", SCALING_NOTE, _scaling_table(section)]
     parts += ["## Columns", "\n".join(f"- **{_legend_name(c.heading)}**: {c.description}" for c in COLUMNS)]
     return "\n\n".join(parts) + "\n"
 
@@ -55,6 +60,12 @@ def _section(table: Table) -> list[str]:
     ]
     said = ["Differential privacy:", "\n".join(promises)] if promises else []
     return [f"## {escape(table.title)}", *remarks, "\n".join(lines), *said]
+
+
+def _scaling_table(section: ScalingSection) -> str:
+    lines = [_row([*HEADINGS]), "|---|" + "---|" * (len(HEADINGS) - 1)]
+    lines += [_row([escape(text) for text in line.texts]) for line in section.lines]
+    return "\n".join(lines)
 
 
 def _row(cells: list[str]) -> str:

@@ -11,13 +11,19 @@ from bench.experiment.record import ROC_FPR
 from leaderboard import chart, privacy_charts
 from leaderboard.chart import build_chart
 from leaderboard.columns import COLUMNS
+from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
 from leaderboard.privacy_charts import privacy_figures
 from leaderboard.tables import Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_page(tables: list[Table], built_from: list[str], curves: Mapping[str, Sequence[float]]) -> str:
+def render_page(
+    tables: list[Table],
+    built_from: list[str],
+    curves: Mapping[str, Sequence[float]],
+    scaling: Sequence[ScalingSection] = (),
+) -> str:
     """Writes the page.
 
     Every string of a record is escaped by the template; the page forbids itself to load anything.
@@ -26,6 +32,7 @@ def render_page(tables: list[Table], built_from: list[str], curves: Mapping[str,
         tables: Tables in the order in which they appear.
         built_from: Names of the places the records came from.
         curves: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
+        scaling: Curves over budgets.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -45,6 +52,9 @@ def render_page(tables: list[Table], built_from: list[str], curves: Mapping[str,
             }
             for index, table in enumerate(tables)
         ],
+        scaling=scaling,
+        scaling_headings=HEADINGS,
+        scaling_note=SCALING_NOTE,
         pickers=_pickers(tables),
         legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         built_from=built_from,

@@ -85,11 +85,13 @@ def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: 
     )
 
 
-def _along(share: float) -> float:
+def along(share: float) -> float:
+    """Returns where a share of the horizontal axis lies, in pixels."""
     return round(LEFT + share * (SIZE - LEFT - RIGHT), 1)
 
 
-def _up(share: float) -> float:
+def up(share: float) -> float:
+    """Returns where a share of the vertical axis lies, in pixels."""
     return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
 
 
@@ -109,10 +111,10 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
     )
 
     def x(value: float) -> float:
-        return _along(min(1.0, max(0.0, (value - x_low) / (x_high - x_low))))
+        return along(min(1.0, max(0.0, (value - x_low) / (x_high - x_low))))
 
     def y(value: float) -> float:
-        return _up((value - y_low) / (y_high - y_low))
+        return up((value - y_low) / (y_high - y_low))
 
     def ticks(low: float, high: float, step: float) -> list[float]:
         return [low + index * step for index in range(round((high - low) / step) + 1)]
@@ -138,7 +140,7 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         y_ticks=tuple(Guide(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
         points=_spread(marks),
         curves=(),
-        chance=f"M{x(0.5)} {_up(0)}V{_up(1)}",
+        chance=f"M{x(0.5)} {up(0)}V{up(1)}",
         summary=f"{metric} against AUC of membership inference on {table.title}. "
         + "; ".join(mark.text for mark in marks)
         + ".",
@@ -173,18 +175,18 @@ def _roc(
     drawn = []
     for place, (line, row) in enumerate(audited):
         seen = [(fpr, tpr) for fpr, tpr in zip(rates, curves[row["audit_id"]], strict=True) if fpr >= _LEAST_RATE]
-        corners = [f"{_along(share(fpr))} {_up(share(tpr))}" for fpr, tpr in seen]
+        corners = [f"{along(share(fpr))} {up(share(tpr))}" for fpr, tpr in seen]
         drawn.append(Curve(line.name, "M" + "L".join(corners), place % COLOURS, TOP + 14.0 * (place + 1)))
     decades = [_LEAST_RATE, 0.1, 1.0]
     return Figure(
         heading="Attack on the set",
         x_title="false-positive rate",
         y_title="true-positive rate",
-        x_ticks=tuple(Guide(_along(share(rate)), f"{rate:g}") for rate in decades),
-        y_ticks=tuple(Guide(_up(share(rate)), f"{rate:g}") for rate in decades),
+        x_ticks=tuple(Guide(along(share(rate)), f"{rate:g}") for rate in decades),
+        y_ticks=tuple(Guide(up(share(rate)), f"{rate:g}") for rate in decades),
         points=(),
         curves=tuple(drawn),
-        chance=f"M{_along(0)} {_up(0)}L{_along(1)} {_up(1)}",
+        chance=f"M{along(0)} {up(0)}L{along(1)} {up(1)}",
         summary="Curves of the attack on the set, both axes logarithmic, for "
         + ", ".join(curve.name for curve in drawn)
         + ".",

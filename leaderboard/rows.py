@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from bench.experiment.record import Cell, PhaseCost, Record
+from bench.experiment.record import Cell, Record
 from leaderboard.audits import Audits, privacy_fields
 from leaderboard.compare import compare
+from leaderboard.costs import mean_cost
+from leaderboard.curves import ScalingSection, scaling_sections
 from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.keys import Scope
+from leaderboard.llm_fields import llm_fields
 from leaderboard.promises import promise_fields
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
@@ -28,6 +30,7 @@ from leaderboard.schema import (
 )
 from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
 from leaderboard.unseen import unseen_entries
+from leaderboard.worth import NO_WORTH
 
 _ROUNDING = 1e-9
 
@@ -44,6 +47,11 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
+    return rows_and_curves(records)[0]
+
+
+def rows_and_curves(records: Iterable[Record]) -> tuple[list[Row], list[ScalingSection]]:
+    """Computes all rows of the board, and the curves over budgets; see `build_rows`."""
     found = list(records)
     groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
@@ -51,7 +59,8 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     entries += unseen_entries(entries)
     compare(entries)
     find_signs(entries)
-    return [entry.row for entry in sorted(entries, key=_order)]
+    sections = scaling_sections(entries)
+    return [entry.row for entry in sorted(entries, key=_order)], sections
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
@@ -101,9 +110,11 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         "n_seeds": _fewest_seeds(group),
         **score_fields(grids, metric, fixed),
         **NO_COMPARISON,
-        "distil_wall_s": _mean_cost(group.distils.values(), "wall_s"),
-        "distil_cpu_s": _mean_cost(group.distils.values(), "cpu_s"),
-        "train_wall_s": _mean_cost(records, "wall_s"),
+        **NO_WORTH,
+        "distil_wall_s": mean_cost(group.distils.values(), "wall_s"),
+        "distil_cpu_s": mean_cost(group.distils.values(), "cpu_s"),
+        "train_wall_s": mean_cost(records, "wall_s"),
+        **llm_fields(group.distils.values()),
         **privacy,
         **reach,
         **promise_fields(record.distil for record in group.distils.values()),
@@ -269,19 +280,6 @@ def _collapse(scores: list[float], majority: float | None) -> float | None:
         return None
     limit = majority + COLLAPSE_MARGIN_FRAC + _ROUNDING
     return sum(score <= limit for score in scores) / len(scores)
-
-
-def _mean_cost(records: Iterable[Record], unit: str) -> float | None:
-    """Averages a cost over records; one unknown phase makes the whole unknown."""
-    totals = [_total(record.cost, unit) for record in records]
-    known = [total for total in totals if total is not None]
-    return fmean(known) if known and len(known) == len(totals) else None
-
-
-def _total(phases: tuple[PhaseCost, ...], unit: str) -> float | None:
-    values: list[float | None] = [getattr(phase, unit) for phase in phases]
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if known and len(known) == len(values) else None
 
 
 def _distil_facts(group: Group, name: str) -> list[Any]:

@@ -227,7 +227,7 @@ class Worth:
 
     Args:
         value: Random texts that reach the same error, for each distilled one; None where the error lies outside of what was measured.
-        low: Lower bound.
+        low: Lower bound; None where it lies below the smallest random set.
         high: Upper bound; None where it lies beyond the largest random set.
         beyond: Whether the error is below that of the largest random set, so that the value is larger than `least`.
         least: Largest measured number of random texts, for each distilled one.
@@ -253,7 +253,7 @@ def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: flo
     sizes, values = random.points.sizes, np.asarray(errors, dtype=float)
     least = float(sizes[-1] / size)
     value = _size_at(random.law, float(values.mean()), sizes)
-    beyond = value is None and values.mean() < float(random.law(sizes[-1]))
+    beyond = value is None and bool(values.mean() < float(random.law(sizes[-1])))
     bounds: tuple[float | None, float | None] = (None, None)
     if len(values) > 1:
         rng = np.random.default_rng(seed)
@@ -262,7 +262,7 @@ def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: flo
         found = [_clamped(law, error, sizes) for law, error in zip(random.draws, drawn, strict=True)]
         tail = 50 * (1 - level)
         low, high = np.percentile(found, [tail, 100 - tail])
-        bounds = (float(low) / size, None if high >= sizes[-1] else float(high) / size)
+        bounds = (None if low <= sizes[0] else float(low) / size, None if high >= sizes[-1] else float(high) / size)
     return Worth(None if value is None else value / size, *bounds, beyond=beyond, least=least)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import TypedDict
 
+from leaderboard.llm_fields import LLMFields
+from leaderboard.worth import WorthFields
+
 BOARD_SCHEMA_VERSION = 2
 """Raised when a field of `Row` changes its meaning or goes away."""
 
@@ -234,7 +237,9 @@ class Row(
     IdentityFields,
     AccuracyFields,
     ComparisonFields,
+    WorthFields,
     CostFields,
+    LLMFields,
     PrivacyFields,
     StandingFields,
     TextFields,
@@ -267,7 +272,9 @@ FIELD_GROUPS = (
     IdentityFields,
     AccuracyFields,
     ComparisonFields,
+    WorthFields,
     CostFields,
+    LLMFields,
     PrivacyFields,
     StandingFields,
     TextFields,

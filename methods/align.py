@@ -71,6 +71,11 @@ class Align(Method):
         return "rows" if self.config.pool == "real" else "text"
 
     @property
+    def external(self) -> bool:
+        """Where the pool is a file: nobody knows what it cost."""
+        return self.config.pool not in OWN_POOLS
+
+    @property
     def writes(self) -> bool:
         """Nothing, where the pool is real."""
         return self.config.pool != "real"

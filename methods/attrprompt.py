@@ -57,9 +57,9 @@ class AttrPrompt(LLMMethod):
 
     def questions(self, n_classes: int, per_class: int) -> Questions:
         """Every text has a question of its own."""
-        n_texts = n_classes * per_class
+        asks, n_texts, checks = self.expected(n_classes, per_class, 1)
         named = 0 if self.config.llm == "task-lm" else n_classes + len(self.config.attributes)
-        return Questions(n_texts, self.n_checks(n_texts) + named, n_texts)
+        return Questions(asks, checks + named, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Has attributes named, draws values, asks for texts."""

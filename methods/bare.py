@@ -16,7 +16,7 @@ class Bare(LLMMethod):
     """Base-refine (Zhu et al., 2025): two questions a text, three real examples a class and no other look at the data.
 
     The base model continues a list of the examples; the refiner improves each draft beside the same examples. Other than in the published
-    code, samples that are lost to parsing are asked for again.
+    code, texts are checked for their class (`check=none` does not) and for repeats, and what is lost is asked for again.
     """
 
     name = "bare"
@@ -48,25 +48,26 @@ class Bare(LLMMethod):
         @property
         def idle(self) -> frozenset[str]:
             """The base model where nothing is drafted, the refiner where nothing is refined or checked."""
-            unused = {"base"} if self.steps == "instruct" else {"per_ask"}
-            return frozenset(unused)
+            if self.steps == "instruct":
+                return frozenset(("base",))
+            return frozenset(("per_ask", "llm") if self.steps == "base" and self.check == "none" else ("per_ask",))
 
     def questions(self, n_classes: int, per_class: int) -> Questions:
         """A draft, a refinement and a check for each text."""
-        n_texts = n_classes * per_class
-        if self.config.steps == "instruct":
-            return Questions(self.n_asks(n_texts), self.n_checks(n_texts), n_texts, self.config.shots)
+        drafts = self.config.steps != "instruct"
+        asks, n_texts, checks = self.expected(n_classes, per_class, 1 if drafts else None)
         n_steps = 2 if self.config.steps == "both" else 1
-        return Questions(n_steps * n_texts, self.n_checks(n_texts), n_steps * n_texts, self.config.shots)
+        return Questions(n_steps * asks, checks, n_steps * n_texts, self.config.shots)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Drafts and refines."""
         assert budget.per_class is not None
-        config, session = self.config, self.session(real, ctx)
+        config = self.config
         drafts = config.steps != "instruct"
-        base = self.session(real, ctx, config.base) if drafts else session
+        base = self.session(real, ctx, config.base if drafts else config.llm)
+        session = base if not drafts or "llm" in config.idle else self.session(real, ctx)
         examples = [
-            session.texts(ctx.rng(f"examples {label}").choice(real.positions_of_class(label), config.shots))
+            session.texts(ctx.rng(f"examples {label}").permutation(real.positions_of_class(label))[: config.shots])
             for label in range(real.n_classes)
         ]
 
@@ -80,6 +81,7 @@ class Bare(LLMMethod):
             budget.per_class,
             asking,
             per_ask=1 if drafts else None,
+            continued=drafts,
             checker=session,
             rework=self._refiner(session) if config.steps == "both" else None,
         )

@@ -29,8 +29,8 @@ class SimPrompt(LLMMethod):
 
     def questions(self, n_classes: int, per_class: int) -> Questions:
         """One question for `per_ask` texts, one check a text."""
-        n_texts = n_classes * per_class
-        return Questions(self.n_asks(n_texts), self.n_checks(n_texts), n_texts)
+        asks, n_texts, checks = self.expected(n_classes, per_class)
+        return Questions(asks, checks, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Asks."""

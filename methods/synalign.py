@@ -83,10 +83,9 @@ class SynAlign(LLMMethod):
 
     def questions(self, n_classes: int, per_class: int) -> Questions:
         """Two questions for each group, one check for each text."""
-        n_texts = n_classes * self.written(per_class)
-        n_groups = self.n_asks(n_texts)
-        described = 0 if self.config.llm == "task-lm" else n_groups
-        return Questions(n_groups, described + self.n_checks(n_texts), n_texts)
+        asks, n_texts, checks = self.expected(n_classes, self.written(per_class))
+        described = 0 if self.config.llm == "task-lm" else asks
+        return Questions(asks, described + checks, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Explores, describes, has texts written, aligns."""
@@ -95,7 +94,7 @@ class SynAlign(LLMMethod):
         assert budget.per_class is not None
         session, wanted = self.session(real, ctx), self.written(budget.per_class)
         real_ND = ctx.encoder().embed(real)
-        n_groups = max(1, -(-wanted // self.writes_per_ask()))
+        n_groups = max(1, -(-wanted // self.per_ask(session)))
         with ctx.cost.phase("explore"):
             chosen = [
                 self._explored(real_ND, real.positions_of_class(label), label, n_groups, ctx)

@@ -61,16 +61,16 @@ class SynthLLM(LLMMethod):
 
     def questions(self, n_classes: int, per_class: int) -> Questions:
         """One question for `per_ask` texts, one a document for its concepts, one check a text."""
-        n_texts = n_classes * per_class
+        asks, n_texts, checks = self.expected(n_classes, per_class)
         extracted = 0 if self.config.llm == "task-lm" or self.config.level == "1" else n_classes * self.config.documents
-        return Questions(self.n_asks(n_texts), extracted + self.n_checks(n_texts), n_texts, 1.5)
+        return Questions(asks, extracted + checks, n_texts, 1.5)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Extracts concepts, builds the graphs, has texts written."""
         assert budget.per_class is not None
         session = self.session(real, ctx)
         documents = [
-            ctx.rng(f"documents {label}").permutation(real.positions_of_class(label))[: self.config.documents]
+            ctx.shared_rng(f"documents {label}").permutation(real.positions_of_class(label))[: self.config.documents]
             for label in range(real.n_classes)
         ]
         with ctx.cost.phase("concepts"):
@@ -109,7 +109,7 @@ class SynthLLM(LLMMethod):
             columns, labels = dict.fromkeys(session.real.fields, names), np.zeros(len(names), dtype=np.int64)
             return session.embed(LabelledText(columns, labels, session.real.label_names, np.arange(len(names))))
 
-        return [canonical_concepts(own, embed) for own in raw]
+        return [canonical_concepts(own, embed if session.rowwise else None) for own in raw]
 
     def _asked(self, session: Session, label: int, rows: np.ndarray) -> list[Concepts]:
         # The draw does not name the set: concepts of a text are asked for once, for all sets.

@@ -32,6 +32,7 @@ class Server:
         self.keys: set[str] = set()
         self.n_requests = self.most_at_once = self._under_way = 0
         self.delay_s = 0.0
+        self.wants_completion_tokens = False
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._http.daemon_threads = True
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
@@ -119,6 +120,18 @@ class Server:
                         fault, "no"
                     )
                     self._send(int(fault), {"error": {"message": message, "type": "x", "code": None}})
+                    return
+                if server.wants_completion_tokens and "max_tokens" in body:
+                    self._send(
+                        400,
+                        {
+                            "error": {
+                                "message": "use max_completion_tokens instead of max_tokens",
+                                "type": "x",
+                                "code": None,
+                            }
+                        },
+                    )
                     return
                 time.sleep(server.delay_s)
                 self._send(200, server.reply(body))

@@ -47,7 +47,7 @@ def facts_of(one: RunSettings, method: Method) -> MethodFacts:
         reference=method.reference,
         private=card.private,
         full_data=card.full_data,
-        external=card.external,
+        external=method.external,
         seeds_per_set=_own_seeds(one, method),
     )
 

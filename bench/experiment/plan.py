@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.budget import Budget
-from bench.canonical import canonical_json
+from bench.canonical import canonical_json, content_id
 from bench.data.loading import TaskData, check_size, load_task
 from bench.data.public import PublicPool, public_pool
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
@@ -22,7 +22,7 @@ from bench.experiment.recipes import recipe_for
 from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from bench.method import Method
 from bench.models.encoder import FEATURES_VERSION
-from bench.models.llm.names import ModelName
+from bench.models.llm.names import LLM_VERSION, ModelName
 from bench.models.resolve import available, pretrained_name, pretrained_sha256
 from bench.privacy.accounting import PRIVACY_VERSION
 from bench.privacy.pool import Pool, draw_pool
@@ -145,7 +145,7 @@ class Planner:
         learners = self._usable_learners(one, method, what, plan)
         n_sets, n_seeds = replication(one, method)
         facts = facts_of(one, method)
-        source, public, cells = self._source(one, method) if learners else {}, None, []
+        source, public, cells = self._source(one, method, data) if learners else {}, None, []
         if learners and "public" in method.reads:
             public = self._public_pool(one, data)
             if isinstance(public, PrerequisiteError):
@@ -207,7 +207,7 @@ class Planner:
         if audit.id not in {known.id for known in plan.audits}:
             plan.audits.append(audit)
 
-    def _source(self, one: RunSettings, method: Method) -> dict[str, Any]:
+    def _source(self, one: RunSettings, method: Method, data: TaskData) -> dict[str, Any]:
         """Returns what a method distils with besides the train split; empty for methods that read no encoder."""
         if "encoder" not in method.reads:
             return {}
@@ -220,7 +220,8 @@ class Planner:
         if method.pretrained_lm is not None:
             how["lm"] = pretrained_sha256(method.pretrained_lm)
         if method.llms:
-            how["llms"] = [ModelName.parse(name).identity for name in method.llms]
+            how["llms"] = [LLM_VERSION, *(ModelName.parse(name).identity for name in method.llms)]
+            how["words"] = content_id([data.task.item, data.task.items, list(data.task.classes)])
         return {**how, **self._learners[name].identity()}
 
     def _usable_learners(self, one: RunSettings, method: Method, what: str, plan: Plan) -> list[tuple[str, Learner]]:
@@ -245,7 +246,7 @@ class Planner:
             return []
         if source_problem is None and method.pretrained_lm is not None:
             source_problem = available(pretrained_name(method.pretrained_lm))
-        problems = (ModelName.parse(name).problem() for name in method.llms)
+        problems = (ModelName.parse(name).problem(one.runtime.llm) for name in method.llms)
         source_problem = source_problem or next(filter(None, problems), None)
         if source_problem:
             plan.missing.append((what, source_problem))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.distilled import DistilledSet, check_files
-from bench.errors import RecordError
+from bench.errors import LLMStopError, RecordError
 from bench.experiment.audit_jobs import AuditJob, QueryJob
 from bench.experiment.audit_runner import Audits
 from bench.experiment.devices import choose_device
@@ -216,6 +216,8 @@ class Runner:
             with self.store.writing(job.stage, job.id) as scratch:
                 try:
                     record = work(scratch)
+                except LLMStopError:
+                    raise
                 except (Exception, SystemExit) as error:  # a plug-in may raise anything: it becomes a record
                     record = failed(job, error, self.device)
                 self.store.put(record, scratch)

@@ -26,6 +26,7 @@ from bench.experiment.record import DistilResult, Failure, Record, TrainResult
 from bench.metrics import score
 from bench.privacy.private_method import PrivateMethod, release_from
 from bench.quality import judged, nearest_tokens, text_quality
+from bench.redact import redacted
 from bench.registry import source_sha256
 from bench.training.learner import TrainContext, TrainingSet
 from bench.training.recipe import ENGINE_NUMERICS, Recipe
@@ -77,7 +78,7 @@ def run_distil(
         card["nearest_tokens"] = nearest_tokens(made, job.data.train, evaluator)
     hashes = made.save(scratch, card)
     source = source_sha256(type(job.method))
-    if job.method.card.external:
+    if job.method.external:
         cost = CostMeter(device)  # nobody has measured it
     return describe(job, job.id, job.stage, device, cost, distil=result, artefacts=hashes, source=source)
 
@@ -201,7 +202,9 @@ def _train_record(
 def failed(job: Job, error: BaseException, device: str) -> Record:
     """Describes a failure as a record."""
     failure = Failure(
-        type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+        type=type(error).__name__,
+        message=redacted(str(error)),
+        traceback=redacted("".join(traceback.format_exception(error))),
     )
     if isinstance(job, DistilJob):
         return describe(job, job.id, job.stage, device, CostMeter(), error=failure)

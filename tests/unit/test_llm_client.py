@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench.cost import CostMeter
-from bench.errors import LLMError, RecordError, UsageError
+from bench.errors import LLMStopError, RecordError, UsageError
 from bench.experiment.record import LLMCost
 from bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling, Wanted
 from bench.models.llm.client import LLM
@@ -32,7 +32,7 @@ class Counting(FakeBackend):
 
 
 def llm_of(backend, store=None, cost=None, **limits):
-    return LLM("fake", backend, store, Spending(LLMSettings(**limits)), cost or CostMeter())
+    return LLM("fake", backend, store, Spending(LLMSettings(**limits)), cost or CostMeter(), paid=True)
 
 
 def ask(cost, llm, *prompts, **how):
@@ -95,15 +95,19 @@ def test_failures_are_returned_and_never_kept(tmp_path):
 
 def test_a_model_that_answers_nothing_ends_the_run():
     cost = CostMeter()
-    with pytest.raises(LLMError, match="answered none of 2 questions: the script says nothing"):
-        ask(cost, llm_of(Counting(), cost=cost), "fail 1", "fail 2")
+    with pytest.raises(LLMStopError, match="answered none of 5 questions: the script says nothing"):
+        ask(cost, llm_of(Counting(), cost=cost), *(f"fail {i}" for i in range(5)))
+    # A single question that a server does not like ends nothing.
+    assert isinstance(ask(cost, llm_of(Counting(), cost=cost), "fail")[0], Failure)
 
 
 def test_a_limit_on_calls_stops_before_it_is_passed_and_keeps_what_was_paid(tmp_path):
     backend, cost = Counting(), CostMeter()
     store = ReplyStore(tmp_path / "replies.sqlite")
     llm = llm_of(backend, store, cost, max_calls=2)
-    with pytest.raises(LLMError, match=r"runtime.llm.max_calls=2 calls have been made and 1 more are needed; raise it"):
+    with pytest.raises(
+        LLMStopError, match=r"runtime.llm.max_calls=2 calls have been made and 1 more are needed now; raise it"
+    ):
         ask(cost, llm, "one", "two", "three")
     assert len(backend.asked) == 2
     assert next(phase.llm for phase in cost.phases if phase.llm).calls == 2
@@ -113,12 +117,39 @@ def test_a_limit_on_calls_stops_before_it_is_passed_and_keeps_what_was_paid(tmp_
 
 def test_a_limit_on_money_stops_before_it_is_passed():
     backend, cost = Counting(), CostMeter()
-    # A call takes 2 tokens in and 8 out at most, about 100 dollars a million: 0.001.
-    llm = llm_of(backend, cost=cost, max_usd=0.004, price_in=100.0, price_out=100.0, parallel=1)
-    with pytest.raises(LLMError, match=r"of runtime.llm.max_usd=0.004 have been spent"):
-        ask(cost, llm, *(f"question {i}" for i in range(50)))
-    assert 2 <= len(backend.asked) <= 5
-    assert llm.spending.usd <= 0.004
+    # At most 27 tokens in and 10 out, 100 dollars a million: 0.0037 a call, of which a quarter is spent.
+    llm = llm_of(backend, cost=cost, max_usd=0.01, price_in=100.0, price_out=100.0)
+    with pytest.raises(LLMStopError, match=r"of runtime.llm.max_usd=0.01 have been spent"):
+        ask(cost, llm, *(f"question {i}" for i in range(50)), max_tokens=10)
+    assert 2 <= len(backend.asked) <= 8
+    assert llm.spending.usd <= 0.01
+    dear = llm_of(backend, cost=cost, max_usd=0.01, price_in=100.0, price_out=100.0)
+    ask(cost, dear, "short", max_tokens=10)
+    with pytest.raises(LLMStopError, match="one more call may exceed it"):  # though the first was cheap
+        ask(cost, dear, "long", max_tokens=100)
+
+
+def test_money_is_not_guessed_where_a_server_does_not_count():
+    class Uncounted(Counting):
+        def answer(self, asks, sampling, seeds, keep):
+            return super().answer(
+                asks, sampling, seeds, lambda i, reply: keep(i, reply.model_copy(update={"tokens_out": None}))
+            )
+
+    cost = CostMeter()
+    llm = llm_of(Uncounted(), cost=cost, max_usd=1.0, price_in=1.0, price_out=1.0)
+    ask(cost, llm, "one")
+    with pytest.raises(LLMStopError, match="does not count tokens"):
+        ask(cost, llm, "two")
+
+
+def test_models_of_this_machine_are_neither_priced_nor_limited():
+    cost = CostMeter()
+    limits = Spending(LLMSettings(max_calls=1, max_usd=1e-9, price_in=1.0, price_out=1.0))
+    llm = LLM("task-lm", Counting(), None, limits, cost)
+    assert len(ask(cost, llm, *map(str, range(300)))) == 300
+    (phase,) = cost.phases
+    assert (phase.llm.calls, phase.llm.usd, limits.n_calls) == (300, None, 0)
 
 
 def test_unknown_prices_and_counts_are_unknown():
@@ -167,10 +198,17 @@ def test_what_is_no_name_says_what_is(text):
 
 
 def test_addresses_hold_no_keys_and_messages_show_none():
-    with pytest.raises(UsageError) as error:
-        check_values(LLMSettings, {"url": ["http://user:hunter22@host/v1"]}, "runtime.llm.")
-    assert "hunter22" not in str(error.value)
-    assert "TDBENCH_LLM_KEY" in str(error.value)
+    for url in (
+        "http://user:hunter22@host/v1",
+        "http://host/v1?api_key=hunter22",
+        "http://host/v1#hunter22",
+        "hunter22",
+    ):
+        with pytest.raises(UsageError) as error:
+            check_values(LLMSettings, {"url": [url]}, "runtime.llm.")
+        assert "hunter22" not in str(error.value)
+    with pytest.raises(UsageError, match="TDBENCH_LLM_KEY"):
+        check_values(LLMSettings, {"url": ["http://host/v1?key=x"]}, "runtime.llm.")
     with pytest.raises(UsageError, match="max_usd needs price_in and price_out"):
         check_values(LLMSettings, {"max_usd": 1.0}, "runtime.llm.")
     assert LLMSettings(url="http://host/v1/").url == ("http://host/v1",)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ from bench.errors import LLMError
 from bench.models.llm.asks import Ask, Message, Sampling, Wanted
 from bench.models.llm.client import LLM
 from bench.models.llm.fake_backend import FakeBackend
-from bench.models.llm.filling import AskedCheck, Filling, copies, fill
+from bench.models.llm.filling import AskedCheck, Filling, fill
+from bench.models.llm.sieve import copies
 from bench.models.llm.spending import Spending
 from bench.models.llm.wording import Brief, TaskWords, ask_for_texts, named_class
 from bench.settings import LLMSettings
@@ -108,7 +109,7 @@ def test_texts_of_other_classes_are_thrown_away():
     check = AskedCheck(llm, WORDS)
     with llm.cost.phase("check"):
         right = check([("a!",), ("a",), ("b!",)], np.array([0, 0, 1]))
-    assert right.tolist() == [False, True, True]
+    assert right.tolist() == [1, 0, 1]
 
 
 def test_too_few_texts_are_an_error_that_says_why():
@@ -136,8 +137,12 @@ def test_reworked_texts_take_the_place_of_the_first_ones():
         ("Beta.", 1),
         ('"beta"', 1),
         ("The class is: alpha", 0),
-        ("alpha or beta", 0),
-        ("either alpha, or beta", None),
+        ("1", 0),
+        ("2. beta", 1),
+        ("3", None),
+        ("alpha or beta", None),
+        ("not beta", None),
+        ("It is not alpha but beta", None),
         ("gamma", None),
     ],
 )
@@ -150,6 +155,12 @@ def test_a_name_within_another_is_not_taken_for_it():
     assert named_class(words, "non-spam") == 0
     assert named_class(words, "spam") == 1
     assert named_class(words, "It is non-spam") == 0
+    assert named_class(words, "Non spam.") == 0
+    ham = TaskWords("a message", "messages", ("fine", "spam"), ("text",), ("ham", "spam"))
+    for denied in ("Not spam", "This is not spam.", "non-spam", "no spam"):
+        assert named_class(ham, denied) is None
+    news = TaskWords("an item", "items", ("world", "tech"), ("text",), ("World", "Sci/Tech"))
+    assert named_class(news, "Sci-Tech") == 1
 
 
 def test_models_that_continue_texts_are_asked_for_one_behind_examples():

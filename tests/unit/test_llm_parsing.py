@@ -28,7 +28,10 @@ ONE, PAIR = ("text",), ("premise", "hypothesis")
         ('["a", "b"]', ["a", "b"]),
         ('{"TEXT": "a"}', ["a"]),
         ('{"label": "sports", "sentence": "the longest text"}', ["the longest text"]),
-        ('{"samples": [{"text": "a"}]}', []),
+        ('{"samples": [{"text": "a"}, {"text": "b"}]}', ["a", "b"]),
+        ('{"texts": ["a", "b"]}', ["a", "b"]),
+        ('[{"text": "I am sorry, I will call you later"}]', ["I am sorry, I will call you later"]),
+        ('[{"text": "I can\'t do this anymore"}]', ["I can't do this anymore"]),
         ("1. first\n2) second\n(3) third", ["first", "second", "third"]),
         ("Here are two:\n- first\n* second", ["first", "second"]),
         ('text: "just one"', ["just one"]),
@@ -53,7 +56,6 @@ def test_texts_of_two_fields():
     ("reply", "form", "reason"),
     [
         ("I'm sorry, but I can't help with that.", "json", "refused"),
-        ('[{"text": "As an AI I have no opinion"}]', "json", "refused"),
         ('{"text": "  "}', "json", "an empty field"),
         ("", "json", "unreadable"),
         ("", "plain", "an empty field"),
@@ -97,7 +99,4 @@ def test_no_reply_is_an_error(reply):
 @given(st.lists(st.text(min_size=1, max_size=30).filter(lambda text: text.split()), min_size=1, max_size=5))
 def test_json_comes_back_as_it_was(texts):
     parsed = read_texts(json.dumps([{"text": text} for text in texts]), ONE, "json")
-    refused = parsed.rejected["refused"]
-    assert len(parsed.texts) + refused == len(texts)
-    if not refused:
-        assert [text for (text,) in parsed.texts] == [" ".join(text.split()) for text in texts]
+    assert [text for (text,) in parsed.texts] == [" ".join(text.split()) for text in texts]

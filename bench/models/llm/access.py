@@ -52,7 +52,8 @@ class Access:
         model = ModelName.parse(name)
         backend = self._backend(model, real, ctx)
         keeps = model.kind in ("openai", "hf")
-        return LLM(model.shown, backend, ReplyStore(self.store) if keeps else None, self.spending, ctx.cost)
+        store = ReplyStore(self.store) if keeps else None
+        return LLM(model.shown, backend, store, self.spending, ctx.cost, paid=model.kind == "openai")
 
     def _backend(self, model: ModelName, real: LabelledText, ctx: Context) -> Backend:
         names = list(real.fields), list(real.label_names)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.canonical import seed_from
-from bench.errors import LLMError
+from bench.errors import LLMStopError
 from bench.experiment.record import PhaseCost
 from bench.models.llm.asks import Ask, Failure, Reply, Sampling
 from bench.models.llm.reply_store import key_of
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from bench.models.llm.reply_store import ReplyStore
     from bench.models.llm.spending import Spending
 
+_MANY = 5
+"""Questions that may all fail without an end: one that a server does not like must not cost the set."""
+
 
 @dataclass(frozen=True)
 class LLM:
@@ -31,6 +34,7 @@ class LLM:
         store: Where replies are kept; None for models that are cheap and draw the same again.
         spending: What this command has paid for so far.
         cost: This set's cost meter; every reply is charged as if it had just been asked for.
+        paid: Whether limits and prices apply: somebody else's server answers.
     """
 
     name: str
@@ -38,6 +42,7 @@ class LLM:
     store: ReplyStore | None
     spending: Spending
     cost: CostMeter
+    paid: bool = False
 
     @property
     def chats(self) -> bool:
@@ -60,7 +65,7 @@ class LLM:
             A reply to each, or why there is none; failures are not kept, so the same question is asked again next time.
 
         Raises:
-            LLMError: A limit was reached, the server refuses the key or the model, or all of many questions failed.
+            LLMStopError: A limit was reached, the server refuses the key or the model, or all of many questions failed.
         """
         served = self.backend.served
         keys = [key_of(served, ask, sampling) for ask in asks]
@@ -72,12 +77,16 @@ class LLM:
         failed: dict[str, Failure] = {}
         try:
             while missing:
-                chunk = missing[: self.spending.allowed(len(missing))]
+                chunk = missing[: self._allowed([first[key] for key in missing], sampling)]
                 missing = missing[len(chunk) :]
                 failed |= self._asked(chunk, first, sampling, found)
         finally:
             self._book(list(found.values()), kept_replies, n_kept)
         return [found[key] if key in found else failed[key] for key in keys]
+
+    def _allowed(self, asks: list[Ask], sampling: Sampling) -> int:
+        """Returns how many questions may be asked at once; of models that nobody is paid for all, so that limits change no draw."""
+        return self.spending.allowed(asks, sampling) if self.paid else len(asks)
 
     def _kept(self, key: str) -> Reply | None:
         return None if self.store is None else self.store.get(key)
@@ -92,24 +101,24 @@ class LLM:
             if self.store is not None:
                 self.store.put(chunk[place], asks[place], reply)
             found[chunk[place]] = reply
-            self.spending.pay(reply)
+            if self.paid:
+                self.spending.pay(reply)
 
         seeds = [seed_from("draw", key) for key in chunk]
         failures = self.backend.answer(asks, sampling, seeds, keep)
-        if len(failures) == len(chunk):
-            raise LLMError(
-                f"{self.name} answered none of {len(chunk)} questions: {next(iter(failures.values())).reason}."
-            )
+        if len(failures) == len(chunk) >= _MANY:
+            why = next(iter(failures.values())).reason
+            raise LLMStopError(f"{self.name} answered none of {len(chunk)} questions: {why}.")
         return {chunk[place]: failure for place, failure in failures.items()}
 
     def _book(self, replies: list[Reply], kept: list[Reply], n_kept: int) -> None:
         """Books tokens and money of all replies, and the time of those that were not waited for this time."""
         if not replies:
             return
-        self.cost.add_llm(cost_of(replies, n_kept, self.spending.limits, self.name))
+        self.cost.add_llm(cost_of(replies, n_kept, self.spending.limits if self.paid else None, self.name))
         if kept:
             known = [reply.cpu_s for reply in kept]
-            parallel = self.spending.limits.parallel if None in known else 1
+            parallel = self.spending.limits.parallel if self.paid else 1
             self.cost.charge(
                 PhaseCost(
                     phase="kept replies",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bench.data.text import LabelledText, normalised
 from bench.errors import LLMError
-from bench.models.llm.asks import Failure, Sampling
-from bench.models.llm.parsing import read_texts
+from bench.models.llm.asks import Failure, Reply, Sampling
+from bench.models.llm.parsing import Form, read_texts
+from bench.models.llm.sieve import Sieve, as_rows
 from bench.models.llm.wording import TaskWords, ask_for_class, named_class
 
 if TYPE_CHECKING:
@@ -20,19 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bench.data.text import LabelledText
     from bench.models.llm.asks import Ask
     from bench.models.llm.client import LLM
 
     Text = tuple[str, ...]
     Embed = Callable[[LabelledText], NDArray[np.floating]]
 
-SIMILAR_JACCARD, SIMILAR_COSINE = 0.7, 0.95
-"""From where on two texts are the same text: shared runs of words (MinHash), and angle of their features."""
-COPIED_RUN = 8
-"""Words in a row that make a copy of a text that was shown."""
-_SHINGLE, _PERMUTATIONS = 3, 64
 _MOST_YIELD = 0.9
-FAILED, REPEATED, SIMILAR, COPIED, OTHER_CLASS = "no reply", "a repeat", "like another", "copied", "of another class"
+_CHECK_TOKENS = 64
+FAILED = "no reply"
 
 
 class Asking(Protocol):
@@ -79,8 +76,8 @@ class Rework(Protocol):
 class Check(Protocol):
     """What checks whether texts belong to the classes they were written for."""
 
-    def __call__(self, texts: Sequence[Text], labels: NDArray[np.int64], /) -> NDArray[np.bool_]:
-        """Returns which of the texts do."""
+    def __call__(self, texts: Sequence[Text], labels: NDArray[np.int64], /) -> NDArray[np.int64]:
+        """Returns every text's class, -1 where none was named."""
         ...
 
 
@@ -106,13 +103,6 @@ class Pool:
         return as_rows([self.texts[i] for i in order], np.array([self.labels[i] for i in order]), words)
 
 
-def as_rows(texts: Sequence[Text], labels: NDArray[np.int64], words: TaskWords) -> LabelledText:
-    """Returns texts as labelled text; their row ids say nothing."""
-    columns = list(map(list, zip(*texts, strict=True))) or [[] for _ in words.field_names]
-    fields = dict(zip(words.field_names, columns, strict=True))
-    return LabelledText(fields, np.asarray(labels, dtype=np.int64), words.label_names, np.arange(len(texts)))
-
-
 def fill(llm: LLM, words: TaskWords, asking: Asking, how: Filling) -> Pool:
     """Fills every class with texts.
 
@@ -126,7 +116,7 @@ def fill(llm: LLM, words: TaskWords, asking: Asking, how: Filling) -> Pool:
         LLMError: The questions of a class are used up; the message says what was thrown away and why.
     """
     pool, n_classes, wanted = Pool(), len(words.label_names), how.wanted
-    sieve = _Sieve(words, how)
+    sieve = Sieve(words, how)
     asked = np.zeros(n_classes, dtype=int)
     most = math.ceil(how.most * math.ceil(wanted / how.per_ask))
     while True:
@@ -147,15 +137,23 @@ def fill(llm: LLM, words: TaskWords, asking: Asking, how: Filling) -> Pool:
             shown.append(real)
             asked[label] += 1
         pool.n_asks += len(asks)
+        form = "json" if asks[0].messages or not llm.reads_words else "plain"
         for label, reply, real in zip(labels, llm.ask(asks, how.sampling), shown, strict=True):
             if isinstance(reply, Failure):
                 pool.rejected[FAILED] += 1
                 continue
-            form = "json" if asks[0].messages or not llm.reads_words else "plain"
-            parsed = read_texts(reply.text, words.field_names, form)
+            parsed = read_texts(whole(reply, form), words.field_names, form)
             pool.rejected += parsed.rejected
             sieve.offer(parsed.texts, label, real)
         sieve.settle(pool)
+
+
+def whole(reply: Reply, form: Form) -> str:
+    """Returns a reply's text; of a plain one that was cut off, what is before its last end of a sentence, if anything."""
+    if form == "json" or reply.finish != "length":
+        return reply.text
+    ends = [place for mark in ".!?" if (place := reply.text.rfind(mark)) >= 0]
+    return reply.text[: max(ends) + 1] if ends else ""
 
 
 def _per_ask(pool: Pool, how: Filling) -> float:
@@ -163,96 +161,6 @@ def _per_ask(pool: Pool, how: Filling) -> float:
     if not pool.n_asks:
         return how.per_ask * _MOST_YIELD if how.per_ask > 1 else 1.0
     return max(len(pool.texts) / pool.n_asks, 0.1)
-
-
-class _Sieve:
-    """Throws away what cannot be used; keeps the order in which texts came."""
-
-    def __init__(self, words: TaskWords, how: Filling) -> None:
-        from datasketch import MinHashLSH
-
-        self._words, self._how = words, how
-        self._seen: set[str] = set()
-        self._index = MinHashLSH(threshold=SIMILAR_JACCARD, num_perm=_PERMUTATIONS)
-        self._kept_ND: list[NDArray[np.floating]] = []
-        self._offered: list[tuple[Text, int, Sequence[Text]]] = []
-
-    def offer(self, texts: Sequence[Text], label: int, shown: Sequence[Text]) -> None:
-        """Takes the texts of one reply."""
-        self._offered += [(text, label, shown) for text in texts]
-
-    def settle(self, pool: Pool) -> None:
-        """Moves what can be used into the pool; what a class has no room for is left out without remark."""
-        offered, self._offered = self._offered, []
-        fresh = []
-        for text, label, shown in self._reworked(offered, pool):
-            reason = self._by_words(text, shown)
-            if reason:
-                pool.rejected[reason] += 1
-            else:
-                fresh.append((text, label))
-        if not fresh:
-            return
-        texts, labels = [text for text, _ in fresh], np.array([label for _, label in fresh])
-        right = np.ones(len(fresh), dtype=bool) if self._how.check is None else self._how.check(texts, labels)
-        pool.rejected[OTHER_CLASS] += int((~right).sum())
-        features = None if self._how.embed is None else self._how.embed(as_rows(texts, labels, self._words))
-        for i in np.flatnonzero(right):
-            if pool.labels.count(int(labels[i])) >= self._how.wanted:
-                continue
-            if features is not None and self._is_like_another(features[i]):
-                pool.rejected[SIMILAR] += 1
-                continue
-            pool.texts.append(texts[i])
-            pool.labels.append(int(labels[i]))
-        pool.rejected = +pool.rejected
-
-    def _reworked(
-        self, offered: list[tuple[Text, int, Sequence[Text]]], pool: Pool
-    ) -> list[tuple[Text, int, Sequence[Text]]]:
-        if self._how.rework is None or not offered:
-            return offered
-        texts, labels, shown = zip(*offered, strict=True)
-        made = []
-        for new, label, real in zip(self._how.rework(texts, np.array(labels), shown), labels, shown, strict=True):
-            if isinstance(new, str):
-                pool.rejected[new] += 1
-            else:
-                made.append((new, label, real))
-        return made
-
-    def _by_words(self, text: Text, shown: Sequence[Text]) -> str | None:
-        from datasketch import MinHash
-
-        joined = normalised("\n".join(text))
-        if joined in self._seen:
-            return REPEATED
-        if copies(joined, [normalised("\n".join(one)) for one in shown]):
-            return COPIED
-        sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-        sketch.update_batch([shingle.encode() for shingle in _shingles(joined)])
-        if self._index.query(sketch):
-            return SIMILAR
-        self._index.insert(str(len(self._seen)), sketch)
-        self._seen.add(joined)
-        return None
-
-    def _is_like_another(self, feature_D: NDArray[np.floating]) -> bool:
-        if any(float(feature_D @ other_D) > SIMILAR_COSINE for other_D in self._kept_ND):
-            return True
-        self._kept_ND.append(feature_D)
-        return False
-
-
-def copies(text: str, shown: Sequence[str]) -> bool:
-    """Tells whether a text is one of those that were shown, or shares a run of eight words with one of them."""
-    words = text.split()
-    runs = {" ".join(words[i : i + COPIED_RUN]) for i in range(len(words) - COPIED_RUN + 1)}
-    for other in shown:
-        theirs = other.split()
-        if text == other or runs & {" ".join(theirs[i : i + COPIED_RUN]) for i in range(len(theirs) - COPIED_RUN + 1)}:
-            return True
-    return False
 
 
 @dataclass(frozen=True)
@@ -267,19 +175,14 @@ class AskedCheck:
     llm: LLM
     words: TaskWords
 
-    def __call__(self, texts: Sequence[Text], labels: NDArray[np.int64], /) -> NDArray[np.bool_]:
-        """Asks once for each text; a text without an answer is not of its class."""
-        sampling = Sampling(temperature=0.0, max_tokens=16, stop=() if self.llm.chats else ("\n",))
+    def __call__(self, texts: Sequence[Text], labels: NDArray[np.int64], /) -> NDArray[np.int64]:
+        """Asks once for each text."""
+        sampling = Sampling(temperature=0.0, max_tokens=_CHECK_TOKENS, stop=() if self.llm.chats else ("\n",))
         pairs = zip(texts, labels, strict=True)
         asks = [ask_for_class(self.llm, self.words, text, int(label), "check") for text, label in pairs]
         replies = self.llm.ask(asks, sampling)
         named = [None if isinstance(reply, Failure) else named_class(self.words, reply.text) for reply in replies]
-        return np.array([name == label for name, label in zip(named, labels, strict=True)], dtype=bool)
-
-
-def _shingles(text: str) -> set[str]:
-    words = text.split()
-    return {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
+        return np.array([-1 if label is None else label for label in named], dtype=np.int64)
 
 
 def _too_few(llm: LLM, class_name: str, pool: Pool, have: int, how: Filling) -> str:

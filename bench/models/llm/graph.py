@@ -42,13 +42,13 @@ class Concepts:
 
 
 def canonical_concepts(
-    of_texts: Sequence[Concepts], embed: Callable[[list[str]], NDArray[np.floating]]
+    of_texts: Sequence[Concepts], embed: Callable[[list[str]], NDArray[np.floating]] | None
 ) -> list[Concepts]:
     """Gives names that mean the same one name: case and blanks folded, then names whose features are nearly the same.
 
     Args:
         of_texts: What every text is about.
-        embed: Returns features, of length 1, of names.
+        embed: Returns features, of length 1, of names; None to go by their letters alone.
     """
     folded = [
         Concepts(*(tuple(dict.fromkeys(map(_folded, part))) for part in (one.topics, one.concepts))) for one in of_texts
@@ -56,7 +56,9 @@ def canonical_concepts(
     counts = Counter(name for one in folded for name in one.all)
     names = [name for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if name]
     stands_for: dict[str, str] = {}
-    if names:
+    if embed is None:
+        stands_for = {name: name for name in names}
+    elif names:
         features_ND = embed(names)
         kept: list[int] = []
         for i, name in enumerate(names):

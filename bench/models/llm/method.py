@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_serializer, field_validator
 
 from bench.method import TASK_LM, Method, MethodConfig
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from bench.models.llm.asks import Failure, Reply, Sampling
     from bench.models.llm.client import LLM
     from bench.models.llm.filling import Asking, Pool, Rework
+    from bench.models.llm.parsing import Form
     from bench.models.llm.wording import TaskWords
 
     Text = tuple[str, ...]
 
 MODEL_OPTIONS = ("llm", "base")
+USABLE_FRAC = 0.9
 _WORDS_TO_TOKENS = 1.4
 _FRAME_TOKENS = 120
 """Tokens of an instruction without the texts that it shows."""
@@ -50,6 +52,13 @@ class LLMConfig(MethodConfig):
     """`asked`: the model is asked for the class of every text, and others than the wanted one are thrown away."""
     most: float = Field(default=4.0, ge=1)
     """Questions of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
+
+    @field_serializer("llm", "base", check_fields=False)
+    def _by_content(self, value: str) -> str:
+        """A folder is told by its content, so that records say nothing of the machine."""
+        from bench.models.llm.names import ModelName
+
+        return ModelName.parse(value).recorded
 
     @field_validator("llm", "base", check_fields=False)
     @classmethod
@@ -103,7 +112,7 @@ class LLMMethod(Method):
     @property
     def llms(self) -> tuple[str, ...]:
         """Names of the language models that this configuration asks."""
-        given = (getattr(self.config, option, None) for option in MODEL_OPTIONS)
+        given = (getattr(self.config, option, None) for option in MODEL_OPTIONS if option not in self.config.idle)
         return tuple(dict.fromkeys(name for name in given if name))
 
     @property
@@ -132,17 +141,20 @@ class LLMMethod(Method):
             asked.write + asked.short, math.ceil(tokens_in), math.ceil(asked.n_texts * length + 10 * asked.short)
         )
 
-    def writes_per_ask(self) -> int:
-        """Returns the texts that a question to the configured model is expected to give."""
-        return self.config.per_ask if self.config.llm.startswith(("openai:", "fake:", TASK_LM)) else 1
+    def expected(self, n_classes: int, per_class: int, per_ask: int | None = None) -> tuple[int, int, int]:
+        """Guesses what filling every class takes, when nine texts of ten can be used.
 
-    def n_asks(self, n_texts: int) -> int:
-        """Returns the questions that so many texts take."""
-        return math.ceil(n_texts / self.writes_per_ask())
+        Args:
+            n_classes: Number of classes.
+            per_class: Texts of a class.
+            per_ask: Texts that a question asks for; None for as many as the options say. A local model may give fewer.
 
-    def n_checks(self, n_texts: int) -> int:
-        """Returns the questions that checking so many texts takes."""
-        return n_texts if self.config.check == "asked" else 0
+        Returns:
+            Questions that ask for texts, texts that come back, and questions that check these.
+        """
+        texts = self.config.per_ask if per_ask is None else per_ask
+        asks = n_classes * math.ceil(per_class / (USABLE_FRAC * texts))
+        return asks, asks * texts, asks * texts if self.config.check == "asked" else 0
 
     def filled(
         self,
@@ -151,6 +163,7 @@ class LLMMethod(Method):
         asking: Asking,
         *,
         per_ask: int | None = None,
+        continued: bool = False,
         checker: Session | None = None,
         rework: Rework | None = None,
     ) -> Pool:
@@ -161,25 +174,31 @@ class LLMMethod(Method):
             wanted: Texts of a class.
             asking: Asks for texts of a class.
             per_ask: Texts that a question asks for; None for as many as the options say.
+            continued: Whether models that follow instructions are asked to continue texts nevertheless.
             checker: Whose model checks classes; None for the one that writes.
             rework: Makes other texts of those that come back.
         """
         from bench.models.llm.filling import AskedCheck, Filling, fill
 
         config, llm = self.config, session.llm
-        most = config.per_ask if llm.chats or not llm.reads_words else 1
-        texts = most if per_ask is None else per_ask
+        texts = self.per_ask(session) if per_ask is None else per_ask
         check = AskedCheck((checker or session).llm, session.words) if config.check == "asked" else None
         # Features that depend on what is read together cannot be compared between rounds of questions.
-        embed = session.embed if session.ctx.encoder().encoder.rowwise else None
-        how = Filling(wanted, self.sampling(session, texts), texts, check, embed, config.most, rework)
+        embed = session.embed if session.rowwise else None
+        how = Filling(
+            wanted, self.sampling(session, texts, continued=continued), texts, check, embed, config.most, rework
+        )
         with session.ctx.cost.phase("write"):
             pool = fill(llm, session.words, asking, how)
         session.note(pool)
         return pool
 
-    def sampling(self, session: Session, n_texts: int = 1) -> Sampling:
-        """Returns how replies of so many texts are drawn."""
+    def per_ask(self, session: Session) -> int:
+        """Returns the texts that a question asks for: models that only continue texts give one."""
+        return self.config.per_ask if session.llm.chats or not session.llm.reads_words else 1
+
+    def sampling(self, session: Session, n_texts: int = 1, *, continued: bool = False) -> Sampling:
+        """Returns how replies of so many texts are drawn; continued texts end at the mark that closes examples."""
         from bench.models.llm.asks import Sampling
         from bench.models.llm.wording import STOP
 
@@ -188,7 +207,7 @@ class LLMMethod(Method):
             temperature=config.temperature,
             top_p=config.top_p,
             max_tokens=config.max_tokens * n_texts,
-            stop=() if session.llm.chats else (STOP.strip(),),
+            stop=() if session.llm.chats and not continued else (STOP.strip(),),
         )
 
     def session(self, real: LabelledText, ctx: Context, name: str | None = None) -> Session:
@@ -231,14 +250,19 @@ class Session:
     def one_text(self, reply: Reply | Failure) -> Text | str:
         """Returns the text of a reply that should hold one, or why there is none."""
         from bench.models.llm.asks import Failure
-        from bench.models.llm.filling import FAILED
+        from bench.models.llm.filling import FAILED, whole
         from bench.models.llm.parsing import UNREADABLE, read_texts
 
         if isinstance(reply, Failure):
             return FAILED
-        as_json = self.llm.chats or not self.llm.reads_words
-        parsed = read_texts(reply.text, self.words.field_names, "json" if as_json else "plain")
+        form: Form = "json" if self.llm.chats or not self.llm.reads_words else "plain"
+        parsed = read_texts(whole(reply, form), self.words.field_names, form)
         return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
+
+    @property
+    def rowwise(self) -> bool:
+        """Whether the encoder reads every text by itself."""
+        return self.ctx.encoder().encoder.rowwise
 
     def draw(self, *parts: object) -> str:
         """Names a draw of this set."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.errors import UsageError
 from bench.method import TASK_LM
 from bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, shown_name
 
+if TYPE_CHECKING:
+    from bench.settings import LLMSettings
+
+LLM_VERSION = 1
+"""Part of the identity of sets that language models wrote; raised when questions, or how replies are read, change."""
 Kind = Literal["task-lm", "hf", "openai", "fake"]
 
 
@@ -60,12 +65,19 @@ class ModelName:
         """What a set's identity says of the model: a hash of its files, or its name where files are out of reach."""
         return pretrained_sha256(self.model) if self.kind == "hf" else self.text
 
-    def problem(self) -> str | None:
+    @property
+    def recorded(self) -> str:
+        """The name as a set's options hold it: a folder's by its last part and its content."""
+        if self.kind == "hf" and self.shown != pretrained_name(self.model):
+            return f"hf:{self.shown}@{self.identity[:12]}"
+        return self.text
+
+    def problem(self, settings: LLMSettings) -> str | None:
         """Returns why the model cannot be used here, or None; asks no server."""
         if self.kind == "hf":
             return available(pretrained_name(self.model))
         if self.kind == "openai":
             from bench.models.llm.openai_backend import problem
 
-            return problem()
+            return problem(settings)
         return None

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import LLMError, PrerequisiteError
+from bench.errors import LLMStopError, PrerequisiteError
 from bench.models.llm.asks import Ask, Failure, Reply, Sampling
 from bench.models.llm.backend import cut
 from bench.redact import redacted
@@ -24,13 +24,22 @@ if TYPE_CHECKING:
 
 _EXTRA = 'pip install -e ".[llm]"'
 _UNUSABLE_TRIES = 4
+_HOPELESS = 8
+"""Failures without any reply, of one batch of questions, after which the rest is not asked."""
 _NO_KEY = "none"
 """Local servers ask for no key, and the client insists on one."""
 
 
-def problem() -> str | None:
+def problem(settings: LLMSettings) -> str | None:
     """Returns why no server can be asked from here, or None."""
-    return None if find_spec("openai") else f"the package 'openai' is not installed; install it: {_EXTRA}"
+    if not find_spec("openai"):
+        return f"the package 'openai' is not installed; install it: {_EXTRA}"
+    if settings.url or os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
+        return None
+    return (
+        "openai: models need a server: give its address, such as runtime.llm.url=http://localhost:11434/v1, or set OPENAI_API_KEY to ask "
+        "OpenAI itself (docs/llm.md)."
+    )
 
 
 class OpenAIBackend:
@@ -47,7 +56,7 @@ class OpenAIBackend:
     chats, reads_wanted = True, False
 
     def __init__(self, model: str, settings: LLMSettings) -> None:
-        missing = problem()
+        missing = problem(settings)
         if missing:
             raise PrerequisiteError(missing)
         self._model, self._settings = model, settings
@@ -62,20 +71,26 @@ class OpenAIBackend:
     def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
         """Asks several at a time; replies under way are waited for and kept, whatever ends the asking."""
         failures: dict[int, Failure] = {}
-        useless = threading.Event()
+        useless, gone, answered = threading.Event(), threading.Event(), threading.Event()
 
         def one(place: int) -> None:
             if useless.is_set():
                 return
+            if gone.is_set():
+                failures[place] = Failure(reason=f"not asked any more: {next(iter(failures.values())).reason}")
+                return
             try:
                 made = self._ask(asks[place], sampling, seeds[place])
-            except LLMError:
+            except LLMStopError:
                 useless.set()
                 raise
             if isinstance(made, Reply):
+                answered.set()
                 keep(place, made)
-            else:
-                failures[place] = made
+                return
+            failures[place] = made
+            if len(failures) >= _HOPELESS and not answered.is_set():
+                gone.set()
 
         with ThreadPoolExecutor(self._settings.parallel) as pool:
             under_way = [pool.submit(one, place) for place in range(len(asks))]
@@ -92,13 +107,14 @@ class OpenAIBackend:
         import openai
 
         for attempt in range(_UNUSABLE_TRIES):
-            started = time.perf_counter()
+            started, limit_name = time.perf_counter(), self._limit_name
             try:
-                return self._read(self._sent(ask, sampling, seed), sampling, time.perf_counter() - started)
+                answer = self._sent(ask, sampling, seed, limit_name)
+                return self._read(answer, sampling, time.perf_counter() - started)
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                raise LLMError(f"{self._where} refuses model '{self._model}': {_said(error)}") from None
+                raise LLMStopError(f"{self._where} refuses model '{self._model}': {_said(error)}") from None
             except openai.BadRequestError as error:
-                if "max_completion_tokens" in str(error) and self._limit_name == "max_tokens":
+                if "max_completion_tokens" in str(error) and limit_name == "max_tokens":
                     self._limit_name = "max_completion_tokens"
                     continue
                 return Failure(reason=f"{self._where}: {_said(error)}")
@@ -116,7 +132,7 @@ class OpenAIBackend:
                 return Failure(reason=f"{self._where}: {_said(error)}")
         return Failure(reason=f"{self._where} sends what is no answer")
 
-    def _sent(self, ask: Ask, sampling: Sampling, seed: int) -> Any:
+    def _sent(self, ask: Ask, sampling: Sampling, seed: int, limit_name: str) -> Any:
         how: dict[str, Any] = {
             "model": self._model,
             "temperature": sampling.temperature,
@@ -128,7 +144,7 @@ class OpenAIBackend:
         if ask.mode == "complete":
             return self._client.completions.create(prompt=ask.prompt, max_tokens=sampling.max_tokens, **how)
         messages: Any = [message.model_dump() for message in ask.messages]
-        return self._client.chat.completions.create(messages=messages, **how, **{self._limit_name: sampling.max_tokens})
+        return self._client.chat.completions.create(messages=messages, **how, **{limit_name: sampling.max_tokens})
 
     def _read(self, answer: Any, sampling: Sampling, wall_s: float) -> Reply:
         choice, usage = answer.choices[0], answer.usage
@@ -171,25 +187,18 @@ class OpenAIBackend:
 
 
 def _client(url: str | None, settings: LLMSettings) -> Any:
-    """Returns the official client; OpenAI's key is sent to OpenAI, or where OPENAI_BASE_URL says, and nowhere else.
-
-    Raises:
-        PrerequisiteError: A key is needed and not there.
-    """
+    """Returns the official client; what is OpenAI's is sent to OpenAI, or where OPENAI_BASE_URL says, and nowhere else."""
     import openai
 
-    if url is None:
-        key = os.environ.get("OPENAI_API_KEY")
-        if not key and not os.environ.get("OPENAI_BASE_URL"):
-            raise PrerequisiteError(
-                "openai: models need a server: give its address, such as runtime.llm.url=http://localhost:11434/v1, "
-                "or set OPENAI_API_KEY to ask OpenAI itself (docs/llm.md)."
-            )
-    else:
-        key = os.environ.get("TDBENCH_LLM_KEY")
-    return openai.OpenAI(base_url=url, api_key=key or _NO_KEY, timeout=settings.timeout_s, max_retries=settings.retries)
+    key = os.environ.get("OPENAI_API_KEY" if url is None else "TDBENCH_LLM_KEY")
+    client = openai.OpenAI(
+        base_url=url, api_key=key or _NO_KEY, timeout=settings.timeout_s, max_retries=settings.retries
+    )
+    if url is not None:  # these would follow from OpenAI's variables
+        client.organization = client.project = None
+    return client
 
 
 def _said(error: Exception) -> str:
     """Returns the first line of what a server says, without keys."""
-    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0][:300])
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]

@@ -50,12 +50,12 @@ def read_texts(reply: str, field_names: Sequence[str], form: Form) -> Parsed:
         form: `json`: objects with the fields, nearly right JSON included, else lines; `plain`: one text, its fields on lines `name: text`
             where there are two.
     """
-    if _REFUSAL.match(reply):
-        return Parsed(rejected=Counter({REFUSED: 1}))
     if form == "plain":
         found: list[Text | None] = [_plain(reply, field_names)]
     else:
-        found = [_fields(one, field_names) for one in objects(reply)]
+        found = [_fields(one, field_names) for one in _unwrapped(objects(reply), field_names)]
+        if not found and _REFUSAL.match(reply):  # what stands in JSON is a text, whatever it says
+            return Parsed(rejected=Counter({REFUSED: 1}))
         found = found or [_lines_text(line, field_names) for line in _lines(reply)]
     made = Parsed()
     for text in found or [None]:
@@ -65,6 +65,16 @@ def read_texts(reply: str, field_names: Sequence[str], form: Form) -> Parsed:
         elif text is not None:
             made.texts.append(tuple(" ".join(part.split()) for part in text))
     return made
+
+
+def _unwrapped(found: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:
+    """Opens objects that hold nothing but one list, such as {"texts": [...]}."""
+    for one in found:
+        lists = [value for value in one.values() if isinstance(value, list)] if isinstance(one, dict) else []
+        if len(lists) == 1 and not any(name in one for name in names):
+            yield from (item for item in lists[0] if isinstance(item, dict | str))
+        else:
+            yield one
 
 
 def read_object(reply: str) -> dict[str, Any] | None:
@@ -182,6 +192,4 @@ def _problem(text: Text | None) -> str | None:
         return UNREADABLE
     if not all(part.strip() for part in text):
         return EMPTY
-    if _REFUSAL.match(text[0]):
-        return REFUSED
     return TOO_LONG if sum(map(len, text)) > MOST_CHARACTERS else None

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.errors import LLMError
+import numpy as np
+
+from bench.errors import LLMStopError
 from bench.experiment.record import LLMCost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.models.llm.asks import Reply
+    from bench.models.llm.asks import Ask, Reply, Sampling
     from bench.settings import LLMSettings
 
 _PER_PRICE = 1_000_000
 _CHUNK = 256
+_FRAME = 16
+"""Tokens around a message, more than any known template takes."""
+_GOES_ON = "The same command goes on from here: replies are kept."
 
 
 @dataclass
@@ -33,33 +37,41 @@ class Spending:
     limits: LLMSettings
     n_calls: int = 0
     usd: float | None = 0.0
-    _largest_usd: float = field(default=0.0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def allowed(self, wanted: int) -> int:
-        """Returns how many of `wanted` calls may be made before looking again.
+    def allowed(self, asks: Sequence[Ask], sampling: Sampling) -> int:
+        """Returns how many of the questions may be asked before looking again: no limit is passed, whatever the replies are.
 
         Raises:
-            LLMError: None; a limit has been reached.
+            LLMStopError: None; a limit has been reached, or a price cannot be told.
         """
         limits = self.limits
-        left = wanted if limits.max_calls is None else limits.max_calls - self.n_calls
+        left = len(asks) if limits.max_calls is None else limits.max_calls - self.n_calls
         if left <= 0:
-            raise LLMError(
-                f"runtime.llm.max_calls={limits.max_calls} calls have been made and {wanted} more are needed; raise it. "
-                "The same command goes on from here: replies are kept."
+            raise LLMStopError(
+                f"runtime.llm.max_calls={limits.max_calls} calls have been made and {len(asks)} more are needed now; raise it. {_GOES_ON}"
             )
+        most = min(left, len(asks), _CHUNK)
         if limits.max_usd is None:
-            return min(wanted, left, _CHUNK)
-        spent = self.usd or 0.0
-        if spent + self._largest_usd > limits.max_usd:
-            raise LLMError(
-                f"{spent:.4f} of runtime.llm.max_usd={limits.max_usd} have been spent, one more may exceed it, and {wanted} are needed; "
-                "raise it. The same command goes on from here: replies are kept."
+            return most
+        if self.usd is None:
+            raise LLMStopError(
+                "the server does not count tokens, so runtime.llm.max_usd cannot be kept; leave it out, and use max_calls."
             )
-        # As many as fit at the price of the dearest one so far; a few at first.
-        fits = limits.parallel if self._largest_usd == 0 else math.floor((limits.max_usd - spent) / self._largest_usd)
-        return max(1, min(wanted, left, _CHUNK, fits))
+        bounds = np.cumsum([self._bound(ask, sampling) for ask in asks[:most]])
+        fits = int((self.usd + bounds <= limits.max_usd).sum())
+        if not fits:
+            raise LLMStopError(
+                f"{self.usd:.4f} of runtime.llm.max_usd={limits.max_usd} have been spent, one more call may exceed it, and {len(asks)} are "
+                f"needed now; raise it. {_GOES_ON}"
+            )
+        return fits
+
+    def _bound(self, ask: Ask, sampling: Sampling) -> float:
+        """Returns the most that a call may cost: no token is shorter than a character, and some frame every message."""
+        limits = self.limits
+        asked = ask.n_characters + _FRAME * (1 + len(ask.messages))
+        return (asked * (limits.price_in or 0.0) + sampling.max_tokens * (limits.price_out or 0.0)) / _PER_PRICE
 
     def pay(self, reply: Reply) -> None:
         """Books a call that has just been answered."""
@@ -67,7 +79,6 @@ class Spending:
         with self._lock:
             self.n_calls += 1
             self.usd = None if cost is None or self.usd is None else self.usd + cost
-            self._largest_usd = max(self._largest_usd, cost or 0.0)
 
 
 def price_of(replies: Sequence[Reply], limits: LLMSettings) -> float | None:
@@ -82,13 +93,13 @@ def price_of(replies: Sequence[Reply], limits: LLMSettings) -> float | None:
     return total
 
 
-def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings, model: str) -> LLMCost:
+def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings | None, model: str) -> LLMCost:
     """Returns what replies cost when they were first asked for.
 
     Args:
         replies: All of them.
         n_kept: How many of them were found among kept replies.
-        limits: Prices.
+        limits: Prices; None for models that nobody is paid for.
         model: Who answered.
     """
     ins, outs = [reply.tokens_in for reply in replies], [reply.tokens_out for reply in replies]
@@ -98,5 +109,5 @@ def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings, model: s
         calls_kept=n_kept,
         tokens_in=None if None in ins else sum(n for n in ins if n is not None),
         tokens_out=None if None in outs else sum(n for n in outs if n is not None),
-        usd=price_of(replies, limits),
+        usd=None if limits is None else price_of(replies, limits),
     )

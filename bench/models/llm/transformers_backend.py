@@ -1,4 +1,6 @@
-"""Causal models in this process: batched generation whose draws do not depend on what else is in the batch.
+"""Causal models in this process: batched generation in which every question has a noise of its own.
+
+So a draw depends on what else is in the batch by the rounding of scores alone.
 
 Shapes: B questions, L tokens, V tokens of the model.
 """
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.errors import LLMError
+from bench.errors import LLMStopError
 from bench.models.llm.asks import Ask, Failure, Reply, Sampling
 from bench.models.llm.backend import cut
 from bench.models.prompted import load_causal
@@ -61,6 +63,7 @@ class TransformersBackend:
             "sha256": pretrained_sha256(self._name),
             "transformers": version("transformers"),
             "device": self._device.partition(":")[0],
+            "dtype": str(compute_dtype(self._device)),
         }
 
     def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
@@ -84,7 +87,7 @@ class TransformersBackend:
         if ask.mode == "complete":
             return opening(self._inner, ask.prompt)
         if not self.chats:
-            raise LLMError(
+            raise LLMStopError(
                 f"'{self._name}' has no chat template: it was not taught to follow instructions, and can only continue texts."
             )
         messages = [message.model_dump() for message in ask.messages]

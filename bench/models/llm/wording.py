@@ -6,6 +6,7 @@ Texts are asked for as JSON of models that follow instructions, and one at a tim
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     Text = tuple[str, ...]
 
+_NUMBER = re.compile(r"\W*(\d{1,3})(?!\w)")
 STOP = "\n###"
 """Closes every example, and so the text that follows them."""
 RULES = "Do not copy or quote given texts, do not number, and add no comments."
@@ -90,8 +92,9 @@ def ask_for_texts(llm: LLM, words: TaskWords, brief: Brief, draw: str, *, contin
     wanted = Wanted(label=brief.label, count=brief.count, mentions=brief.concepts, n_words=brief.n_words)
     if llm.chats and not continued:
         return Ask(messages=_chat(_instruction(words, brief)), draw=draw, wanted=wanted)
-    one = wanted.model_copy(update={"count": 1})
-    return Ask(prompt=_prompt(words, brief), draw=draw, wanted=one)
+    if llm.reads_words:
+        wanted = wanted.model_copy(update={"count": 1})
+    return Ask(prompt=_prompt(words, brief), draw=draw, wanted=wanted)
 
 
 def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: str) -> Ask:
@@ -125,31 +128,44 @@ def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str)
         draw: Tells draws apart.
     """
     wanted = Wanted(kind="classify", label=label, draft=text)
-    kinds = "\n".join(
-        f"{name}: {words.item} {what}" for name, what in zip(words.label_names, words.classes, strict=True)
-    )
+    numbered = enumerate(zip(words.label_names, words.classes, strict=True), start=1)
+    kinds = "\n".join(f"{number}. {name}: {words.item} {what}" for number, (name, what) in numbered)
     if llm.chats:
         asked = (
             f"Which of these classes does the text belong to?\n{kinds}\n\nText: {words.as_json(text)}\n\n"
-            "Answer with the name of the class alone."
+            "Answer with the number of the class alone."
         )
         return Ask(messages=_chat(asked), draw=draw, wanted=wanted)
-    return Ask(prompt=f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nClass:", draw=draw, wanted=wanted)
+    return Ask(
+        prompt=f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nNumber of its class:", draw=draw, wanted=wanted
+    )
 
 
 def named_class(words: TaskWords, reply: str) -> int | None:
-    """Returns the class that a reply begins with, or the only one that it names; None where there is none."""
-    said = " ".join(reply.lower().replace('"', " ").replace("*", " ").split()).strip(" .'")
-    by_length = sorted(range(len(words.label_names)), key=lambda i: -len(words.label_names[i]))
-    for label in by_length:
-        if said.startswith(words.label_names[label].lower()):
-            return label
-    inside: list[int] = []
-    for label in by_length:
-        name = words.label_names[label].lower()
-        if name in said and not any(name in words.label_names[longer].lower() for longer in inside):
-            inside.append(label)
-    return inside[0] if len(inside) == 1 else None
+    """Returns the class that a reply names, by its number, or by the only name in it that is not denied; None where there is none."""
+    number = _NUMBER.match(reply)
+    if number:
+        label = int(number[1]) - 1
+        return label if label < len(words.label_names) and label >= 0 else None
+    said, names = _folded(reply), [_folded(name) for name in words.label_names]
+    if said in names:
+        return names.index(said)
+    found: list[int] = []
+    for label in sorted(range(len(names)), key=lambda i: -len(names[i])):
+        spans = re.finditer(
+            rf"(?<!\w)(?P<denied>(?:not|no|non|isn t|never)(?: an?)? )?{re.escape(names[label])}(?!\w)", said
+        )
+        kinds = {span["denied"] is None for span in spans}
+        if kinds and kinds != {False}:
+            found.append(label)
+            said = said.replace(names[label], " ")
+        elif kinds:
+            return None
+    return found[0] if len(found) == 1 else None
+
+
+def _folded(text: str) -> str:
+    return " ".join(re.sub(r"[\W_]+", " ", text.lower()).split())
 
 
 def ask_for_features(words: TaskWords, text: Text, label: int, features: Sequence[str], draw: str) -> Ask:

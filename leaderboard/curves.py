@@ -1,0 +1,188 @@
+"""Scaling over budgets: a curve for every method with enough budgets and sets, and what a distilled text is worth in random real ones."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from leaderboard.chart import Guide
+from leaderboard.entries import Entry
+from leaderboard.keys import MethodKey, Scope, Vintage
+from leaderboard.privacy_charts import COLOURS, SIZE, TOP, Curve, Figure, Point, along, up
+from leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
+
+_PER_CLASS = re.compile(r"dpc(\d+)")
+_STEPS = 40
+DRAWS = 200
+
+
+@dataclass(frozen=True)
+class ScalingLine:
+    """One method's curve.
+
+    Args:
+        name: The method with its options.
+        fit: Its law.
+        reference: Whether it is a reference.
+    """
+
+    name: str
+    fit: Fit
+    reference: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Returns the cells of a table: name, sizes, law, misfits, plateau."""
+        law, sizes = self.fit.law, self.fit.points.sizes
+        prior = f"{law.prior:.3g} + " if law.prior > 1e-6 else ""
+        floor = f" + {law.floor:.3g}" if law.floor > 1e-6 else ""
+        low, high = self.fit.floor_interval()
+        plateau = (
+            "not seen" if self.fit.plateau is None else f"{100 * law.floor:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+        )
+        return (
+            self.name,
+            f"{sizes[0]:.0f} to {sizes[-1]:.0f}",
+            f"{law.scale:.3g} / ({prior}D^{law.beta:.2f}){floor}",
+            f"{self.fit.misfit:.3f}",
+            f"{self.fit.power_misfit:.3f}",
+            plateau,
+        )
+
+
+@dataclass(frozen=True)
+class ScalingSection:
+    """The curves of one task, protocol and track's source learner."""
+
+    title: str
+    metric: str
+    lines: tuple[ScalingLine, ...]
+
+    @property
+    def figure(self) -> Figure:
+        """Draws the curves over the sizes they were measured at, both axes logarithmic."""
+        return _figure(self)
+
+
+SCALING_NOTE = (
+    "The error of the source learner by texts a class, L(D) = B / (D_l + D^beta) + E (rectified scaling law), for methods with six budgets "
+    "of three sets each. It holds for the texts a class that it was measured at. Misfits are root mean squares of logarithms."
+)
+HEADINGS = ("method", "texts a class", "law of the error", "misfit", "misfit of a power law", "plateau of the error, %")
+
+
+def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
+    """Fits a curve to every method with six budgets of three sets each, and writes into rows what their texts are worth.
+
+    Args:
+        entries: All entries of the board; rows of the source learner with a budget in texts per class get `worth` fields.
+
+    Returns:
+        Sections in the order of their titles.
+    """
+    families: dict[tuple[Scope, Vintage], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.row["is_source"] and _PER_CLASS.fullmatch(entry.key.budget) and not entry.row["superseded"]:
+            families[entry.key.scope, entry.key.vintage].append(entry)
+    sections = []
+    for (scope, _), found in families.items():
+        fits = _fits(found)
+        if not fits:
+            continue
+        lines = [ScalingLine(_name(own), fit, own.row["reference"]) for own, fit in fits]
+        learner, metric = found[0].row["learner"], found[0].row["metric"]
+        title = (
+            f"{scope.task} · {scope.protocol}{f' (custom {scope.custom_id})' if scope.custom_id else ''} · {learner}"
+        )
+        sections.append(ScalingSection(title, metric, tuple(sorted(lines, key=lambda line: line.name))))
+        random = next((fit for own, fit in fits if own.key.method == "random" and not own.key.options), None)
+        if random is not None:
+            _fill_worth(found, random)
+    return sorted(sections, key=lambda section: section.title)
+
+
+def _fits(entries: list[Entry]) -> list[tuple[Entry, Fit]]:
+    """Returns the curve of every method that has enough, each with one of its entries."""
+    methods: dict[MethodKey, dict[int, Entry]] = defaultdict(dict)
+    for entry in entries:
+        methods[_without_budget(entry.key)][size_of(entry)] = entry
+    fits = []
+    for own in methods.values():
+        if len(own) < LEAST_BUDGETS:
+            continue
+        points = Points.of({size: [1 - value for value in entry.units] for size, entry in own.items() if entry.units})
+        if points.enough:
+            fits.append((next(iter(own.values())), fit_law(points, n_draws=DRAWS)))
+    return fits
+
+
+def _fill_worth(entries: list[Entry], random: Fit) -> None:
+    for entry in entries:
+        errors = [1 - value for value in entry.units]
+        if errors:
+            worth = data_equivalence(random, size_of(entry), errors)
+            above = worth.least if worth.beyond else None
+            entry.row.update(worth=worth.value, worth_low=worth.low, worth_high=worth.high, worth_above=above)
+
+
+def size_of(entry: Entry) -> int:
+    """Returns the texts a class of a budget `dpcN`."""
+    found = _PER_CLASS.fullmatch(entry.key.budget)
+    assert found is not None
+    return int(found[1])
+
+
+def _without_budget(key: MethodKey) -> MethodKey:
+    from dataclasses import replace
+
+    return replace(key, budget="")
+
+
+def _name(entry: Entry) -> str:
+    options = entry.row["options"]
+    return entry.row["label"] + (f" ({options})" if options else "")
+
+
+def _figure(section: ScalingSection) -> Figure:
+    """Lays the curves out; dots are means over sets."""
+    sizes = np.concatenate([line.fit.points.sizes for line in section.lines])
+    errors = np.concatenate([line.fit.points.means for line in section.lines])
+    x_low, x_high = math.log10(sizes.min()), math.log10(sizes.max())
+    y_low, y_high = math.log10(errors.min() * 0.95), math.log10(min(1.0, errors.max() * 1.05))
+
+    def x(size: float) -> float:
+        return along((math.log10(size) - x_low) / (x_high - x_low))
+
+    def y(error: float) -> float:
+        return up((math.log10(error) - y_low) / (y_high - y_low))
+
+    curves, points = [], []
+    for place, line in enumerate(section.lines):
+        own = line.fit.points
+        steps = np.geomspace(own.sizes[0], own.sizes[-1], _STEPS)
+        corners = [f"{x(step)} {y(min(10**y_high, max(10**y_low, float(line.fit.law(step)))))}" for step in steps]
+        curves.append(Curve(line.name, "M" + "L".join(corners), place % COLOURS, TOP + 14.0 * (place + 1)))
+        for size, mean in zip(own.sizes, own.means, strict=True):
+            text = f"{line.name}, {size:.0f} texts a class: error {100 * mean:.1f} %"
+            points.append(Point("", text, x(size), x(size), x(size), y(mean), line.reference, False, y(mean)))
+    ticks = [error for error in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0) if 10**y_low <= error <= 10**y_high]
+    measured = sorted(set(sizes.tolist()))
+    metric = "1 - macro-F1" if section.metric == "macro_f1_frac" else "error"
+    return Figure(
+        heading="Error by number of texts",
+        x_title="texts a class",
+        y_title=f"{metric} in percent",
+        x_ticks=tuple(Guide(x(size), f"{size:.0f}") for size in measured),
+        y_ticks=tuple(Guide(y(error), f"{100 * error:g}") for error in ticks),
+        points=tuple(points),
+        curves=tuple(curves),
+        chance=f"M{along(0)} {SIZE}",
+        summary=f"{metric} by number of texts a class on {section.title}, both axes logarithmic. "
+        + "; ".join(f"{line.name}: {line.texts[2]}" for line in section.lines)
+        + ".",
+    )

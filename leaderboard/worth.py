@@ -1,0 +1,21 @@
+"""The fields of a row that say what a distilled text is worth."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class WorthFields(TypedDict):
+    """How many random real texts one distilled text is worth; source learner, budgets in texts a class, where random has a curve."""
+
+    worth: float | None
+    """Null where the error lies outside of what random texts were measured at."""
+    worth_low: float | None
+    worth_high: float | None
+    """Null also where the bound lies beyond the largest random set."""
+    worth_above: float | None
+    """Where the error is below that of the largest random set: a text is worth more than this."""
+
+
+NO_WORTH: WorthFields = {"worth": None, "worth_low": None, "worth_high": None, "worth_above": None}
+"""Of a row before curves are fitted, and of rows that have none beside them."""
