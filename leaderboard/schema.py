@@ -272,9 +272,7 @@ FIELD_GROUPS = (
     IdentityFields,
     AccuracyFields,
     ComparisonFields,
-    WorthFields,
     CostFields,
-    LLMFields,
     PrivacyFields,
     StandingFields,
     TextFields,
@@ -285,6 +283,8 @@ FIELD_GROUPS = (
     OriginFields,
     AuditFields,
     PromiseFields,
+    WorthFields,
+    LLMFields,
 )
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
 """All fields in the order in which files hold them."""
