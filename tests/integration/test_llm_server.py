@@ -24,6 +24,8 @@ from bench.testing.tiny import tiny_generator
 from tests.llm_server import MODEL, Server, continued_by
 
 FAST = {"timeout_s": 1.0, "retries": 3}
+HEARING = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('bench', run_name='__main__')"
+"""Runs the command line such that it hears SIGINT, to which jobs in the background are started deaf."""
 SETUP = (
     "task=sst2",
     "protocol=smoke",
@@ -230,10 +232,14 @@ def test_a_kill_in_the_middle_costs_no_reply_twice(kill, serve, storyteller, cle
         f"runtime.llm.url={server.url}",
         *SMALL,
     )
-    command = [sys.executable, "-m", "bench", "run", *words, "runtime.llm.parallel=2", "runtime.retry=true"]
+    command = [sys.executable, "-c", HEARING, "run", *words, "runtime.llm.parallel=2", "runtime.retry=true"]
     environment = {**clean_environment, "HF_HOME": str(tmp_path / "hf")}
     process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while sum(server.answered.values()) < 4 and process.poll() is None:
         time.sleep(0.02)
@@ -241,6 +247,7 @@ def test_a_kill_in_the_middle_costs_no_reply_twice(kill, serve, storyteller, cle
     process.wait(timeout=60)
     before = sum(server.answered.values())
     assert 4 <= before < 20
+    assert process.returncode != 0
     done = subprocess.run(
         command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
