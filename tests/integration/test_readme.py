@@ -55,6 +55,8 @@ def test_make_command_of_the_pages_is_understood(command):
 def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
     words = shlex.split(command)
     environment = dict(word.split("=", 1) for word in words[: words.index("tdbench")])
+    if "openai:" in command:
+        environment["OPENAI_API_KEY"] = "exported on the line above"
     if "TDBENCH_PLUGINS" in environment:
         name = environment["TDBENCH_PLUGINS"]
         example = blocks(EXAMPLES[name], "python")[0]
