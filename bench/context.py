@@ -124,15 +124,16 @@ class Context:
             PluginError: The method's card does not say that it asks one.
             PrerequisiteError: The model is nowhere to be had.
         """
+        return self._access().open(name, real, self)
+
+    def words(self) -> TaskWords:
+        """Returns how the task's texts and classes are spoken of to language models."""
+        return self._access().words
+
+    def _access(self) -> Access:
         if self.llm_access is None:
             raise PluginError("it asks a language model; its card must say reads=('encoder', 'llm').")
-        return self.llm_access.open(name, real, self)
-
-    def words(self, real: LabelledText) -> TaskWords:
-        """Returns how the task's texts and classes are spoken of."""
-        from bench.models.llm.access import plain_words
-
-        return plain_words(real) if self.llm_access is None else self.llm_access.words
+        return self.llm_access
 
     def rng(self, axis: str) -> np.random.Generator:
         """Returns the random stream of an axis, such as `selection`; the same axis always starts anew."""

@@ -6,15 +6,15 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from leaderboard.chart import Guide
 from leaderboard.entries import Entry
 from leaderboard.keys import MethodKey, Scope, Vintage
-from leaderboard.privacy_charts import COLOURS, SIZE, TOP, Curve, Figure, Point, along, up
 from leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
+from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, up
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
 _STEPS = 40
@@ -138,8 +138,6 @@ def size_of(entry: Entry) -> int:
 
 
 def _without_budget(key: MethodKey) -> MethodKey:
-    from dataclasses import replace
-
     return replace(key, budget="")
 
 
@@ -181,7 +179,6 @@ def _figure(section: ScalingSection) -> Figure:
         y_ticks=tuple(Guide(y(error), f"{100 * error:g}") for error in ticks),
         points=tuple(points),
         curves=tuple(curves),
-        chance=f"M{along(0)} {SIZE}",
         summary=f"{metric} by number of texts a class on {section.title}, both axes logarithmic. "
         + "; ".join(f"{line.name}: {line.texts[2]}" for line in section.lines)
         + ".",

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from bench.experiment.record import ROC_FPR
-from leaderboard import chart, privacy_charts
+from leaderboard import chart, square
 from leaderboard.chart import build_chart
 from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
@@ -59,7 +59,7 @@ def render_page(
         legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         built_from=built_from,
         geometry=chart,
-        square=privacy_charts,
+        square=square,
     )
 
 

@@ -4,65 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from leaderboard.chart import Guide, round_limits
 from leaderboard.column import percent
 from leaderboard.schema import Row
+from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, up
 from leaderboard.tables import Line, Table
 
-SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
-"""Pixels: side of a figure, and its margins."""
-COLOURS = 8
-"""Number of colours that the style sheet has; later curves repeat them."""
 _LEAST_RATE = 0.01
 """Below it a curve rests on fewer than ten of a run's non-members."""
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
-
-
-@dataclass(frozen=True)
-class Point:
-    """One method: AUC with its interval to the right, score upwards."""
-
-    name: str
-    text: str
-    x: float
-    low: float
-    high: float
-    y: float
-    reference: bool
-    ends: bool
-    """Whether the name stands to the left of the dot."""
-    name_y: float
-    """Where the name stands, so that names do not cover each other."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One method's curve as an SVG path."""
-
-    name: str
-    path: str
-    colour: int
-    y: float
-    """Where its name stands in the key."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing ready for the template."""
-
-    heading: str
-    x_title: str
-    y_title: str
-    x_ticks: tuple[Guide, ...]
-    y_ticks: tuple[Guide, ...]
-    points: tuple[Point, ...]
-    curves: tuple[Curve, ...]
-    chance: str
-    """Path of what guessing gives."""
-    summary: str
 
 
 def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: Sequence[float]) -> tuple[Figure, ...]:
@@ -83,16 +36,6 @@ def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: 
             (_plane(table, audited), _roc([one for one in audited if one[1]["audit_id"] in curves], curves, rates)),
         )
     )
-
-
-def along(share: float) -> float:
-    """Returns where a share of the horizontal axis lies, in pixels."""
-    return round(LEFT + share * (SIZE - LEFT - RIGHT), 1)
-
-
-def up(share: float) -> float:
-    """Returns where a share of the vertical axis lies, in pixels."""
-    return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
 
 
 def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:

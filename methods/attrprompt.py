@@ -12,12 +12,12 @@ from bench.api import (
     Brief,
     LLMConfig,
     LLMMethod,
-    MethodCard,
     Questions,
     Sampling,
     ask_for_texts,
     ask_for_values,
     keywords,
+    llm_card,
     read_object,
 )
 
@@ -37,14 +37,10 @@ class AttrPrompt(LLMMethod):
     """
 
     name = "attrprompt"
-    card = MethodCard(
+    card = llm_card(
         summary="Texts that a language model writes for randomly drawn attributes, whose values it has named before.",
-        family="LLM",
         paper="Yu et al., 2023, Large language model as attributed training data generator",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
+        shows_real=False,
     )
 
     class Config(LLMConfig):

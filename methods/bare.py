@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import Brief, LLMConfig, LLMMethod, MethodCard, Questions, ask_for_better, ask_for_texts
+from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, DistilledSet, LabelledText, Session
@@ -20,15 +20,10 @@ class Bare(LLMMethod):
     """
 
     name = "bare"
-    card = MethodCard(
+    card = llm_card(
         summary="Drafts that continue three real texts of the class, refined one by one.",
-        family="LLM",
         paper="Zhu et al., 2025, BARE: Base-Refine",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
-        tags=("real-texts-in-prompts",),
+        shows_real=True,
     )
 
     class Config(LLMConfig):
@@ -81,7 +76,6 @@ class Bare(LLMMethod):
             budget.per_class,
             asking,
             per_ask=1 if drafts else None,
-            continued=drafts,
             checker=session,
             rework=self._refiner(session) if config.steps == "both" else None,
         )
@@ -101,6 +95,7 @@ class Bare(LLMMethod):
                 )
                 for i, (text, label, examples) in enumerate(zip(texts, labels, shown, strict=True))
             ]
-            return [session.one_text(reply) for reply in session.llm.ask(asks, self.sampling(session))]
+            replies = session.llm.ask(asks, self.sampling())
+            return [session.one_text(ask, reply) for ask, reply in zip(asks, replies, strict=True)]
 
         return refine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from bench.api import Brief, LLMConfig, LLMMethod, MethodCard, Questions, ask_for_texts
+from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, DistilledSet, LabelledText
@@ -16,15 +16,10 @@ class FewShot(LLMMethod):
     """Few-shot prompting: every question shows other real texts of the class, drawn at random."""
 
     name = "fewshot"
-    card = MethodCard(
+    card = llm_card(
         summary="Texts that a language model writes after a few real ones, drawn anew for every question.",
-        family="LLM",
         paper="Brown et al., 2020; Zhu et al., 2025, BARE (its baselines)",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
-        tags=("real-texts-in-prompts",),
+        shows_real=True,
     )
 
     class Config(LLMConfig):

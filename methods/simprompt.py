@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api import Brief, LLMConfig, LLMMethod, MethodCard, Questions, ask_for_texts
+from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
     from bench.api import Budget, Context, DistilledSet, LabelledText
@@ -14,14 +14,10 @@ class SimPrompt(LLMMethod):
     """SimPrompt, the baseline of AttrPrompt (Yu et al., 2023): the class's name is all that the model is told; no real text is shown."""
 
     name = "simprompt"
-    card = MethodCard(
+    card = llm_card(
         summary="Texts that a language model writes when it is told the class alone.",
-        family="LLM",
         paper="Yu et al., 2023, AttrPrompt (its baseline SimPrompt); Ye et al., 2022, ZeroGen",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
+        shows_real=False,
     )
 
     class Config(LLMConfig):

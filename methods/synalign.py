@@ -12,12 +12,12 @@ from bench.api import (
     DistilledSet,
     LLMConfig,
     LLMMethod,
-    MethodCard,
     Questions,
     Sampling,
     ask_for_features,
     ask_for_texts,
     keywords,
+    llm_card,
     read_object,
 )
 
@@ -50,15 +50,10 @@ class SynAlign(LLMMethod):
     """
 
     name = "synalign"
-    card = MethodCard(
+    card = llm_card(
         summary="Texts written from descriptions of explored real texts, aligned with the real distribution (MMD).",
-        family="LLM",
         paper="Ren et al., 2025, SynAlign",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
-        tags=("real-texts-in-prompts",),
+        shows_real=True,
     )
 
     class Config(LLMConfig):

@@ -14,13 +14,13 @@ from bench.api import (
     LabelledText,
     LLMConfig,
     LLMMethod,
-    MethodCard,
     Questions,
     Sampling,
     ask_for_concepts,
     ask_for_texts,
     canonical_concepts,
     keywords,
+    llm_card,
     read_object,
 )
 
@@ -40,15 +40,10 @@ class SynthLLM(LLMMethod):
     """
 
     name = "synthllm"
-    card = MethodCard(
+    card = llm_card(
         summary="Texts written from real texts and from walks over a graph of their concepts.",
-        family="LLM",
         paper="Qin et al., 2025, SynthLLM",
-        output="text",
-        cost_class="minutes",
-        reads=("encoder", "llm"),
-        counts_texts=True,
-        tags=("real-texts-in-prompts",),
+        shows_real=True,
     )
 
     class Config(LLMConfig):

@@ -167,11 +167,10 @@ def continued_by(folder: str) -> Any:
             temperature=body.get("temperature", 1.0),
             top_p=body.get("top_p", 1.0),
             max_tokens=min(body.get("max_tokens", 40), 40),
-            stop=tuple(body.get("stop", ())),
         )
         with lock:
             backend.answer(
-                [Ask(prompt=" ".join(asked.split()[-40:]))],
+                [Ask(prompt=" ".join(asked.split()[-40:]), stop=tuple(body.get("stop", ())))],
                 sampling,
                 [body.get("seed", 0)],
                 lambda _, reply: found.append(reply.text),

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.models.llm.method import Estimate, LLMMethod
 from bench.models.llm.names import ModelName
+from bench.models.llm.spending import dollars
 
 if TYPE_CHECKING:
     from bench.experiment.plan import Plan
     from bench.settings import LLMSettings
 
-PAID = ("openai",)
-"""Kinds of models whose calls somebody may have to pay for."""
+
+def asks_servers(plan: Plan) -> bool:
+    """Tells whether a plan has methods that ask language models behind servers."""
+    return any(ModelName.parse(name).paid for job, _ in plan.cells for name in job.method.llms)
 
 
 def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
@@ -29,7 +32,7 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
     for job in jobs:
         if not isinstance(job.method, LLMMethod):
             continue
-        names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.kind in PAID]
+        names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.paid]
         if not names:
             continue
         one, key = job.method.estimate(job.data.train, job.budget), " and ".join(names)
@@ -43,19 +46,16 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
 def estimate_lines(plan: Plan, states: list[dict[str, Any]], limits: LLMSettings) -> list[str]:
     """Says in words what a plan would ask of language models behind servers, and whether the limits suffice."""
     lines, calls, usd = [], 0, 0.0
-    known = limits.price_in is not None and limits.price_out is not None
     for name, one in estimate(plan, states).items():
-        calls += one.calls
-        money = "price not known (runtime.llm.price_in, price_out)"
-        if limits.price_in is not None and limits.price_out is not None:
-            price = (one.tokens_in * limits.price_in + one.tokens_out * limits.price_out) / 1e6
-            usd += price
-            money = f"about {price:.2f} US dollars"
+        price = dollars(one.tokens_in, one.tokens_out, limits)
+        calls, usd = calls + one.calls, usd + (price or 0.0)
+        money = (
+            "price not known (runtime.llm.price_in, price_out)" if price is None else f"about {price:.2f} US dollars"
+        )
         lines.append(
             f"{name}: about {one.calls:,} calls, {one.tokens_in:,} tokens in, {one.tokens_out:,} out, {money}; kept replies cost nothing."
         )
-    if limits.max_calls is not None and calls > limits.max_calls:
-        lines.append(f"That is more than runtime.llm.max_calls={limits.max_calls}: the command would stop there.")
-    if limits.max_usd is not None and known and usd > limits.max_usd:
-        lines.append(f"That is more than runtime.llm.max_usd={limits.max_usd}: the command would stop there.")
+    for what, limit, needed in (("max_calls", limits.max_calls, calls), ("max_usd", limits.max_usd, usd)):
+        if limit is not None and needed > limit:
+            lines.append(f"That is more than runtime.llm.{what}={limit}: the command would stop there.")
     return lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._paths import RECORDS, default_board
 from bench.commands.audit import print_audits
-from bench.commands.estimates import estimate, estimate_lines
+from bench.commands.estimates import asks_servers, estimate, estimate_lines
 from bench.commands.help import FLAGS, help_page
 from bench.config import resolved_yaml, settings_for
 from bench.errors import PrerequisiteError, UsageError
@@ -99,8 +99,9 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     # Processes that run finished stages again would repeat each other's work; they know nothing of a method from a file.
     others = [] if runtime.force or runtime.retry or method else other_devices(runtime.device)
     runner = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted)
-    for line in estimate_lines(plan, runner.states(plan), runtime.llm):
-        say(line)
+    if asks_servers(plan):
+        for line in estimate_lines(plan, runner.states(plan), runtime.llm):
+            say(line)
     with joined_by(others, args.words, runtime.root):
         outcome = runner.run(plan)
     _warn_of_leaks(plan, Store(runtime.root), say)

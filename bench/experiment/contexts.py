@@ -96,7 +96,7 @@ def models_read(job: DistilJob) -> Iterator[str]:
     if job.method.pretrained_lm is not None:
         yield f"{shown_name(job.method.pretrained_lm)}: {UNKNOWN_TRAINING}"
     for name in map(ModelName.parse, job.method.llms):
-        if name.kind in ("hf", "openai"):
+        if name.dear:  # pretrained elsewhere
             yield f"{name.shown}: {UNKNOWN_TRAINING}"
 
 

@@ -13,6 +13,7 @@ import torch
 from bench.errors import PrerequisiteError, UsageError
 from bench.models.resolve import pretrained_name, resolve
 from bench.models.row_generator import end_of, load_generator, opening
+from bench.models.vocabulary import beginning
 from bench.training.modules import Tokenizer, silence
 from bench.training.torch_learner import fork_rng
 
@@ -174,19 +175,9 @@ class PublicContinuations:
         fields = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True))
         no_class = np.zeros(len(texts), dtype=np.int64)
         words = words_of(self._source, LabelledText(fields, no_class, (), np.arange(len(texts))))
-        begun = [self._beginning(parts) for parts in words]
+        begun = [beginning(parts, round(sum(map(len, parts)) * (1 - self._frac))) for parts in words]
         made = self._lm.sample(no_class, len(names), seed, top_p=self._top_p, begun=begun)
         return list(zip(*text_of(self._source, names, made).values(), strict=True))
-
-    def _beginning(self, parts: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-        left = round(sum(map(len, parts)) * (1 - self._frac))
-        kept = []
-        for part in parts:
-            kept.append(part[:left])
-            left -= len(kept[-1])
-            if left <= 0:
-                break
-        return tuple(kept)
 
 
 def _by_text(fields: list[str], texts: Sequence[Text]) -> list[Text]:

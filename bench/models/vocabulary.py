@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     Parts = tuple[NDArray[np.int64], ...]
 
 
+def beginning(parts: Parts, count: int) -> Parts:
+    """Returns a text's first tokens, counted over its fields; of the field that is cut, what is left of it."""
+    kept = []
+    for part in parts:
+        kept.append(part[:count])
+        count -= len(kept[-1])
+        if count <= 0:
+            break
+    return tuple(kept)
+
+
 class Vocabulary:
     """The U pieces that a train split uses, and the marks around fields.
 

@@ -210,6 +210,8 @@ def test_every_method_works_behind_a_server_that_has_bad_moments(name, serve, st
     calls = [phase["llm"] for phase in record["cost"] if phase["llm"]]
     assert sum(one["calls"] for one in calls) == sum(server.answered.values())
     assert max(server.answered.values()) == 1
+    # What is continued ends where an example would end, whoever answers.
+    assert all(body["stop"] == ["###"] for body in map(json.loads, server.answered) if "prompt" in body)
     assert {one["usd"] for one in calls} == {None}
     text = json.dumps(record)
     assert server.url not in text

@@ -77,7 +77,7 @@ def test_the_likeliest_tokens_are_those_of_the_library(backend):
 def test_a_reply_ends_before_a_stop(backend):
     free, _ = answers(backend, [Ask(prompt="one")], Sampling(max_tokens=30), [1])
     mark = free[0].text[4:6]
-    stopped, _ = answers(backend, [Ask(prompt="one")], Sampling(max_tokens=30, stop=(mark,)), [1])
+    stopped, _ = answers(backend, [Ask(prompt="one", stop=(mark,))], Sampling(max_tokens=30), [1])
     assert stopped[0].text == free[0].text[: free[0].text.index(mark)]
     assert stopped[0].finish == "stop"
 

@@ -75,8 +75,9 @@ def test_all_that_decides_a_reply_is_part_of_its_key():
         key_of({"model": "m", "url": "u"}, Ask(messages=(Message(role="user", content="p"),)), Sampling()),
         key_of({"model": "m", "url": "u"}, Ask(prompt="p"), Sampling(temperature=0.5)),
         key_of({"model": "m", "url": "u"}, Ask(prompt="p"), Sampling(max_tokens=5)),
+        key_of({"model": "m", "url": "u"}, Ask(prompt="p", stop=("###",)), Sampling()),
     ]
-    assert len({base, *others}) == 8
+    assert len({base, *others}) == 9
     # What a question is after is no part of what a model reads.
     assert key_of({"model": "m", "url": "u"}, Ask(prompt="p", wanted=Wanted(label=1)), Sampling()) == base
     with pytest.raises(ValidationError, match="either messages"):

@@ -10,7 +10,7 @@ from bench.canonical import seed_from
 from bench.context import Context, Source
 from bench.cost import CostMeter
 from bench.models.encoder import TfidfEncoder
-from bench.models.llm.access import Access, plain_words
+from bench.models.llm.access import Access, words_of_task
 from bench.models.llm.spending import Spending
 from bench.registry import METHODS
 from bench.settings import LLMSettings
@@ -26,7 +26,7 @@ def real():
     return small_task("two classes").train
 
 
-def context(real, folder, seed=0):
+def context(folder, seed=0):
     return Context(
         seed_from("set", seed),
         "cpu",
@@ -34,7 +34,9 @@ def context(real, folder, seed=0):
         folder,
         TfidfEncoder,
         make_source=lambda: Source("tiny", tiny_learner(), MAX_LENGTH, folder / "kept"),
-        llm_access=Access(plain_words(real), Spending(LLMSettings()), folder / "replies.sqlite"),
+        llm_access=Access(
+            words_of_task(small_task("two classes").task), Spending(LLMSettings()), folder / "replies.sqlite"
+        ),
     )
 
 
@@ -44,7 +46,7 @@ def folder(tmp_path_factory):
 
 
 def made_by(name, real, folder, per_class=10, seed=0, **options):
-    ctx = context(real, folder, seed)
+    ctx = context(folder, seed)
     with ctx.cost.phase("distil"):
         made = small(name, **options).distil(real.copy(), Budget(f"dpc{per_class}", per_class=per_class), ctx)
     return made, ctx
@@ -103,5 +105,5 @@ def test_a_model_folder_is_told_by_its_content(tmp_path):
 
 
 def test_concepts_are_extracted_of_the_same_texts_for_all_sets(real, folder):
-    draws = [context(real, folder, seed).shared_rng("documents 0").permutation(60).tolist() for seed in (0, 1)]
+    draws = [context(folder, seed).shared_rng("documents 0").permutation(60).tolist() for seed in (0, 1)]
     assert draws[0] == draws[1]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.models.llm.parsing import read_object, read_texts
+from bench.models.llm.asks import Ask, Reply
+from bench.models.llm.parsing import read_object, read_reply, read_texts
 
 ONE, PAIR = ("text",), ("premise", "hypothesis")
 
@@ -100,3 +101,14 @@ def test_no_reply_is_an_error(reply):
 def test_json_comes_back_as_it_was(texts):
     parsed = read_texts(json.dumps([{"text": text} for text in texts]), ONE, "json")
     assert [text for (text,) in parsed.texts] == [" ".join(text.split()) for text in texts]
+
+
+def test_a_plain_reply_that_was_cut_off_ends_with_its_last_sentence():
+    def read(text, finish, form):
+        reply = Reply(text=text, finish=finish, tokens_in=1, tokens_out=1, wall_s=0.0)
+        return [text for (text,) in read_reply(Ask(prompt="p", form=form), reply, ONE).texts]
+
+    assert read("One. Two! And a th", "length", "plain") == ["One. Two!"]
+    assert read("And a th", "length", "plain") == []
+    assert read("One. And a third", "stop", "plain") == ["One. And a third"]
+    assert read('["One. Two"]', "length", "json") == ["One. Two"]

@@ -11,8 +11,9 @@ from bench.commands.audit import audit_lines
 from bench.commands.show import draw_curves
 from bench.experiment.audit_record import ROC_FPR
 from leaderboard.page import render_page
-from leaderboard.privacy_charts import BOTTOM, LEFT, RIGHT, SIZE, TOP, privacy_figures
+from leaderboard.privacy_charts import privacy_figures
 from leaderboard.rows import build_rows
+from leaderboard.square import BOTTOM, LEFT, RIGHT, SIZE, TOP
 from leaderboard.tables import build_tables
 from tests.unit.audit_results import ATTACK, RESULT
 

@@ -292,10 +292,3 @@ def test_gradmm_fits_gradients_below_the_head(space, real, tmp_path):
         distil(of("gradmm", space=space, group_size=3, heads=2, inner=inner, **options), real, ctx)
         ends.append(ctx.diagnostics["match_vectors"])
     assert ends[1] < ends[0]
-
-
-def test_gradients_of_own_heads_that_would_not_fit_are_refused(real, tmp_path, monkeypatch):
-    ctx = context(tmp_path)
-    monkeypatch.setattr("bench.matching.source.GRADIENT_LIMIT_GB", 1e-7)
-    with ctx.cost.phase("x"), pytest.raises(UsageError, match=r"gradients of 4 groups .*method.group_size"):
-        ctx.source(real).own_head(4)

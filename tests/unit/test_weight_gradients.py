@@ -130,6 +130,13 @@ def test_gradients_that_would_not_fit_into_memory_are_refused(problem, monkeypat
         model.of_texts(source.tokenise(real), targets, GROUPS, 2)
 
 
+def test_gradients_of_own_heads_that_would_not_fit_are_refused(problem, monkeypatch):
+    source, *_ = problem
+    monkeypatch.setattr("bench.matching.source.GRADIENT_LIMIT_GB", 1e-7)
+    with pytest.raises(UsageError, match=r"gradients of 4 groups .*method.group_size"):
+        source.own_head(4)
+
+
 def test_distances_between_gradients_are_those_of_their_definitions():
     generator = torch.Generator().manual_seed(0)
     a, b = (tuple(torch.randn(*s, generator=generator) for s in ((2, 3), (4,))) for _ in range(2))

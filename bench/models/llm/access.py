@@ -51,9 +51,8 @@ class Access:
         """
         model = ModelName.parse(name)
         backend = self._backend(model, real, ctx)
-        keeps = model.kind in ("openai", "hf")
-        store = ReplyStore(self.store) if keeps else None
-        return LLM(model.shown, backend, store, self.spending, ctx.cost, paid=model.kind == "openai")
+        store = ReplyStore(self.store) if model.dear else None
+        return LLM(model.shown, backend, store, self.spending, ctx.cost, paid=model.paid)
 
     def _backend(self, model: ModelName, real: LabelledText, ctx: Context) -> Backend:
         names = list(real.fields), list(real.label_names)
@@ -75,9 +74,3 @@ def words_of_task(task: type[Task] | Task) -> TaskWords:
     """Returns how a task is spoken of."""
     classes = task.classes or tuple(f"of the class '{name}'" for name in task.label_names)
     return TaskWords(task.item, task.items, classes, task.text_fields, task.label_names)
-
-
-def plain_words(real: LabelledText) -> TaskWords:
-    """Returns how texts are spoken of whose task is not known."""
-    classes = tuple(f"of the class '{name}'" for name in real.label_names)
-    return TaskWords("a text", "texts", classes, tuple(real.fields), real.label_names)

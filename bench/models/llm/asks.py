@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Mode = Literal["complete", "chat"]
+Form = Literal["json", "plain"]
 
 
 class _Frozen(BaseModel):
@@ -27,8 +28,6 @@ class Sampling(_Frozen):
     """0 takes the likeliest token each time."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_tokens: int = Field(default=256, ge=1)
-    stop: tuple[str, ...] = ()
-    """A reply ends before the first of these."""
 
 
 class Wanted(_Frozen):
@@ -52,8 +51,12 @@ class Ask(_Frozen):
 
     messages: tuple[Message, ...] = ()
     prompt: str = ""
+    stop: tuple[str, ...] = ()
+    """A reply ends before the first of these."""
     draw: str = ""
     """Tells draws of the same question apart; the same draw always gets the same reply."""
+    form: Form = "json"
+    """How the reply is read: JSON objects, or the reply as it is."""
     wanted: Wanted | None = None
 
     @model_validator(mode="after")

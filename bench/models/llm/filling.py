@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bench.errors import LLMError
-from bench.models.llm.asks import Failure, Reply, Sampling
-from bench.models.llm.parsing import Form, read_texts
+from bench.models.llm.asks import Failure, Sampling
+from bench.models.llm.method import USABLE_FRAC
+from bench.models.llm.parsing import read_reply
 from bench.models.llm.sieve import Sieve, as_rows
 from bench.models.llm.wording import TaskWords, ask_for_class, named_class
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     Text = tuple[str, ...]
     Embed = Callable[[LabelledText], NDArray[np.floating]]
 
-_MOST_YIELD = 0.9
 _CHECK_TOKENS = 64
 FAILED = "no reply"
 
@@ -137,29 +137,20 @@ def fill(llm: LLM, words: TaskWords, asking: Asking, how: Filling) -> Pool:
             shown.append(real)
             asked[label] += 1
         pool.n_asks += len(asks)
-        form = "json" if asks[0].messages or not llm.reads_words else "plain"
-        for label, reply, real in zip(labels, llm.ask(asks, how.sampling), shown, strict=True):
+        for ask, label, reply, real in zip(asks, labels, llm.ask(asks, how.sampling), shown, strict=True):
             if isinstance(reply, Failure):
                 pool.rejected[FAILED] += 1
                 continue
-            parsed = read_texts(whole(reply, form), words.field_names, form)
+            parsed = read_reply(ask, reply, words.field_names)
             pool.rejected += parsed.rejected
             sieve.offer(parsed.texts, label, real)
         sieve.settle(pool)
 
 
-def whole(reply: Reply, form: Form) -> str:
-    """Returns a reply's text; of a plain one that was cut off, what is before its last end of a sentence, if anything."""
-    if form == "json" or reply.finish != "length":
-        return reply.text
-    ends = [place for mark in ".!?" if (place := reply.text.rfind(mark)) >= 0]
-    return reply.text[: max(ends) + 1] if ends else ""
-
-
 def _per_ask(pool: Pool, how: Filling) -> float:
     """Guesses the usable texts of a question by what questions gave so far."""
     if not pool.n_asks:
-        return how.per_ask * _MOST_YIELD if how.per_ask > 1 else 1.0
+        return how.per_ask * USABLE_FRAC if how.per_ask > 1 else 1.0
     return max(len(pool.texts) / pool.n_asks, 0.1)
 
 
@@ -177,7 +168,7 @@ class AskedCheck:
 
     def __call__(self, texts: Sequence[Text], labels: NDArray[np.int64], /) -> NDArray[np.int64]:
         """Asks once for each text."""
-        sampling = Sampling(temperature=0.0, max_tokens=_CHECK_TOKENS, stop=() if self.llm.chats else ("\n",))
+        sampling = Sampling(temperature=0.0, max_tokens=_CHECK_TOKENS)
         pairs = zip(texts, labels, strict=True)
         asks = [ask_for_class(self.llm, self.words, text, int(label), "check") for text, label in pairs]
         replies = self.llm.ask(asks, sampling)

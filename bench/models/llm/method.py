@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
-from bench.method import TASK_LM, Method, MethodConfig
+from bench.method import TASK_LM, Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from bench.context import Context
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
-    from bench.models.llm.asks import Failure, Reply, Sampling
+    from bench.models.llm.asks import Ask, Failure, Reply, Sampling
     from bench.models.llm.client import LLM
     from bench.models.llm.filling import Asking, Pool, Rework
-    from bench.models.llm.parsing import Form
     from bench.models.llm.wording import TaskWords
 
     Text = tuple[str, ...]
 
 MODEL_OPTIONS = ("llm", "base")
 USABLE_FRAC = 0.9
+"""Share of texts that is expected to be of use before anything is known."""
 _WORDS_TO_TOKENS = 1.4
 _FRAME_TOKENS = 120
 """Tokens of an instruction without the texts that it shows."""
@@ -104,6 +104,26 @@ class Estimate:
     tokens_out: int
 
 
+def llm_card(summary: str, paper: str, *, shows_real: bool) -> MethodCard:
+    """Returns the card of a method that has a language model write texts.
+
+    Args:
+        summary: One sentence.
+        paper: Citation.
+        shows_real: Whether real texts stand in its questions, and so reach whoever answers.
+    """
+    return MethodCard(
+        summary=summary,
+        family="LLM",
+        paper=paper,
+        output="text",
+        cost_class="minutes",
+        reads=("encoder", "llm"),
+        counts_texts=True,
+        tags=("real-texts-in-prompts",) if shows_real else (),
+    )
+
+
 class LLMMethod(Method):
     """Has a language model write texts. Subclasses say what they ask, in `distil` by way of `filled`."""
 
@@ -163,7 +183,6 @@ class LLMMethod(Method):
         asking: Asking,
         *,
         per_ask: int | None = None,
-        continued: bool = False,
         checker: Session | None = None,
         rework: Rework | None = None,
     ) -> Pool:
@@ -174,7 +193,6 @@ class LLMMethod(Method):
             wanted: Texts of a class.
             asking: Asks for texts of a class.
             per_ask: Texts that a question asks for; None for as many as the options say.
-            continued: Whether models that follow instructions are asked to continue texts nevertheless.
             checker: Whose model checks classes; None for the one that writes.
             rework: Makes other texts of those that come back.
         """
@@ -185,9 +203,7 @@ class LLMMethod(Method):
         check = AskedCheck((checker or session).llm, session.words) if config.check == "asked" else None
         # Features that depend on what is read together cannot be compared between rounds of questions.
         embed = session.embed if session.rowwise else None
-        how = Filling(
-            wanted, self.sampling(session, texts, continued=continued), texts, check, embed, config.most, rework
-        )
+        how = Filling(wanted, self.sampling(texts), texts, check, embed, config.most, rework)
         with session.ctx.cost.phase("write"):
             pool = fill(llm, session.words, asking, how)
         session.note(pool)
@@ -197,23 +213,17 @@ class LLMMethod(Method):
         """Returns the texts that a question asks for: models that only continue texts give one."""
         return self.config.per_ask if session.llm.chats or not session.llm.reads_words else 1
 
-    def sampling(self, session: Session, n_texts: int = 1, *, continued: bool = False) -> Sampling:
-        """Returns how replies of so many texts are drawn; continued texts end at the mark that closes examples."""
+    def sampling(self, n_texts: int = 1) -> Sampling:
+        """Returns how replies of so many texts are drawn."""
         from bench.models.llm.asks import Sampling
-        from bench.models.llm.wording import STOP
 
         config = self.config
-        return Sampling(
-            temperature=config.temperature,
-            top_p=config.top_p,
-            max_tokens=config.max_tokens * n_texts,
-            stop=() if session.llm.chats and not continued else (STOP.strip(),),
-        )
+        return Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens * n_texts)
 
     def session(self, real: LabelledText, ctx: Context, name: str | None = None) -> Session:
         """Opens the configured language model, or another one by name."""
         with ctx.cost.phase("open"):
-            return Session(ctx.llm(name or self.config.llm, real), ctx.words(real), real, ctx)
+            return Session(ctx.llm(name or self.config.llm, real), ctx.words(), real, ctx)
 
     def made(self, pool: Pool, session: Session) -> DistilledSet:
         """Returns the pool as a distilled set."""
@@ -247,16 +257,15 @@ class Session:
         """Returns real texts, field by field."""
         return tuple(tuple(column[int(i)] for column in self.real.fields.values()) for i in positions)
 
-    def one_text(self, reply: Reply | Failure) -> Text | str:
+    def one_text(self, ask: Ask, reply: Reply | Failure) -> Text | str:
         """Returns the text of a reply that should hold one, or why there is none."""
         from bench.models.llm.asks import Failure
-        from bench.models.llm.filling import FAILED, whole
-        from bench.models.llm.parsing import UNREADABLE, read_texts
+        from bench.models.llm.filling import FAILED
+        from bench.models.llm.parsing import UNREADABLE, read_reply
 
         if isinstance(reply, Failure):
             return FAILED
-        form: Form = "json" if self.llm.chats or not self.llm.reads_words else "plain"
-        parsed = read_texts(whole(reply, form), self.words.field_names, form)
+        parsed = read_reply(ask, reply, self.words.field_names)
         return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
 
     @property

@@ -51,6 +51,16 @@ class ModelName:
         )
 
     @property
+    def paid(self) -> bool:
+        """Whether somebody else's server answers: prices and limits are about its calls."""
+        return self.kind == "openai"
+
+    @property
+    def dear(self) -> bool:
+        """Whether replies are worth keeping; the task's own decoder and scripts draw the same again in no time."""
+        return self.kind in ("openai", "hf")
+
+    @property
     def text(self) -> str:
         """The name as options spell it."""
         return self.model if self.kind in ("task-lm", "hf") else f"{self.kind}:{self.model}"

@@ -110,7 +110,7 @@ class OpenAIBackend:
             started, limit_name = time.perf_counter(), self._limit_name
             try:
                 answer = self._sent(ask, sampling, seed, limit_name)
-                return self._read(answer, sampling, time.perf_counter() - started)
+                return self._read(answer, ask, time.perf_counter() - started)
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
                 raise LLMStopError(f"{self._where} refuses model '{self._model}': {_said(error)}") from None
             except openai.BadRequestError as error:
@@ -139,20 +139,20 @@ class OpenAIBackend:
             "top_p": sampling.top_p,
             "seed": seed % 2**31,
         }
-        if sampling.stop:
-            how["stop"] = list(sampling.stop)
+        if ask.stop:
+            how["stop"] = list(ask.stop)
         if ask.mode == "complete":
             return self._client.completions.create(prompt=ask.prompt, max_tokens=sampling.max_tokens, **how)
         messages: Any = [message.model_dump() for message in ask.messages]
         return self._client.chat.completions.create(messages=messages, **how, **{limit_name: sampling.max_tokens})
 
-    def _read(self, answer: Any, sampling: Sampling, wall_s: float) -> Reply:
+    def _read(self, answer: Any, ask: Ask, wall_s: float) -> Reply:
         choice, usage = answer.choices[0], answer.usage
         text = choice.text if hasattr(choice, "text") else choice.message.content
         if not isinstance(text, str) and choice.finish_reason not in ("content_filter", "stop", "length"):
             raise TypeError("no text")
         return Reply(
-            text=cut(text or "", sampling.stop),
+            text=cut(text or "", ask.stop),
             finish=str(choice.finish_reason),
             tokens_in=None if usage is None else usage.prompt_tokens,
             tokens_out=None if usage is None else usage.completion_tokens,

@@ -7,14 +7,15 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from bench.models.llm.asks import Ask, Form, Reply
+
     Text = tuple[str, ...]
 
-Form = Literal["json", "plain"]
 UNREADABLE, EMPTY, REFUSED, TOO_LONG = "unreadable", "an empty field", "refused", "too long"
 MOST_CHARACTERS = 20_000
 _MOST_OBJECTS, _MOST_VAIN = 1_000, 100
@@ -39,6 +40,14 @@ class Parsed:
 
     texts: list[Text] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
+
+
+def read_reply(ask: Ask, reply: Reply, field_names: Sequence[str]) -> Parsed:
+    """Reads the texts of a reply to a question; a plain one that was cut off ends at its last end of a sentence."""
+    text = reply.text
+    if ask.form == "plain" and reply.finish == "length":
+        text = text[: 1 + max(text.rfind(mark) for mark in ".!?")]
+    return read_texts(text, field_names, ask.form)
 
 
 def read_texts(reply: str, field_names: Sequence[str], form: Form) -> Parsed:

@@ -22,10 +22,11 @@ def key_of(served: dict[str, Any], ask: Ask, sampling: Sampling) -> str:
 
     Args:
         served: Who answers: model, revision or weights, address.
-        ask: The question, its draw included. What it is after is no part of it, unless that is all the model sees.
+        ask: The question, its draw included. What it is after, and how the reply is read, are no part of it, unless the model
+            sees nothing else.
         sampling: How the reply is drawn.
     """
-    asked = ask.model_dump(mode="json", exclude=None if served.get("reads_wanted") else {"wanted"})
+    asked = ask.model_dump(mode="json", exclude={"form"} if served.get("reads_wanted") else {"form", "wanted"})
     parts = [VERSION, served, ask.mode, asked, sampling.model_dump(mode="json")]
     return sha256_text(canonical_json(parts))
 

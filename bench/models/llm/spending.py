@@ -69,9 +69,8 @@ class Spending:
 
     def _bound(self, ask: Ask, sampling: Sampling) -> float:
         """Returns the most that a call may cost: no token is shorter than a character, and some frame every message."""
-        limits = self.limits
         asked = ask.n_characters + _FRAME * (1 + len(ask.messages))
-        return (asked * (limits.price_in or 0.0) + sampling.max_tokens * (limits.price_out or 0.0)) / _PER_PRICE
+        return dollars(asked, sampling.max_tokens, self.limits) or 0.0
 
     def pay(self, reply: Reply) -> None:
         """Books a call that has just been answered."""
@@ -83,14 +82,15 @@ class Spending:
 
 def price_of(replies: Sequence[Reply], limits: LLMSettings) -> float | None:
     """Returns the price of replies in US dollars; None where a price or a count of tokens is not known."""
-    if limits.price_in is None or limits.price_out is None:
+    each = [dollars(reply.tokens_in, reply.tokens_out, limits) for reply in replies]
+    return None if None in each else sum(one for one in each if one is not None)
+
+
+def dollars(tokens_in: float | None, tokens_out: float | None, limits: LLMSettings) -> float | None:
+    """Returns the price of tokens in US dollars; None where a price or a count is not known."""
+    if limits.price_in is None or limits.price_out is None or tokens_in is None or tokens_out is None:
         return None
-    total = 0.0
-    for reply in replies:
-        if reply.tokens_in is None or reply.tokens_out is None:
-            return None
-        total += (reply.tokens_in * limits.price_in + reply.tokens_out * limits.price_out) / _PER_PRICE
-    return total
+    return (tokens_in * limits.price_in + tokens_out * limits.price_out) / _PER_PRICE
 
 
 def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings | None, model: str) -> LLMCost:

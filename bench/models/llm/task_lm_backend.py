@@ -17,6 +17,7 @@ from bench.canonical import seed_from
 from bench.data.text import LabelledText
 from bench.matching.start import text_of, words_of
 from bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
+from bench.models.vocabulary import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +105,7 @@ class TaskLMBackend:
     def _refine(self, wanted: list[Wanted], sampling: Sampling, seed: int) -> list[tuple[str, int]]:
         labels = np.array([one.label for one in wanted])
         drafts = self._read([one.draft for one in wanted], labels)
-        begun = [_first_share(parts, KEPT_FRAC) for parts in drafts]
+        begun = [beginning(parts, max(1, round(sum(map(len, parts)) * KEPT_FRAC))) for parts in drafts]
         drawn = self._draw(np.repeat(labels, TRIES), sampling, seed, [one for one in begun for _ in range(TRIES)])
         made = []
         for b, draft in enumerate(drafts):
@@ -146,14 +147,3 @@ def _distance(text: str, wanted: Wanted) -> float:
     lacking = sum(mention.lower() not in text.lower() for mention in wanted.mentions)
     off = abs(len(words) - wanted.n_words) / wanted.n_words if wanted.n_words else 0.0
     return lacking + LENGTH_PRICE * off
-
-
-def _first_share(parts: tuple[np.ndarray, ...], frac: float) -> tuple[np.ndarray, ...]:
-    """Returns the first tokens of a text, over its fields; one at least."""
-    left, kept = max(1, round(sum(map(len, parts)) * frac)), []
-    for part in parts:
-        kept.append(part[:left])
-        left -= len(kept[-1])
-        if left <= 0:
-            break
-    return tuple(kept)

@@ -8,6 +8,7 @@ Shapes: B questions, L tokens, V tokens of the model.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
     from bench.models.llm.backend import Keep
 
 _BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Question:
+    place: int
+    ids: list[int]
+    stop: tuple[str, ...]
+    seed: int
 
 
 class TransformersBackend:
@@ -67,20 +76,19 @@ class TransformersBackend:
         }
 
     def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
-        """Answers in batches of similar length."""
-        rows = [self._ids(ask) for ask in asks]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        failures = {}
-        for start in range(0, len(order), _BATCH):
-            places = []
-            for place in order[start : start + _BATCH]:
-                if len(rows[place]) + sampling.max_tokens <= self._room:
-                    places.append(place)
-                else:
-                    why = f"a question of {len(rows[place])} tokens leaves no room for a reply; the model has {self._room}"
-                    failures[place] = Failure(reason=why)
-            if places:
-                self._batch([rows[i] for i in places], sampling, [seeds[i] for i in places], places, keep)
+        """Answers in batches of similar length and the same ends."""
+        questions = [_Question(place, self._ids(ask), ask.stop, seeds[place]) for place, ask in enumerate(asks)]
+        failures, fitting = {}, []
+        for one in questions:
+            if len(one.ids) + sampling.max_tokens <= self._room:
+                fitting.append(one)
+            else:
+                why = f"a question of {len(one.ids)} tokens leaves no room for a reply; the model has {self._room}"
+                failures[one.place] = Failure(reason=why)
+        for stop in dict.fromkeys(one.stop for one in fitting):
+            order = sorted((one for one in fitting if one.stop == stop), key=lambda one: len(one.ids))
+            for start in range(0, len(order), _BATCH):
+                self._batch(order[start : start + _BATCH], stop, sampling, keep)
         return failures
 
     def _ids(self, ask: Ask) -> list[int]:
@@ -95,12 +103,11 @@ class TransformersBackend:
         return list(made["input_ids"])
 
     @torch.no_grad()
-    def _batch(
-        self, rows: list[list[int]], sampling: Sampling, seeds: list[int], places: list[int], keep: Keep
-    ) -> None:
+    def _batch(self, questions: list[_Question], stop: tuple[str, ...], sampling: Sampling, keep: Keep) -> None:
         from transformers import GenerationConfig, LogitsProcessorList
 
         started, cpu = time.perf_counter(), time.process_time()
+        rows = [one.ids for one in questions]
         width = max(map(len, rows))
         ids_BL = torch.tensor([[self._end] * (width - len(row)) + row for row in rows], device=self._device)
         real_BL = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._device)
@@ -109,26 +116,26 @@ class TransformersBackend:
             max_new_tokens=sampling.max_tokens,
             eos_token_id=self._end,
             pad_token_id=self._end,
-            stop_strings=list(sampling.stop) or None,
+            stop_strings=list(stop) or None,
         )
-        more: dict[str, Any] = {"tokenizer": self._inner} if sampling.stop else {}
+        more: dict[str, Any] = {"tokenizer": self._inner} if stop else {}
         if sampling.temperature > 0:
-            more["logits_processor"] = LogitsProcessorList([Draws(sampling, seeds)])
+            more["logits_processor"] = LogitsProcessorList([Draws(sampling, [one.seed for one in questions])])
         dtype = compute_dtype(self._device)
         with torch.autocast(self._device.partition(":")[0], dtype=dtype, enabled=dtype is not torch.float32):
             out_BL = self._model.generate(input_ids=ids_BL, attention_mask=real_BL, generation_config=rule, **more)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
-        for row, given, place in zip(out_BL[:, width:].tolist(), rows, places, strict=True):
+        for row, one in zip(out_BL[:, width:].tolist(), questions, strict=True):
             ended = self._end in row
             own = row[: row.index(self._end)] if ended else row
             text = self._inner.decode(own, skip_special_tokens=True)
-            short = cut(text, sampling.stop)
+            short = cut(text, stop)
             keep(
-                place,
+                one.place,
                 Reply(
                     text=short,
                     finish="stop" if ended or short != text else "length",
-                    tokens_in=len(given),
+                    tokens_in=len(one.ids),
                     tokens_out=len(own),
                     wall_s=wall_s / len(rows),
                     cpu_s=cpu_s / len(rows),

@@ -94,7 +94,7 @@ def ask_for_texts(llm: LLM, words: TaskWords, brief: Brief, draw: str, *, contin
         return Ask(messages=_chat(_instruction(words, brief)), draw=draw, wanted=wanted)
     if llm.reads_words:
         wanted = wanted.model_copy(update={"count": 1})
-    return Ask(prompt=_prompt(words, brief), draw=draw, wanted=wanted)
+    return _continued(llm, _prompt(words, brief), draw, wanted)
 
 
 def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: str) -> Ask:
@@ -112,9 +112,8 @@ def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: 
         return Ask(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
     shown = [f"Good version:\n{words.written(example)}{STOP}" for example in brief.examples]
     parts = [f"Drafts of {words.items} {words.classes[brief.label]}, and their good versions.", *shown]
-    return Ask(
-        prompt="\n\n".join([*parts, f"Draft:\n{words.written(draft)}\nGood version:\n"]), draw=draw, wanted=wanted
-    )
+    prompt = "\n\n".join([*parts, f"Draft:\n{words.written(draft)}\nGood version:\n"])
+    return _continued(llm, prompt, draw, wanted)
 
 
 def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Ask:
@@ -136,9 +135,8 @@ def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str)
             "Answer with the number of the class alone."
         )
         return Ask(messages=_chat(asked), draw=draw, wanted=wanted)
-    return Ask(
-        prompt=f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nNumber of its class:", draw=draw, wanted=wanted
-    )
+    prompt = f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nNumber of its class:"
+    return Ask(prompt=prompt, stop=("\n",), draw=draw, wanted=wanted)
 
 
 def named_class(words: TaskWords, reply: str) -> int | None:
@@ -197,6 +195,13 @@ def ask_for_values(words: TaskWords, feature: str, count: int, label: int | None
         'Answer with one JSON object: {"values": ["..."]}.'
     )
     return Ask(messages=_chat(asked), draw=draw)
+
+
+def _continued(llm: LLM, prompt: str, draw: str, wanted: Wanted) -> Ask:
+    """Asks for the text behind a prompt, up to the mark that closes examples; a generator that reads no words still replies with JSON."""
+    return Ask(
+        prompt=prompt, stop=(STOP.strip(),), draw=draw, form="plain" if llm.reads_words else "json", wanted=wanted
+    )
 
 
 def _chat(text: str) -> tuple[Message, ...]:

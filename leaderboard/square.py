@@ -1,0 +1,66 @@
+"""Square figures: their geometry, and what the template draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard.chart import Guide
+
+SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
+"""Pixels: side of a figure, and its margins."""
+COLOURS = 8
+"""Number of colours that the style sheet has; later curves repeat them."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method: AUC with its interval to the right, score upwards."""
+
+    name: str
+    text: str
+    x: float
+    low: float
+    high: float
+    y: float
+    reference: bool
+    ends: bool
+    """Whether the name stands to the left of the dot."""
+    name_y: float
+    """Where the name stands, so that names do not cover each other."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's curve as an SVG path."""
+
+    name: str
+    path: str
+    colour: int
+    y: float
+    """Where its name stands in the key."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing ready for the template."""
+
+    heading: str
+    x_title: str
+    y_title: str
+    x_ticks: tuple[Guide, ...]
+    y_ticks: tuple[Guide, ...]
+    points: tuple[Point, ...]
+    curves: tuple[Curve, ...]
+    summary: str
+    chance: str = ""
+    """Path of what guessing gives; empty where there is no such thing."""
+
+
+def along(share: float) -> float:
+    """Returns where a share of the horizontal axis lies, in pixels."""
+    return round(LEFT + share * (SIZE - LEFT - RIGHT), 1)
+
+
+def up(share: float) -> float:
+    """Returns where a share of the vertical axis lies, in pixels."""
+    return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
