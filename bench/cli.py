@@ -190,6 +190,19 @@ def leaderboard(
 
 
 @app.command()
+def quality(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; default all.")] = None,
+    root: RootOption = Path("runs"),
+    accepted: Annotated[bool, typer.Option("--accepted", help="Also the sets of leaderboard/records.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Measure the texts of finished sets that are not measured yet, and write it into their records."""
+    from bench.commands.quality import quality_command
+
+    raise typer.Exit(quality_command(root, tuple(tasks or ()), accepted, json_))
+
+
+@app.command()
 def pack(
     root: RootOption = Path("runs"),
     out: Annotated[Path | None, typer.Option("--out", help="Pack folder; default leaderboard/records.")] = None,

@@ -14,11 +14,13 @@ NOT_APPLICABLE = "n/a"
 """A cell that cannot be filled."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 
-Output = Literal["markdown", "page", "console"]
+Output = Literal["markdown", "page", "console", "texts"]
+"""`texts`: the second table of a document, about the texts themselves."""
 Viewpoint = Literal["learner", "source", "unseen"]
 EVERYWHERE: frozenset[Output] = frozenset({"markdown", "page", "console"})
 IN_DOCUMENTS: frozenset[Output] = frozenset({"markdown", "page"})
 ON_PAGE: frozenset[Output] = frozenset({"page"})
+OF_TEXTS: frozenset[Output] = frozenset({"texts"})
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,6 @@ def signs_text(row: Row) -> str:
 def standing_text(row: Row) -> str:
     """Writes `ranked` or why not."""
     return "ranked" if row["ranked"] else row["unranked_reason"]
-
-
-def perplexity_text(row: Row) -> str:
-    """Writes a perplexity with the real texts' in brackets."""
-    value, real = row["judge_perplexity"], row["judge_perplexity_real"]
-    return MISSING if value is None or real is None else f"{value:.0f} ({real:.0f})"
 
 
 def worth_text(row: Row) -> str:

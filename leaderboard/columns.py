@@ -14,7 +14,6 @@ from leaderboard.column import (
     llm_text,
     p_text,
     percent,
-    perplexity_text,
     reference_text,
     runs_text,
     score_text,
@@ -23,6 +22,7 @@ from leaderboard.column import (
     worth_text,
 )
 from leaderboard.privacy_columns import PRIVACY_COLUMNS
+from leaderboard.text_columns import TEXT_COLUMNS
 
 COLUMNS: tuple[Column, ...] = (
     Column(
@@ -122,25 +122,6 @@ COLUMNS: tuple[Column, ...] = (
     ),
     *PRIVACY_COLUMNS,
     Column(
-        "judge_perplexity",
-        "perplexity",
-        "Perplexity per token of generated texts by a language model of the task that had no part in them, and that of held-out real texts "
-        "in brackets. Above it the texts are odd, far below it commonplace.",
-        perplexity_text,
-        lambda row: row["judge_perplexity"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    Column(
-        "distinct_2",
-        "distinct-2",
-        "Share of different pairs of neighbouring words in generated texts, 0 to 1.",
-        lambda row: MISSING if row["distinct_2"] is None else f"{row['distinct_2']:.2f}",
-        lambda row: row["distinct_2"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    Column(
         "failure_signs",
         "signs of failure",
         "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
@@ -201,4 +182,5 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: float(row["ranked"]),
         outputs=IN_DOCUMENTS,
     ),
+    *TEXT_COLUMNS,
 )

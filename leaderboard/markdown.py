@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
-from leaderboard.tables import Line, Table
+from leaderboard.tables import Field, Line, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
 
@@ -46,12 +46,7 @@ def _legend_name(heading: str) -> str:
 
 
 def _section(table: Table) -> list[str]:
-    fields = table.fields("markdown")
-    lines = [
-        _row(["method", *(escape(field.heading) for field in fields)]),
-        "|---|" + "---:|" * len(fields),
-        *(_row([_name(line), *(escape(field.text(line)) for field in fields)]) for line in table.lines),
-    ]
+    fields, of_texts = table.fields("markdown"), table.fields("texts")
     remarks = [f"**{escape(table.data_note)}**"] if table.data_note else []
     remarks += [escape(note) for note in table.notes]
     promises = [
@@ -59,7 +54,17 @@ def _section(table: Table) -> list[str]:
         for name, promise, released in table.promises
     ]
     said = ["Differential privacy:", "\n".join(promises)] if promises else []
-    return [f"## {escape(table.title)}", *remarks, "\n".join(lines), *said]
+    texts = ["How the texts read:", _lines(of_texts, table.measured)] if of_texts else []
+    return [f"## {escape(table.title)}", *remarks, _lines(fields, table.lines), *texts, *said]
+
+
+def _lines(fields: list[Field], lines: Sequence[Line]) -> str:
+    written = [
+        _row(["method", *(escape(field.heading) for field in fields)]),
+        "|---|" + "---:|" * len(fields),
+        *(_row([_name(line), *(escape(field.text(line)) for field in fields)]) for line in lines),
+    ]
+    return "\n".join(written)
 
 
 def _scaling_table(section: ScalingSection) -> str:

@@ -47,6 +47,7 @@ def render_page(
                 "id": f"t{index}",
                 "table": table,
                 "fields": table.fields("page"),
+                "texts": table.fields("texts"),
                 "chart": build_chart(table),
                 "privacy": privacy_figures(table, curves, ROC_FPR),
             }

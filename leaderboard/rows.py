@@ -25,10 +25,10 @@ from leaderboard.schema import (
     OriginFields,
     Row,
     StandingFields,
-    TextFields,
     budget_order,
 )
 from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
+from leaderboard.text_fields import text_fields
 from leaderboard.unseen import unseen_entries
 from leaderboard.worth import NO_WORTH
 
@@ -118,7 +118,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **privacy,
         **reach,
         **promise_fields(record.distil for record in group.distils.values()),
-        **_texts(group),
+        **text_fields(group.distils.values()),
         **_standing(group),
         **_method(group),
         "failure_signs": "",
@@ -126,18 +126,6 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
     }
-
-
-def _texts(group: Group) -> TextFields:
-    """Averages what was measured about generated texts."""
-
-    def mean(name: str) -> float | None:
-        found = [
-            r.distil.diagnostics[name] for r in group.distils.values() if r.distil and name in r.distil.diagnostics
-        ]
-        return fmean(found) if found else None
-
-    return {name: mean(name) for name in TextFields.__annotations__}  # type: ignore[return-value] - exactly its fields
 
 
 def _identity(group: Group) -> IdentityFields:

@@ -6,6 +6,7 @@ import math
 from typing import TypedDict
 
 from leaderboard.llm_fields import LLMFields
+from leaderboard.text_fields import TextFields
 from leaderboard.worth import WorthFields
 
 BOARD_SCHEMA_VERSION = 2
@@ -128,23 +129,6 @@ class AuditFields(TypedDict):
     """Sets that were made for the audit, without its null run."""
     audit_id: str
     """Stage id of the audit; empty where there is none."""
-
-
-class TextFields(TypedDict):
-    """How generated texts read; means over sets, null for sets of real rows and where it was not measured."""
-
-    judge_perplexity: float | None
-    """Per token, by a language model that had no part in the texts."""
-    judge_perplexity_real: float | None
-    """The same of held-out real texts."""
-    distinct_2: float | None
-    """Share of different pairs of neighbouring words."""
-    empty_frac: float | None
-    """Share of texts with a field without a word."""
-    repetitive_frac: float | None
-    """Share of texts that repeat an earlier text of the set, or themselves."""
-    teacher_agreement_frac: float | None
-    """Share of texts to which a head trained on the real texts gives the label that they bear."""
 
 
 class StandingFields(TypedDict):

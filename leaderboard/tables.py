@@ -103,6 +103,12 @@ class Table:
             if row["promise"]
         ]
 
+    @property
+    def measured(self) -> list[Line]:
+        """Returns the lines whose texts were measured."""
+        fields = self.fields("texts")
+        return [line for line in self.lines if any(field.text(line) != MISSING for field in fields)]
+
     def fields(self, output: Output) -> list[Field]:
         """Returns the table's columns for one output, with optional columns that nobody fills left out."""
         fields: list[Field] = []

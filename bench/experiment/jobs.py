@@ -31,6 +31,7 @@ class DistilJob:
         data: The task; of a shadow, its train split is the members of a run.
         pool: An audit's pool, for a shadow: a set that is made only to be attacked.
         public: Public texts, for methods that read them.
+        sentences: Whether the texts are measured as sentences too, which needs MiniLM; part of no id.
     """
 
     cell: Cell
@@ -40,6 +41,7 @@ class DistilJob:
     data: TaskData
     pool: Pool | None = None
     public: PublicPool | None = None
+    sentences: bool = False
 
     @property
     def stage(self) -> Stage:

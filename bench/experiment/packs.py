@@ -19,7 +19,15 @@ from bench.config import is_custom, is_custom_audit
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import RecordError, UsageError
-from bench.experiment.record import Record, pack_ints, parse_record, set_sha256, unpack_ints
+from bench.experiment.record import (
+    Record,
+    TextQuality,
+    pack_ints,
+    parse_record,
+    set_sha256,
+    unpack_ints,
+)
+from bench.experiment.set_quality import SetKey, set_key, with_quality
 from bench.experiment.store import Store
 from bench.settings import Audit, Protocol, check_values
 
@@ -56,6 +64,15 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     return sorted(groups)
 
 
+def amend_packs(folder: Path, found: dict[SetKey, TextQuality]) -> None:
+    """Writes what was measured about the texts of sets into the packs that hold them."""
+    for path in sorted(folder.glob("*/*/*.json")):
+        known, sets = _read(path)
+        own = {r.id: with_quality(r, found[set_key(r)]) for r in known.values() if set_key(r) in found}
+        if own:
+            _write(path, {**known, **own}, sets)
+
+
 def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
     """Leaves out trainings whose set is gone or was made anew. Audits name the contents of their sets, which seeds make again."""
     if record.stage == "audit":
@@ -80,6 +97,10 @@ def _merge(path: Path, members: list[Record], distils: dict[str, Record], store:
             sets[distil.id] = accepted.packed_set(distil.id)
     _drop_superseded(known)
     sets = {distil_id: packed for distil_id, packed in sets.items() if distil_id in known}
+    _write(path, known, sets)
+
+
+def _write(path: Path, known: dict[str, Record], sets: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(_dump(known, sets), encoding="utf-8")
@@ -149,6 +170,8 @@ def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
         raw = record.model_dump(mode="json", exclude_defaults=True)
         raw["schema_version"] = record.schema_version
         raw["cost"] = [_rounded(cost, _COST_DIGITS) for cost in raw.get("cost", [])]
+        if record.distil is not None and record.distil.quality is not None:
+            raw["distil"]["quality"]["values"] = _rounded(record.distil.quality.values, _COST_DIGITS)
         if record.audit is not None:
             raw["audit"] = _rounded(raw["audit"], _AUDIT_DIGITS)
         if record.train is not None:

@@ -154,9 +154,10 @@ class Planner:
             source = {**source, "public": public.fingerprint}
         if card.private:
             source = {**source, "privacy": PRIVACY_VERSION}
+        sentences = resolve_learner(protocol.source).pretrained() is not None
         for index in range(n_sets if learners else 0):
             cell = cell_of(one, data, method, budget).model_copy(update={"set_index": index, "source": source})
-            distil = DistilJob(cell, facts, method, budget, data, public=public)
+            distil = DistilJob(cell, facts, method, budget, data, public=public, sentences=sentences)
             trains = [
                 TrainJob(
                     distil,

@@ -16,10 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 from bench.canonical import sha256_text
 from bench.errors import RecordError
 from bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
+from bench.experiment.migrations import SCHEMA_VERSION, migrate
 from bench.experiment.privacy_record import PrivacyStatement, PrivateQuery  # noqa: F401 - the leaderboard reads them here
-
-SCHEMA_VERSION = 8
-"""Raised with every change of the fields below; `migrate` must then lead older files to it."""
 
 Track = Literal["text", "text+soft", "learner-bound"]
 Output = Literal["rows", "text", "embedding"]
@@ -107,6 +105,17 @@ class MethodFacts(Frozen):
     """Trainings of every set that a complete row has; null for as many as the protocol asks for."""
 
 
+class TextQuality(Frozen):
+    """What the harness measured about a set's texts after the method had ended; docs/text-quality.md says what each number is."""
+
+    version: int
+    """Version of the measures; 0 from before there was one."""
+    encoder: str | None
+    """Hash of the weights behind the numbers of sentences; null where they were not measured."""
+    values: dict[str, float]
+    """By name; a number that was not measured is absent."""
+
+
 class DistilResult(Frozen):
     """Facts about one distilled set, counted by the harness."""
 
@@ -125,7 +134,9 @@ class DistilResult(Frozen):
     contamination: str = ""
     """Why the training of the encoder that the method read may have seen the task; empty where nothing is known."""
     diagnostics: dict[str, float] = Field(default_factory=dict)
-    """What the method and the harness measured about the set, by name; a measure that was not taken is absent."""
+    """What the method measured about its set, by name; a measure that was not taken is absent."""
+    quality: TextQuality | None = None
+    """Null where the texts were not measured."""
     curves: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     """What the method noted at every step of its work, by name."""
     epsilon: float | Literal["inf"] | None = None
@@ -229,25 +240,6 @@ def set_sha256(distil: Record) -> str:
     """Returns one hash for the content of a distilled set: its table and tensors, not its card."""
     parts = [f"{name}:{sha}" for name, sha in sorted(distil.artefacts.items()) if not name.endswith(".yaml")]
     return sha256_text(";".join(parts))
-
-
-def migrate(raw: dict[str, Any]) -> dict[str, Any]:
-    """Leads a record of an older schema to the current one.
-
-    Raises:
-        RecordError: The schema version is unknown or newer than this suite.
-    """
-    version = raw.get("schema_version")
-    if version in range(
-        1, SCHEMA_VERSION
-    ):  # later versions added fields, all with a default that is true of older records
-        return {**raw, "schema_version": SCHEMA_VERSION}
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "
-            "a newer suite wrote it: update with `git pull && make setup`."
-        )
-    return raw
 
 
 def parse_record(raw: dict[str, Any], where: str) -> Record:

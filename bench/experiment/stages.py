@@ -22,10 +22,11 @@ from bench.experiment.contexts import Tick, contamination, context_of, models_re
 from bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
 from bench.experiment.jobs import DistilJob, TrainJob
 from bench.experiment.provenance import provenance
-from bench.experiment.record import DistilResult, Failure, Record, TrainResult
+from bench.experiment.record import DistilResult, Failure, Record, TextQuality, TrainResult
 from bench.metrics import score
 from bench.privacy.private_method import PrivateMethod, release_from
-from bench.quality import judged, nearest_tokens, text_quality
+from bench.quality.evaluator import evaluator_of
+from bench.quality.judge import judged, nearest_tokens
 from bench.redact import redacted
 from bench.registry import source_sha256
 from bench.training.learner import TrainContext, TrainingSet
@@ -54,19 +55,11 @@ def run_distil(
     _check(job, made)
     shutil.rmtree(work)
     evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
-    if made.output == "text":
-        context.diagnostics.update(text_quality(made, job.data.train))
-        # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
-        if (
-            job.method.writes
-            and job.stage == "distil"
-            and resolve_learner(str(job.cell.source["name"])).has_token_table
-        ):
-            context.diagnostics.update(judged(made, job.data.train, evaluator))
     curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
     promise = {"privacy": statement, "epsilon": statement.epsilon, "delta": statement.delta} if statement else {}
-    measured = {"diagnostics": _finite(context.diagnostics), "curves": curves}
-    result = _count(job, made).model_copy(update={**measured, **promise})
+    noted = {"diagnostics": _finite(context.diagnostics), "curves": curves}
+    quality = _quality(job, made, evaluator, cache) if job.stage == "distil" else None
+    result = _count(job, made).model_copy(update={**noted, **promise, "quality": quality})
     card: dict[str, Any] = {
         "task": job.cell.task,
         "method": job.facts.label,
@@ -110,6 +103,20 @@ def _distil(job: DistilJob, context: Context) -> tuple[DistilledSet, PrivacyStat
 
 def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(diagnostics.items()) if np.isfinite(value)}
+
+
+def _quality(job: DistilJob, made: DistilledSet, evaluator: Context, cache: Path) -> TextQuality | None:
+    """Measures the set's texts."""
+    found = evaluator_of(job.data, cache, evaluator.device).measure(made, job.sentences)
+    # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
+    if (
+        found is not None
+        and made.output == "text"
+        and job.method.writes
+        and resolve_learner(str(job.cell.source["name"])).has_token_table
+    ):
+        found = found.model_copy(update={"values": {**found.values, **judged(made, job.data.train, evaluator)}})
+    return found
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:

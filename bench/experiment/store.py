@@ -104,14 +104,18 @@ class Store:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
+    def amend(self, record: Record) -> None:
+        """Writes a record over the one of the same id, where there is one; its files stay."""
+        place = self.folder(record.stage, record.id)
+        with self.lock(record.stage, record.id, wait=True):
+            if (place / "record.json").is_file():
+                partial = place / f"record.json.tmp-{os.getpid()}"
+                _write(partial, record)
+                partial.replace(place / "record.json")
+
     def put(self, record: Record, scratch: Path) -> None:
         """Writes the record into a scratch folder and moves the folder into place; an older one is replaced."""
-        path = scratch / "record.json"
-        text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
-        with path.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write(scratch / "record.json", record)
         place = self.folder(record.stage, record.id)
         if place.exists():
             old = place.with_name(f"{place.name}.tmp-old-{os.getpid()}")
@@ -130,3 +134,11 @@ class Store:
                 left.replace(place)
             else:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _write(path: Path, record: Record) -> None:
+    text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.text import normalised
+from bench.data.word_pairs import WordPairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
 
     from bench.data.text import LabelledText
 
-JACCARD = 0.8
 LONG_FIELD_WORDS = 6
 """A field of a pair with at least so many words makes twins by itself: pair tasks use one premise several times."""
-_BLOCK = 512
 
 
 def duplicate_groups(rows: LabelledText) -> NDArray[np.int64]:
@@ -30,10 +27,10 @@ def duplicate_groups(rows: LabelledText) -> NDArray[np.int64]:
     """
     from scipy.sparse.csgraph import connected_components
 
-    links = _near(rows.joined(), least_words=0)
+    links = _within(rows.joined())
     if len(rows.fields) > 1:
         for column in rows.fields.values():
-            links = links + _near(column, least_words=LONG_FIELD_WORDS)
+            links = links + _within(column, LONG_FIELD_WORDS)
     _, labels = connected_components(links, directed=False)
     _, first, group = np.unique(labels, return_index=True, return_inverse=True)
     order = np.empty(len(first), dtype=np.int64)
@@ -41,28 +38,7 @@ def duplicate_groups(rows: LabelledText) -> NDArray[np.int64]:
     return order[group]
 
 
-def _near(texts: Sequence[str], least_words: int) -> Any:
-    """Returns the (N, N) sparse matrix of pairs whose sets of word pairs, ends included, have a Jaccard index above 0.8."""
-    from scipy.sparse import coo_matrix, csr_matrix, vstack
-
-    ids: dict[tuple[str, str], int] = {}
-    rows: list[int] = []
-    columns: list[int] = []
-    for row, text in enumerate(texts):
-        words = normalised(text).split()
-        if len(words) < least_words:
-            continue
-        pairs = {ids.setdefault(pair, len(ids)) for pair in pairwise(["", *words, ""])}
-        rows += [row] * len(pairs)
-        columns += pairs
-    shape = (len(texts), max(1, len(ids)))
-    has_NF = csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
-    size_N = np.asarray(has_NF.sum(axis=1)).ravel()
-    blocks = []
-    for start in range(0, len(texts), _BLOCK):
-        common = coo_matrix(has_NF[start : start + _BLOCK] @ has_NF.T)
-        union = size_N[start + common.row] + size_N[common.col] - common.data
-        near = common.data > JACCARD * union
-        part = (np.ones(near.sum(), dtype=bool), (common.row[near], common.col[near]))
-        blocks.append(csr_matrix(part, shape=(min(_BLOCK, len(texts) - start), len(texts))))
-    return vstack(blocks)
+def _within(texts: Sequence[str], least_words: int = 0) -> Any:
+    """Returns the (N, N) sparse matrix of near-duplicates among texts with at least so many words."""
+    pairs = WordPairs.of(texts, least_words)
+    return pairs.near(pairs)

@@ -15,7 +15,7 @@
       }
       let lines = 0;
       for (const row of board.querySelectorAll("tbody tr")) {
-        row.hidden = !row.querySelector("summary").textContent.toLowerCase().includes(text);
+        row.hidden = !row.cells[0].dataset.name.toLowerCase().includes(text);
         lines += !row.hidden;
       }
       board.hidden = !fits || lines === 0;
@@ -26,7 +26,7 @@
 
   const key = (row, index) => {
     const cell = row.cells[index];
-    if (index === 0) return cell.querySelector("summary").textContent.toLowerCase();
+    if (index === 0) return cell.dataset.name.toLowerCase();
     return cell.dataset.v === undefined ? null : Number(cell.dataset.v);
   };
 

@@ -16,6 +16,7 @@ from bench.experiment.record import (
     PhaseCost,
     Provenance,
     Record,
+    TextQuality,
     TrainResult,
 )
 from tests.unit.tiny_models import TinyModels
@@ -71,6 +72,7 @@ class RecordFactory:
             n_test_exact=facts.get("n_test_exact", 0),
             epsilon=facts.get("epsilon"),
             diagnostics=facts.get("diagnostics", {}),
+            quality=TextQuality(version=1, encoder=None, values=facts["quality"]) if "quality" in facts else None,
             privacy=facts.get("privacy"),
             contamination=facts.get("distil_contamination", ""),
         )

@@ -22,7 +22,7 @@ def signs(records: Any, method: str = "m", options: str = "") -> str:
 
 
 @pytest.mark.parametrize(
-    ("diagnostics", "said"),
+    ("quality", "said"),
     [
         ({}, ""),
         ({"judge_perplexity": 990.0, "judge_perplexity_real": 100.0}, ""),
@@ -36,8 +36,8 @@ def signs(records: Any, method: str = "m", options: str = "") -> str:
         ({"empty_frac": 0.02, "repetitive_frac": 0.5}, "empty texts: 2.0 %; repetitive texts: 50 %"),
     ],
 )
-def test_texts_that_failed_are_told_from_those_that_read_well(board_records, diagnostics, said):
-    assert signs(board_records.runs("m", GOOD, diagnostics=diagnostics)) == said
+def test_texts_that_failed_are_told_from_those_that_read_well(board_records, quality, said):
+    assert signs(board_records.runs("m", GOOD, quality=quality)) == said
 
 
 def test_a_score_whose_interval_reaches_majority_may_be_chance(board_records):
@@ -68,8 +68,8 @@ def signs_unchecked(records: Any) -> str:
 
 
 def test_what_could_not_be_looked_for_is_said(board_records):
-    read = {"diagnostics": {"distinct_2": 0.9, "empty_frac": 0.0}}
-    old = {"diagnostics": {"distinct_2": 0.9}}
+    read = {"quality": {"distinct_2": 0.9, "empty_frac": 0.0}}
+    old = {"quality": {"distinct_2": 0.9}}
     for facts, said in ((read, "control"), (old, "texts; control"), ({}, "control")):
         rows = board_records.runs("m", GOOD, private=True, **facts)
         assert signs_unchecked(rows) == said
@@ -105,7 +105,7 @@ def test_single_sets_are_compared_without_an_interval(board_records):
 
 
 def test_documents_show_signs_in_a_column_of_their_own(board_records):
-    rows = build_rows(board_records.runs("m", GOOD, diagnostics={"empty_frac": 0.5, "repetitive_frac": 0.6}))
+    rows = build_rows(board_records.runs("m", GOOD, quality={"empty_frac": 0.5, "repetitive_frac": 0.6}))
     tables = build_tables(rows)
     for document in (render_markdown(tables), render_page(tables, [], {})):
         assert "signs of failure" in document

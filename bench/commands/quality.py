@@ -1,0 +1,120 @@
+"""`tdbench quality`: measures the texts of sets that were made before there was a measure, or while weights were missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench._paths import RECORDS
+from bench.data.loading import TaskData, load_task
+from bench.data.sources import DATA_VARIABLE
+from bench.distilled import DistilledSet
+from bench.errors import DataError, PrerequisiteError, RecordError
+from bench.experiment.devices import choose_device
+from bench.experiment.packs import Accepted, amend_packs
+from bench.experiment.record import Record, TextQuality
+from bench.experiment.set_quality import SetKey, set_key, with_quality
+from bench.experiment.store import Store
+from bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
+from bench.registry import TASKS
+from bench.training.resolve import resolve_learner
+
+
+def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json: bool) -> int:
+    """Measures what is not measured yet and writes it into the records. Returns the exit code.
+
+    Args:
+        root: Run folder.
+        tasks: Names of tasks; empty for all.
+        accepted: Whether the sets of leaderboard/records are measured too.
+        as_json: Whether to print one JSON object.
+    """
+    store, packs = Store(root), Accepted(RECORDS) if accepted else None
+    local = [record for record in store.records() if _unmeasured(record)]
+    kept = [] if packs is None else [record for record in packs.records() if _unmeasured(record)]
+    wanted: dict[str, dict[SetKey, Record]] = defaultdict(dict)
+    for record in [*kept, *local]:
+        if not tasks or record.cell.task in tasks:
+            of_task = json.dumps([record.cell.task, record.cell.task_options, record.cell.data_kind])
+            wanted[of_task][set_key(record)] = record
+    measured, left = 0, Counter[str]()
+    for records in wanted.values():
+        found: dict[SetKey, TextQuality] = {}
+        try:
+            for key, quality in _measured(list(records.values()), store, packs, left):
+                found[key] = quality
+                for record in local:
+                    if set_key(record) == key:
+                        store.amend(with_quality(record, quality))
+        finally:  # also when interrupted: what was measured is kept
+            if accepted:
+                amend_packs(RECORDS, found)
+        measured += len(found)
+    if as_json:
+        print(json.dumps({"measured": measured, "left_out": dict(left)}))  # noqa: T201
+    else:
+        print(f"{measured} sets measured.")  # noqa: T201
+        for reason, count in left.most_common():
+            print(f"{count} left out: {reason}")  # noqa: T201
+    return 0
+
+
+def _unmeasured(record: Record) -> bool:
+    if record.stage != "distil" or record.distil is None or record.method_facts.full_data:
+        return False
+    known = record.distil.quality
+    if record.distil.output == "embedding":
+        return False
+    sentences = resolve_learner(ENCODER).available() is None
+    return known is None or known.version < QUALITY_VERSION or (known.encoder is None and sentences)
+
+
+def _data_of(record: Record) -> TaskData:
+    """Loads the data that a set was made from."""
+    cell = record.cell
+    if cell.task not in TASKS.entries():
+        raise DataError(f"there is no task '{cell.task}'")
+    plugin = TASKS.get(cell.task)
+    folder = os.environ.get(DATA_VARIABLE)
+    kind = "standin" if cell.data_kind == "standin" else "auto"
+    return load_task(plugin(plugin.Config(**cell.task_options)), kind, Path(folder) if folder else None)
+
+
+def _measured(
+    records: list[Record], store: Store, packs: Accepted | None, left: Counter[str]
+) -> Iterator[tuple[SetKey, TextQuality]]:
+    """Measures sets of one task; why some are left out is counted in `left`."""
+    try:
+        data = _data_of(records[0])
+    except (DataError, PrerequisiteError) as error:
+        left[str(error)] += len(records)
+        return
+    for number, record in enumerate(records):
+        sys.stderr.write(f"[{number + 1}/{len(records)}] {record.cell.task} · {record.method_facts.label}\n")
+        if record.cell.data_fingerprint != data.fingerprint:
+            left[f"made from other data than the {record.cell.task} at hand"] += 1
+            continue
+        try:
+            quality = evaluator_of(data, store.cache, choose_device("auto")).measure(
+                _set_of(record, data, store, packs)
+            )
+        except RecordError:
+            left["its texts are not kept"] += 1
+            continue
+        if quality is None:
+            left["more texts than are measured"] += 1
+        else:
+            yield set_key(record), quality
+
+
+def _set_of(record: Record, data: TaskData, store: Store, packs: Accepted | None) -> DistilledSet:
+    local = store.get("distil", record.id)
+    if local is not None and set_key(local) == set_key(record):
+        return DistilledSet.load(store.folder("distil", record.id), local.artefacts)
+    if packs is None:
+        raise RecordError("the run folder does not hold it")
+    return packs.distilled(record.id, data.train)

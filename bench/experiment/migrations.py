@@ -1,0 +1,46 @@
+"""Leads records of older schemas to the current one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.errors import RecordError
+
+SCHEMA_VERSION = 9
+"""Raised with every change of a record's fields; `migrate` must then lead older files to it."""
+_QUALITY_BEFORE_9 = (
+    *("distinct_1", "distinct_2", "mean_words", "empty_frac", "repetitive_frac"),
+    *("judge_perplexity", "judge_perplexity_real"),
+)
+
+
+def migrate(raw: dict[str, Any]) -> dict[str, Any]:
+    """Leads a record of an older schema to the current one.
+
+    Raises:
+        RecordError: The schema version is unknown or newer than this suite.
+    """
+    version = raw.get("schema_version")
+    if version in range(1, SCHEMA_VERSION):
+        # Versions added fields, all with a default that is true of older records; 9 moved some numbers.
+        return {**_with_quality(raw), "schema_version": SCHEMA_VERSION}
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "
+            "a newer suite wrote it: update with `git pull && make setup`."
+        )
+    return raw
+
+
+def _with_quality(raw: dict[str, Any]) -> dict[str, Any]:
+    """Moves the harness's numbers out of the method's own."""
+    distil = raw.get("distil")
+    if not isinstance(distil, dict) or not isinstance(distil.get("diagnostics"), dict):
+        return raw
+    found = distil["diagnostics"]
+    values = {name: found[name] for name in _QUALITY_BEFORE_9 if name in found}
+    if not values:
+        return raw
+    own = {name: value for name, value in found.items() if name not in values}
+    quality = {"version": 0, "encoder": None, "values": values}
+    return {**raw, "distil": {**distil, "diagnostics": own, "quality": quality}}

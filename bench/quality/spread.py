@@ -1,0 +1,95 @@
+"""How varied texts are and how far from real ones, in a space of features. Shapes: M texts, R real texts, D features, C classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.canonical import seed_from
+from bench.errors import DataError
+from bench.matching.alignment import Kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+PERMUTATIONS = 999
+_ROUND_OFF = 1e-12
+MAUVE_TEXTS = 200
+"""MAUVE is measured on more texts than these: on fewer it says little (Pillutla et al., 2021, ask for thousands)."""
+
+
+def vendi_score(features_MD: Floats) -> float:
+    """Returns the Vendi score (Friedman and Dieng, 2023): how many entirely different texts the set is worth, 1 to M.
+
+    exp of the entropy of the eigenvalues of K / M, with K the cosine similarities.
+
+    Args:
+        features_MD: Features of length 1; texts at the origin, which say nothing, do not count.
+    """
+    if not features_MD.any():
+        return float("nan")
+    points = features_MD if features_MD.shape[0] <= features_MD.shape[1] else features_MD.T
+    shares = np.linalg.eigvalsh(points @ points.T / len(features_MD))
+    shares = shares[shares > _ROUND_OFF] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def distance_to_real(
+    made_MD: Floats, labels_M: NDArray[np.int64], real_RD: Floats, labels_R: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Returns the squared MMD to real texts within classes, and the probability of one so large if the texts were real.
+
+    The unbiased estimate (Gretton et al., 2012, eq. 3), which may be below 0, with the mean of three Gaussian kernels around the real
+    texts' median distance; averaged over classes. The p value is one-sided, from 999 permutations within classes. Weights are not read.
+
+    Returns:
+        Both NaN where a class has fewer than two texts on either side, or no distances.
+    """
+    rng = np.random.default_rng(seed_from("mmd-permutations"))
+    observed, permuted_P = [], np.zeros(PERMUTATIONS)
+    for label in np.unique(labels_M):
+        made, real = made_MD[labels_M == label], real_RD[labels_R == label]
+        if min(len(made), len(real)) < 2:
+            return float("nan"), float("nan")
+        try:
+            kernel = Kernel.around(real)
+        except DataError:
+            return float("nan"), float("nan")
+        both = np.vstack([made, real])
+        kernel_NN = kernel(both, both)
+        np.fill_diagonal(kernel_NN, 0.0)
+        draws = np.stack([np.arange(len(made)), *(rng.permutation(len(both))[: len(made)] for _ in permuted_P)])
+        values = _unbiased(kernel_NN, draws)
+        observed.append(values[0])
+        permuted_P += values[1:]
+    n_classes = len(observed)
+    value = float(np.mean(observed))
+    return value, (1 + int((permuted_P / n_classes >= value).sum())) / (1 + PERMUTATIONS)
+
+
+def _unbiased(kernel_NN: Floats, draws_PM: NDArray[np.int64]) -> Floats:
+    """Returns the P squared MMDs between the M texts of a draw and all others; the kernel's diagonal is zero."""
+    n, m = len(kernel_NN), draws_PM.shape[1]
+    rows_N, total = kernel_NN.sum(1), kernel_NN.sum()
+    within = np.array([kernel_NN[np.ix_(draw, draw)].sum() for draw in draws_PM])
+    across = rows_N[draws_PM].sum(1) - within
+    others = total - within - 2 * across
+    rest = n - m
+    return within / (m * (m - 1)) + others / (rest * (rest - 1)) - 2 * across / (m * rest)
+
+
+def mauve_score(made_MD: Floats, real_RD: Floats) -> float | None:
+    """Returns MAUVE (Pillutla et al., 2021), 0 to 1, larger is nearer; None for 200 texts or fewer, or without `mauve-text`."""
+    if min(len(made_MD), len(real_RD)) <= MAUVE_TEXTS:
+        return None
+    try:
+        import mauve
+    except ImportError:
+        return None
+    size = min(len(made_MD), len(real_RD))
+    seed = seed_from("mauve") % 2**31
+    found = mauve.compute_mauve(p_features=made_MD[:size], q_features=real_RD[:size], verbose=False, seed=seed)
+    return float(found.mauve)
