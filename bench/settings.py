@@ -102,11 +102,18 @@ class Protocol(_Settings):
     sets: Replication
     seeds_per_set: PositiveInt
     deterministic: DeterministicReplication
+    real_per_class: int = Field(default=0, ge=0)
+    """Random real texts of every class that learners train on beside the distilled set: a mixture. Its rows have a track of their own."""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What records keep of it; without a mixture as before there were any."""
+        return self.model_dump(mode="json", exclude=None if self.real_per_class else {"real_per_class"})
 
     @property
     def sha256(self) -> str:
         """Hash that locks the protocol's content."""
-        content = self.model_dump(mode="json")
+        content = self.content
         if not self.max_length_of:  # the hashes of protocols from before it existed stay as they are
             del content["max_length_of"]
         return sha256_text(canonical_json(content))

@@ -44,6 +44,8 @@ class ProtocolFacts(BaseModel):
     seeds_per_set: int
     deterministic: _FixedNeeds
     full: _FullNeeds | None = None
+    real_per_class: int = 0
+    """Real texts of every class beside each set."""
 
     def needs(self, facts: MethodFacts) -> tuple[int, int]:
         """Returns the numbers of sets and of seeds per set that a complete row has."""

@@ -18,6 +18,7 @@ from leaderboard.promises import promise_fields
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
     ALL_BUDGET,
+    MIXED,
     NO_COMPARISON,
     DerivedFields,
     IdentityFields,
@@ -135,7 +136,7 @@ def _identity(group: Group) -> IdentityFields:
         "data_kind": key.scope.data_kind,
         "method": key.method,
         "options": key.options,
-        "track": key.track,
+        "track": key.track + (MIXED if group.protocol.real_per_class else ""),
         "private": group.facts.private,
         "budget": key.budget,
         "protocol": key.scope.protocol,

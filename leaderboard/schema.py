@@ -15,6 +15,8 @@ BOARD_SCHEMA_VERSION = 2
 UNSEEN_MEAN = "unseen-mean"
 """Stands in the place of a learner's name on rows that average over the learners a method did not distil with."""
 
+MIXED = "+real"
+"""Ends the track of rows whose learners also read real texts."""
 ALL_BUDGET = "all"
 """Budget of methods that ignore the budget, such as majority and full."""
 

@@ -8,18 +8,22 @@ from typing import Literal
 
 from leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
 from leaderboard.columns import COLUMNS
-from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
+from leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row, budget_order
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"
 """Protocols without a full-data run of their own show the one of this protocol."""
 
+MIXED_NOTE = (
+    "MIXTURE: learners train on the distilled set and on random real texts of every class, the same for all methods, so differences to "
+    "random compare distilled texts with as many more real ones. Budgets, sizes, costs and promises are the set's alone."
+)
 CPU_NOTE = "CPU run: no pretrained transfer learner."
 _KIND_NOTES = {
     "real-subset": "{task} is a SUBSET of the official train set: not comparable with published figures.",
     "standin": "STAND-IN corpus: synthetic text, not comparable with real data.",
 }
 _KIND_ORDER = ("real", "real-subset", "standin")
-_TRACK_ORDER = ("text", "text+soft", "learner-bound")
+_TRACK_ORDER = ("text", "text+soft", "learner-bound", f"text{MIXED}", f"text+soft{MIXED}")
 
 LineKind = Literal["method", "reference", "full"]
 
@@ -115,7 +119,7 @@ class Table:
         for column in COLUMNS:
             if (
                 output in column.outputs
-                and (column.tracks is None or self.track in column.tracks)
+                and (column.tracks is None or self.track.removesuffix(MIXED) in column.tracks)
                 and column.metric in (None, self.metric)
             ):
                 fields += self._bound(column)
@@ -273,6 +277,8 @@ def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
     devices = {device for row in rows for device in row["device"].split(", ") if device}
     if devices == {"cpu"}:
         yield CPU_NOTE
+    if rows[0]["track"].endswith(MIXED):
+        yield MIXED_NOTE
     if rows[0]["track"] == "learner-bound":
         yield "n/a: token vectors mean nothing to a learner with another token table."
     # What is said of majority and full is said by their rows.

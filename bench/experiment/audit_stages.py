@@ -105,7 +105,7 @@ def run_audit(
     }
     parts: dict[str, Any] = {
         "audit": result,
-        "protocol": job.protocol.model_dump(mode="json"),
+        "protocol": job.protocol.content,
         "learner": job.protocol.source if "model" in job.settings.games else None,
         "custom": is_custom(job.protocol) or is_custom_audit(job.settings),
     }

@@ -21,10 +21,25 @@ from bench.training.recipe import Recipe
 def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
     """Returns what a learner trains on, the test rows, and the recipe."""
     data = job.distil.data
+    train = TrainingSet.of(made, data.train)
+    if job.protocol.real_per_class:
+        train = train.with_real(mixed_in(job, made))
     recipe = job.recipe or recipe_in_epochs(
-        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(made)
+        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(train.text)
     )
-    return TrainingSet.of(made, data.train), data.test_draw(job.protocol.test_rows), recipe
+    return train, data.test_draw(job.protocol.test_rows), recipe
+
+
+def mixed_in(job: TrainJob, made: DistilledSet) -> LabelledText:
+    """Draws the real texts of a mixture: the same ones for all methods at one set index, those that a set has selected passed over."""
+    data, cell = job.distil.data, job.distil.cell
+    rng = np.random.default_rng(seed_from("mixture", cell.task, cell.task_version, cell.set_index))
+    taken = np.array([], dtype=np.int64) if made.row_ids_M is None else made.row_ids_M
+    rows = []
+    for label in range(data.train.n_classes):
+        positions = rng.permutation(data.train.positions_of_class(label))
+        rows.append(positions[~np.isin(data.train.row_ids_N[positions], taken)][: job.protocol.real_per_class])
+    return data.train.take(np.concatenate(rows))
 
 
 def train_seed(job: TrainJob) -> int:

@@ -138,6 +138,9 @@ class Planner:
                 (what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run")
             )
             return []
+        if protocol.real_per_class and (why := _unmixed(method)):
+            plan.skipped.append((what, f"protocol {protocol.name} mixes real texts in; {why}"))
+            return []
         if not card.external:
             check_size(data, budget)
         if method.output == "embedding":
@@ -188,6 +191,9 @@ class Planner:
         """Adds the audit of a method, unless there is nothing to be found out."""
         protocol, name, data = one.protocol, one.protocol.source, distil.data
         what = f"audit of {distil.title.rpartition(' · ')[0]}"
+        if protocol.real_per_class:
+            plan.skipped.append((what, "its models read real texts besides the set; audit it by lite-v1"))
+            return
         if distil.facts.full_data or distil.facts.external or not distil.method.card.uses_budget:
             plan.skipped.append((what, "it is given a set or keeps none or all of the rows: nothing is to be inferred"))
             return
@@ -260,6 +266,15 @@ class Planner:
             else:
                 plan.missing.append((f"learner {name}", problem))
         return usable
+
+
+def _unmixed(method: Method) -> str:
+    """Says why a method's sets are not mixed with real texts; empty when they are."""
+    if method.output == "embedding":
+        return "token vectors and real words are not trained on together"
+    if method.card.full_data or not method.card.uses_budget:
+        return "it does not depend on the budget"
+    return ""
 
 
 def _bound_to_source(one: RunSettings, what: str, plan: Plan) -> RunSettings:

@@ -215,7 +215,7 @@ def failed(job: Job, error: BaseException, device: str) -> Record:
     )
     if isinstance(job, DistilJob):
         return describe(job, job.id, job.stage, device, CostMeter(), error=failure)
-    parts: dict[str, Any] = {"protocol": job.protocol.model_dump(mode="json"), "custom": is_custom(job.protocol)}
+    parts: dict[str, Any] = {"protocol": job.protocol.content, "custom": is_custom(job.protocol)}
     if isinstance(job, TrainJob | QueryJob):
         parts = protocol_parts(job.train if isinstance(job, QueryJob) else job)
     return describe(job.distil, job.id, job.stage, device, CostMeter(), error=failure, **parts)
@@ -226,7 +226,7 @@ def protocol_parts(job: TrainJob) -> dict[str, Any]:
     return {
         "learner": job.learner_name,
         "seed_index": job.seed_index,
-        "protocol": job.protocol.model_dump(mode="json"),
+        "protocol": job.protocol.content,
         "custom": is_custom(job.protocol),
         "source": source_sha256(type(job.learner)),
     }

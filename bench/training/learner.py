@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bench.cost import CostMeter
+from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
     from bench.models.encoder import Encoder
     from bench.soft import Schedule, SoftInputs
     from bench.training.recipe import Recipe
@@ -54,6 +54,16 @@ class TrainingSet:
         targets = hard if made.soft_labels_MC is None else made.soft_labels_MC.astype(np.float32)
         weights = np.ones(len(made), np.float32) if made.weights_M is None else made.weights_M.astype(np.float32)
         return cls(text, targets, weights / weights.mean(), made.soft, made.schedule)
+
+    def with_real(self, real: LabelledText) -> TrainingSet:
+        """Returns a mixture with real texts under hard labels, each of weight 1 before weights are brought to a mean of 1 again."""
+        assert self.soft is None
+        fields = {name: [*self.text.fields[name], *column] for name, column in real.fields.items()}
+        labels = np.concatenate([self.text.labels_N, real.labels_N])
+        text = LabelledText(fields, labels, real.label_names, np.arange(len(labels)))
+        targets = np.concatenate([self.targets_MC, np.eye(real.n_classes, dtype=np.float32)[real.labels_N]])
+        weights = np.concatenate([self.weights_M, np.ones(len(real), np.float32)])
+        return TrainingSet(text, targets, weights / weights.mean())
 
     @property
     def only_class(self) -> int | None:
