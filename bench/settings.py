@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from bench.canonical import canonical_json, sha256_text
-from bench.errors import UsageError
-from bench.redact import redacted
-
-T = TypeVar("T", bound=BaseModel)
+from bench.checked import CheckedSettings, check_values  # noqa: F401 - read here
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class BudgetSettings(_Settings):
+class BudgetSettings(CheckedSettings):
     """The `budget` group."""
 
     per_class: PositiveInt | None
@@ -48,7 +38,7 @@ class BudgetSettings(_Settings):
         return "-".join(f"{prefix}{number}" for prefix, number in parts if number is not None)
 
 
-class Replication(_Settings):
+class Replication(CheckedSettings):
     """Distilled sets by a method's cost class."""
 
     seconds: PositiveInt
@@ -56,14 +46,14 @@ class Replication(_Settings):
     hours: PositiveInt
 
 
-class DeterministicReplication(_Settings):
+class DeterministicReplication(CheckedSettings):
     """Replication of methods whose set does not depend on the seed."""
 
     sets: Literal[1]
     seeds: PositiveInt
 
 
-class FullRecipe(_Settings):
+class FullRecipe(CheckedSettings):
     """Training length of the full-data reference: steps or epochs."""
 
     steps: PositiveInt | None = None
@@ -77,7 +67,7 @@ class FullRecipe(_Settings):
         return self
 
 
-class Protocol(_Settings):
+class Protocol(CheckedSettings):
     """The `protocol` group: everything that decides how a distilled set is scored."""
 
     name: str
@@ -123,7 +113,7 @@ class Protocol(_Settings):
         return self.max_length_of.get(task, self.max_length)
 
 
-class Suite(_Settings):
+class Suite(CheckedSettings):
     """The `suite` group: what runs when no method or budget is named."""
 
     name: str
@@ -131,7 +121,7 @@ class Suite(_Settings):
     budgets: tuple[str, ...]
 
 
-class LLMSettings(_Settings):
+class LLMSettings(CheckedSettings):
     """The `runtime.llm` keys: where language models are served, and how much may be asked of them."""
 
     url: tuple[str, ...] = ()
@@ -175,7 +165,7 @@ class LLMSettings(_Settings):
         return self
 
 
-class Runtime(_Settings):
+class Runtime(CheckedSettings):
     """The `runtime` group: where and how, never what. Nothing here is part of an identity."""
 
     root: Path
@@ -217,14 +207,14 @@ class Runtime(_Settings):
         return int(index), int(count)
 
 
-class Data(_Settings):
+class Data(CheckedSettings):
     """The `data` keys."""
 
     kind: Literal["auto", "local", "hub", "standin"]
     root: Path | None
 
 
-class AuditRuns(_Settings):
+class AuditRuns(CheckedSettings):
     """Distillations of an audit by a method's cost class: complementary pairs, or a single run."""
 
     seconds: PositiveInt
@@ -239,7 +229,7 @@ class AuditRuns(_Settings):
         return value
 
 
-class Audit(_Settings):
+class Audit(CheckedSettings):
     """The `audit` group."""
 
     name: str
@@ -257,7 +247,7 @@ class Audit(_Settings):
         return sha256_text(canonical_json(self.model_dump(mode="json")))
 
 
-class RunSettings(_Settings):
+class RunSettings(CheckedSettings):
     """One composed configuration: one task, one method, one budget."""
 
     task_name: str
@@ -276,32 +266,3 @@ class RunSettings(_Settings):
     """Names, in brackets on the command line: learners=[minilm,textcnn]."""
     sets: PositiveInt | None
     seeds: PositiveInt | None
-
-
-def _shown(place: str, value: Any) -> str:
-    return "an address" if "url" in place.split(".") else redacted(repr(value))  # addresses may hold keys
-
-
-def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Builds a settings model.
-
-    Args:
-        model: The model class.
-        values: Raw values.
-        where: Prefix of option names in messages, such as `method.`.
-
-    Raises:
-        UsageError: Names the option, what it got and what was expected.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            place = where + ".".join(str(part) for part in item["loc"])
-            if item["type"] == "tuple_type":
-                item["msg"] = f"expected a list in brackets: {place}=[A,B]"
-            problems.append(
-                f"{place or where.rstrip('.') or 'configuration'}: got {_shown(place, item.get('input'))}; {item['msg']}"
-            )
-        raise UsageError(". ".join(problems) + ".") from None

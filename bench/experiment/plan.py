@@ -14,6 +14,7 @@ from bench.budget import Budget
 from bench.canonical import canonical_json, content_id
 from bench.data.loading import TaskData, check_size, load_task
 from bench.data.public import PublicPool, public_pool
+from bench.data.task import Task
 from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
 from bench.experiment.audit_jobs import AuditJob, lay_out
 from bench.experiment.cells import cell_of, facts_of, method_of, replication
@@ -27,7 +28,7 @@ from bench.models.resolve import available, pretrained_name, pretrained_sha256
 from bench.privacy.accounting import PRIVACY_VERSION
 from bench.privacy.pool import Pool, draw_pool
 from bench.registry import TASKS
-from bench.settings import RunSettings
+from bench.settings import Protocol, RunSettings
 from bench.training.learner import Learner
 from bench.training.resolve import resolve_learner
 
@@ -129,17 +130,9 @@ class Planner:
         card, protocol = method.card, one.protocol
         what = f"{one.task_name} · {one.method_label} · {one.budget.name}"
         budget = Budget(one.budget.name, **one.budget.model_dump()) if card.uses_budget else ALL
-        skip = method.supports(data.task, budget)
-        if skip is not None:
-            plan.skipped.append((what, skip.reason))
-            return []
-        if card.full_data and protocol.full is None:
-            plan.skipped.append(
-                (what, f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run")
-            )
-            return []
-        if protocol.real_per_class and (why := _unmixed(method)):
-            plan.skipped.append((what, f"protocol {protocol.name} mixes real texts in; {why}"))
+        left_out = _left_out(method, protocol, data.task, budget)
+        if left_out:
+            plan.skipped.append((what, left_out))
             return []
         if not card.external:
             check_size(data, budget)
@@ -268,12 +261,17 @@ class Planner:
         return usable
 
 
-def _unmixed(method: Method) -> str:
-    """Says why a method's sets are not mixed with real texts; empty when they are."""
-    if method.output == "embedding":
-        return "token vectors and real words are not trained on together"
-    if method.card.full_data or not method.card.uses_budget:
-        return "it does not depend on the budget"
+def _left_out(method: Method, protocol: Protocol, task: Task, budget: Budget) -> str:
+    """Says why a method is left out on purpose; empty when it is not."""
+    skip = method.supports(task, budget)
+    if skip is not None:
+        return skip.reason
+    if method.card.full_data and protocol.full is None:
+        return f"protocol {protocol.name} trains no full-data reference; lite-v1's is shown where it was run"
+    if protocol.real_per_class and method.output == "embedding":
+        return f"protocol {protocol.name} mixes real texts in; token vectors and words are not trained on together"
+    if protocol.real_per_class and not method.card.uses_budget:
+        return f"protocol {protocol.name} mixes real texts in; what ignores the budget says nothing of a mixture"
     return ""
 
 

@@ -68,7 +68,7 @@ def test_protocols_without_a_mixture_keep_their_hash_and_their_records():
 
 @pytest.mark.parametrize(
     ("method", "reason"),
-    [("class-mean", "token vectors"), ("majority", "does not depend")],
+    [("class-mean", "token vectors"), ("majority", "ignores the budget")],
 )
 def test_what_cannot_be_mixed_is_skipped_with_the_reason(method, reason):
     plan = jobs(f"method={method}")
