@@ -57,8 +57,9 @@ if TYPE_CHECKING:
     from bench.models.llm.asks import Sampling
     from bench.models.llm.concepts import keywords
     from bench.models.llm.graph import ConceptGraph, Concepts, canonical_concepts
-    from bench.models.llm.method import LLMConfig, LLMMethod, Questions, Session, llm_card
+    from bench.models.llm.method import Estimate, LLMConfig, LLMMethod, NamesModels, Questions, Session, llm_card
     from bench.models.llm.parsing import read_object, read_texts
+    from bench.models.llm.variations import AskedVariations
     from bench.models.llm.wording import (
         Brief,
         TaskWords,
@@ -90,7 +91,16 @@ if TYPE_CHECKING:
 
 _HOME = {
     "bench.models.llm.asks": ("Sampling",),
-    "bench.models.llm.method": ("LLMConfig", "LLMMethod", "Questions", "Session", "llm_card"),
+    "bench.models.llm.method": (
+        "Estimate",
+        "LLMConfig",
+        "LLMMethod",
+        "NamesModels",
+        "Questions",
+        "Session",
+        "llm_card",
+    ),
+    "bench.models.llm.variations": ("AskedVariations",),
     "bench.models.llm.wording": (
         "Brief",
         "TaskWords",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.data.text import LabelledText
     from bench.distilled import DistilledSet
     from bench.experiment.record import Output
+    from bench.models.llm.method import Estimate
 
 TASK_LM = "task-lm"
 """Value of a method's option `lm`: the language model that is trained on the task's own train split."""
@@ -120,6 +121,10 @@ class Method(ABC):
     def llms(self) -> tuple[str, ...]:
         """Names of the language models that this configuration asks in words; none but for methods that do."""
         return ()
+
+    def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:  # noqa: ARG002 - most methods ask nobody
+        """Guesses what one set takes of the language models that are asked in words; None where none is."""
+        return None
 
     @property
     def reference(self) -> bool:

@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.api import DistilledSet, LabelledText, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from bench.api import (
+    DistilledSet,
+    LabelledText,
+    MethodCard,
+    NamesModels,
+    Planned,
+    PrivateConfig,
+    PrivateMethod,
+    UsageError,
+)
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle, Varies
+    from bench.api import Budget, Context, Estimate, PrivateOracle, Varies
 
 QUESTION = "votes"
 IDLE = {
-    "nearest": frozenset(("lm", "anew", "top_p", "top_k")),
-    "lm": frozenset(("top_k",)),
-    "masked": frozenset(("top_p",)),
+    "nearest": frozenset(("lm", "anew", "top_p", "top_k", "llm")),
+    "lm": frozenset(("top_k", "llm")),
+    "masked": frozenset(("top_p", "llm")),
+    "asked": frozenset(("lm", "anew", "top_k")),
 }
 """Options of writing that a variation does not use."""
 DECODER_TOKENS = 6_000
@@ -73,7 +83,7 @@ class DPPE(PrivateMethod):
         counts_texts=True,
     )
 
-    class Config(PrivateConfig):
+    class Config(PrivateConfig, NamesModels):
         """Options."""
 
         rounds: int = Field(default=2, ge=1)
@@ -84,16 +94,18 @@ class DPPE(PrivateMethod):
         """Survivors of a round, as a multiple of the texts that are asked for."""
         variations: int = Field(default=4, ge=0)
         """New candidates that every survivor brings into the next round."""
-        variation: Literal["nearest", "lm", "masked"] = "nearest"
+        variation: Literal["nearest", "lm", "masked", "asked"] = "nearest"
         """`nearest`: public texts that are nearest to it and have not been candidates. As published: `lm`, where a language model keeps its
-        beginning and writes on, and `masked`, where a masked one fills what is masked of it."""
+        beginning and writes on, `masked`, where a masked one fills what is masked of it, and `asked`, where one is asked to rephrase it."""
         lm: str = "task-lm"
         """With variation=lm, the suite's decoder of public texts, or gpt2, phi-1_5, hf:<id or folder>; with variation=masked, a masked
         language model's hf:<id or folder>."""
+        llm: str = "task-lm"
+        """With variation=asked: openai:<model> of a server (runtime.llm.url), or hf:<id or folder>; it sees survivors, no private row."""
         anew: float = Field(default=0.5, gt=0, le=1)
         """Share of a text's tokens that are written anew, with variation=lm and masked."""
         top_p: float = Field(default=0.95, gt=0, le=1)
-        """Share of the probability that is sampled from, with variation=lm."""
+        """Share of the probability that is sampled from, with variation=lm and asked."""
         top_k: int = Field(default=50, ge=1)
         """Likeliest tokens that are sampled from, with variation=masked."""
         ballot: Literal["shared", "own"] = "shared"
@@ -106,10 +118,16 @@ class DPPE(PrivateMethod):
         def _fits_together(self) -> DPPE.Config:
             if self.variation == "masked" and self.lm == "task-lm":
                 raise ValueError("variation=masked needs a masked language model; give it by lm=hf:<id or folder>")
-            if self.variation == "nearest" and self.lm != "task-lm":
+            if self.variation in ("nearest", "asked") and self.lm != "task-lm":
                 raise ValueError(
-                    "variation=nearest asks no language model; leave lm out, or give variation=lm or masked"
+                    f"variation={self.variation} does not read lm; leave it out, or give variation=lm or masked"
                 )
+            if self.variation == "asked" and self.llm == "task-lm":
+                raise ValueError(
+                    "variation=asked needs a model that can be asked; give it by llm=openai:<model> or hf:<id or folder>"
+                )
+            if self.variation != "asked" and self.llm != "task-lm":
+                raise ValueError(f"variation={self.variation} asks nobody; leave llm out, or give variation=asked")
             return self
 
         @property
@@ -121,7 +139,23 @@ class DPPE(PrivateMethod):
     def reads(self) -> tuple[str, ...]:
         """The suite's decoder, where it writes variations, besides what the card says."""
         writes = self.config.variation == "lm" and self.config.lm == "task-lm"
-        return (*self.card.reads, *(("source", "lm") if writes else ()))
+        return (*self.card.reads, *(("source", "lm") if writes else ()), *(("llm",) if self.llms else ()))
+
+    @property
+    def llms(self) -> tuple[str, ...]:
+        """The model that is asked for variations."""
+        return (self.config.llm,) if self.config.variation == "asked" else ()
+
+    def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:
+        """A question for each variation of each survivor, of every round but the last."""
+        from bench.api import Estimate
+
+        if not self.llms:
+            return None
+        config, words = self.config, np.mean([len(text.split()) for text in real.joined()[:1000]])
+        survivors = real.n_classes * round(config.survivors * (budget.per_class or 0))
+        calls, length = (config.rounds - 1) * survivors * config.variations, 1.4 * float(words)
+        return Estimate(calls, round(calls * (80 + length)), round(calls * (10 + length)))
 
     @property
     def writes(self) -> bool:
@@ -161,9 +195,15 @@ class DPPE(PrivateMethod):
 
     def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
         """Returns what writes texts like given ones."""
-        from bench.api import Continuations, MaskedEdits, PublicContinuations, public_rows
+        from bench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, Sampling, public_rows
 
         config = self.config
+        if config.variation == "asked":
+            nobody = LabelledText(
+                {name: [] for name in oracle.field_names}, np.array([], int), oracle.label_names, np.array([], int)
+            )
+            sampling = Sampling(temperature=1.0, top_p=config.top_p, max_tokens=160)
+            return AskedVariations(ctx.llm(config.llm, nobody), ctx.words(), sampling)
         if config.variation == "masked":
             return MaskedEdits(config.lm, config.anew, config.top_k, ctx.device)
         if config.lm != "task-lm":

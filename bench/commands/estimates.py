@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.models.llm.method import Estimate, LLMMethod
+from bench.models.llm.method import Estimate
 from bench.models.llm.names import ModelName
 from bench.models.llm.spending import dollars
 
@@ -30,12 +30,12 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
     jobs += [shadow.distil for audit in plan.audits for shadow in audit.shadows if shadow.distil.id in to_run]
     made: dict[str, Estimate] = {}
     for job in jobs:
-        if not isinstance(job.method, LLMMethod):
-            continue
         names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.paid]
         if not names:
             continue
         one, key = job.method.estimate(job.data.train, job.budget), " and ".join(names)
+        if one is None:
+            continue
         known = made.get(key, Estimate(0, 0, 0))
         made[key] = Estimate(
             known.calls + one.calls, known.tokens_in + one.tokens_in, known.tokens_out + one.tokens_out

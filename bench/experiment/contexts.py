@@ -84,6 +84,9 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
         sha256 = pretrained_sha256(job.method.pretrained_lm)
         name = f"language model {shown_name(job.method.pretrained_lm)}"
         yield PublicResource(name=name, sha256=sha256, overlap=UNKNOWN_TRAINING)
+    for model in map(ModelName.parse, job.method.llms):
+        if model.kind != "task-lm":
+            yield PublicResource(name=f"language model {model.shown}", sha256=model.identity, overlap=UNKNOWN_TRAINING)
     yield from () if job.public is None else job.public.resources
 
 

@@ -17,10 +17,15 @@ from bench.context import Context, Source
 from bench.cost import CostMeter
 from bench.errors import PrerequisiteError
 from bench.experiment.cells import cell_of, method_of
+from bench.models.llm.access import Access, words_of_task
+from bench.models.llm.asks import Failure, Reply, Sampling
+from bench.models.llm.spending import Spending
+from bench.models.llm.variations import AskedVariations
 from bench.models.public_rows import public_rows
 from bench.models.variations import Continuations, MaskedEdits, PublicContinuations
 from bench.privacy.private_method import release_from
 from bench.registry import METHODS
+from bench.settings import LLMSettings
 from bench.testing.private import HashedEncoder, other_rows, small_pool
 from bench.testing.texts import small_task
 from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
@@ -45,7 +50,14 @@ def masked(tmp_path_factory) -> str:
 def context(tmp_path: Path, kind: str = KIND) -> Context:
     source = Source("tiny", tiny_learner(), MAX_LENGTH, tmp_path)
     return Context(
-        0, "cpu", CostMeter(), tmp_path, HashedEncoder, make_source=lambda: source, public_pool=small_pool(kind)
+        0,
+        "cpu",
+        CostMeter(),
+        tmp_path,
+        HashedEncoder,
+        make_source=lambda: source,
+        public_pool=small_pool(kind),
+        llm_access=Access(words_of_task(small_task(kind).task), Spending(LLMSettings()), tmp_path / "replies.sqlite"),
     )
 
 
@@ -98,33 +110,87 @@ def test_the_suites_decoder_keeps_the_beginning_too(tmp_path, kind):
         assert all(new)
 
 
-@pytest.mark.parametrize("variation", ["lm", "masked"])
+@pytest.mark.parametrize("variation", ["lm", "masked", "asked"])
 def test_private_evolution_takes_written_texts_and_learns_nothing_past_the_oracle(tmp_path, masked, variation):
     plugin = METHODS.get("dp_pe")
-    options = {"variation": variation, "candidates": 40, **({"lm": masked} if variation == "masked" else {})}
+    models = {"lm": {}, "masked": {"lm": masked}, "asked": {"llm": "fake:1"}}
+    options = {"variation": variation, "candidates": 40, **models[variation]}
 
     def made(rows: Any, **more: Any) -> Any:
         method = plugin(plugin.Config(**options, **more))
         assert method.writes
         ctx = context(tmp_path)
         with ctx.cost.phase("x"):
-            return release_from(method, rows, Budget("dpc", per_class=3), ctx)
+            release = release_from(method, rows, Budget("dpc", per_class=3), ctx)
+        asked.append(sum(phase.llm.calls for phase in ctx.cost.phases if phase.llm))
+        return release
+
+    asked: list[int] = []
 
     found = made(ROWS, epsilon="inf")
     texts = found.made.fields["sentence"]
     assert len(set(texts)) == 6
-    assert not set(texts) <= set(context(tmp_path).public().rows(("sentence",)).fields["sentence"])
+    if variation == "asked":  # the script's texts are like none of the rows, and win no votes
+        assert asked == [4 * 2 * 2 * 3]
+    else:
+        assert not set(texts) <= set(context(tmp_path).public().rows(("sentence",)).fields["sentence"])
     assert [query.steps for query in found.statement.queries] == [2]
     blind = [made(rows, oracle="noise-only", epsilon=2.0).made.fields for rows in (ROWS, other_rows(ROWS))]
     assert blind[0] == blind[1]
 
 
+class Scripted:
+    """A model that says what a script says, and keeps what it was asked."""
+
+    chats, reads_words = True, True
+
+    def __init__(self, *replies: str | None) -> None:
+        self.replies, self.asked = replies, []
+
+    def ask(self, asks: Any, sampling: Any) -> list[Any]:
+        self.asked = [ask.messages[0].content for ask in asks]
+        count = {"tokens_in": 1, "tokens_out": 1, "wall_s": 0.0, "cpu_s": 0.0, "served_by": "script"}
+        said = (self.replies[i % len(self.replies)] for i in range(len(asks)))
+        return [Failure(reason="x") if text is None else Reply(text=text, finish="stop", **count) for text in said]
+
+
+def test_asked_variations_are_read_from_replies_and_others_leave_the_text_as_it_is():
+    words = words_of_task(small_task(KIND).task)
+    llm: Any = Scripted(
+        '{"sentence": "another one"}', None, "I'm sorry, I cannot help.", '```json\n{"sentence": "fenced"}```'
+    )
+    texts = [("first text",), ("second text",), ("third text",), ("fourth text",)]
+    made = AskedVariations(llm, words, Sampling())(texts, 5)
+    assert made == [("another one",), ("second text",), ("third text",), ("fenced",)]
+    assert "first text" in llm.asked[0]
+    assert words.item in llm.asked[0]
+
+
+def test_an_asked_variation_names_its_model_and_estimates_its_calls():
+    plugin = METHODS.get("dp_pe")
+    for options, words in (
+        ({"variation": "asked"}, "give it by llm"),
+        ({"variation": "asked", "llm": "openai:m", "lm": "gpt2"}, "does not read lm"),
+        ({"llm": "openai:m"}, "asks nobody"),
+        ({"variation": "asked", "llm": "nobody"}, "no language model is called"),
+    ):
+        with pytest.raises(ValidationError, match=words):
+            plugin.Config(**options)
+    method = plugin(plugin.Config(variation="asked", llm="openai:m", rounds=3, survivors=2, variations=4))
+    assert method.llms == ("openai:m",)
+    assert "llm" in method.reads
+    estimate = method.estimate(ROWS, Budget("dpc", per_class=3))
+    assert estimate is not None
+    assert estimate.calls == 2 * (2 * 2 * 3) * 4
+    assert plugin().estimate(ROWS, Budget("dpc", per_class=3)) is None
+
+
 def test_options_of_writing_are_part_of_an_identity_only_where_something_is_written():
     config = METHODS.get("dp_pe").Config
-    assert not {"lm", "anew", "top_p", "top_k"} & set(config().model_dump())
+    assert not {"lm", "anew", "top_p", "top_k", "llm"} & set(config().model_dump())
     assert config(variation="lm").model_dump()["anew"] == 0.5
     assert config(**config(variation="lm", anew=0.3).model_dump()) == config(variation="lm", anew=0.3)
-    for options, words in (({"variation": "masked"}, "needs a masked"), ({"lm": "gpt2"}, "asks no language model")):
+    for options, words in (({"variation": "masked"}, "needs a masked"), ({"lm": "gpt2"}, "does not read lm")):
         with pytest.raises(ValidationError, match=words):
             config(**options)
     plugin = METHODS.get("dp_pe")

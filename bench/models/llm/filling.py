@@ -12,7 +12,7 @@ import numpy as np
 from bench.errors import LLMError
 from bench.models.llm.asks import Failure, Sampling
 from bench.models.llm.method import USABLE_FRAC
-from bench.models.llm.parsing import read_reply
+from bench.models.llm.parsing import FAILED, read_reply
 from bench.models.llm.sieve import Sieve, as_rows
 from bench.models.llm.wording import TaskWords, ask_for_class, named_class
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     Embed = Callable[[LabelledText], NDArray[np.floating]]
 
 _CHECK_TOKENS = 64
-FAILED = "no reply"
 
 
 class Asking(Protocol):

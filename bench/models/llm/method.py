@@ -34,24 +34,8 @@ _FRAME_TOKENS = 120
 """Tokens of an instruction without the texts that it shows."""
 
 
-class LLMConfig(MethodConfig):
-    """Options of methods that have a language model write texts."""
-
-    llm: str = TASK_LM
-    """task-lm (the task's own small decoder: no download, no instructions), openai:<model> of a server (runtime.llm.url), or
-    hf:<id or folder>."""
-    temperature: float = Field(default=1.0, ge=0, le=2)
-    """Of the writing."""
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    """Share of the probability that is sampled from."""
-    per_ask: PositiveInt = 10
-    """Texts that a question asks for; models that only continue texts give one."""
-    max_tokens: PositiveInt = 160
-    """Longest text in the model's tokens."""
-    check: Literal["asked", "none"] = "asked"
-    """`asked`: the model is asked for the class of every text, and others than the wanted one are thrown away."""
-    most: float = Field(default=4.0, ge=1)
-    """Questions of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
+class NamesModels(MethodConfig):
+    """Options of which `llm` and `base` name language models."""
 
     @field_serializer("llm", "base", check_fields=False)
     def _by_content(self, value: str) -> str:
@@ -70,6 +54,26 @@ class LLMConfig(MethodConfig):
             return ModelName.parse(value).text
         except UsageError as error:
             raise ValueError(str(error)) from None
+
+
+class LLMConfig(NamesModels):
+    """Options of methods that have a language model write texts."""
+
+    llm: str = TASK_LM
+    """task-lm (the task's own small decoder: no download, no instructions), openai:<model> of a server (runtime.llm.url), or
+    hf:<id or folder>."""
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    """Of the writing."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Share of the probability that is sampled from."""
+    per_ask: PositiveInt = 10
+    """Texts that a question asks for; models that only continue texts give one."""
+    max_tokens: PositiveInt = 160
+    """Longest text in the model's tokens."""
+    check: Literal["asked", "none"] = "asked"
+    """`asked`: the model is asked for the class of every text, and others than the wanted one are thrown away."""
+    most: float = Field(default=4.0, ge=1)
+    """Questions of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
 
 
 @dataclass(frozen=True)
@@ -259,14 +263,9 @@ class Session:
 
     def one_text(self, ask: Ask, reply: Reply | Failure) -> Text | str:
         """Returns the text of a reply that should hold one, or why there is none."""
-        from bench.models.llm.asks import Failure
-        from bench.models.llm.filling import FAILED
-        from bench.models.llm.parsing import UNREADABLE, read_reply
+        from bench.models.llm.parsing import one_text
 
-        if isinstance(reply, Failure):
-            return FAILED
-        parsed = read_reply(ask, reply, self.words.field_names)
-        return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
+        return one_text(ask, reply, self.words.field_names)
 
     @property
     def rowwise(self) -> bool:

@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.models.llm.asks import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
 
     Text = tuple[str, ...]
 
-UNREADABLE, EMPTY, REFUSED, TOO_LONG = "unreadable", "an empty field", "refused", "too long"
+FAILED, UNREADABLE, EMPTY = "no reply", "unreadable", "an empty field"
+REFUSED, TOO_LONG = "refused", "too long"
 MOST_CHARACTERS = 20_000
 _MOST_OBJECTS, _MOST_VAIN = 1_000, 100
 _FENCE = re.compile(r"```[a-zA-Z]*")
@@ -48,6 +51,14 @@ def read_reply(ask: Ask, reply: Reply, field_names: Sequence[str]) -> Parsed:
     if ask.form == "plain" and reply.finish == "length":
         text = text[: 1 + max(text.rfind(mark) for mark in ".!?")]
     return read_texts(text, field_names, ask.form)
+
+
+def one_text(ask: Ask, reply: Reply | Failure, field_names: Sequence[str]) -> Text | str:
+    """Returns the text of a reply that should hold one, or why there is none."""
+    if isinstance(reply, Failure):
+        return FAILED
+    parsed = read_reply(ask, reply, field_names)
+    return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
 
 
 def read_texts(reply: str, field_names: Sequence[str], form: Form) -> Parsed:

@@ -116,6 +116,20 @@ def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: 
     return _continued(llm, prompt, draw, wanted)
 
 
+def ask_for_another(llm: LLM, words: TaskWords, text: Text, draw: str) -> Ask:
+    """Asks for a text like another one, whatever its class (Aug-PE, rephrasing)."""
+    wanted = Wanted(kind="refine", draft=text)
+    if llm.chats:
+        parts = [
+            f"Here is {words.item}: {words.as_json(text)}",
+            "Write another one like it in other words: keep what it is about, its tone and roughly its length; change wording and details.",
+            f"Answer with one JSON object of the shape {words.shape()} and nothing else.",
+        ]
+        return Ask(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
+    prompt = f"The same in other words.\n\nText:\n{words.written(text)}{STOP}\n\nText:\n"
+    return _continued(llm, prompt, draw, wanted)
+
+
 def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Ask:
     """Asks for a text's class.
 
