@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from bench.api import (
     DistilledSet,
+    Estimate,
     LabelledText,
     MethodCard,
     NamesModels,
@@ -20,7 +21,7 @@ from bench.api import (
 )
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, Estimate, PrivateOracle, Varies
+    from bench.api import Budget, Context, PrivateOracle, Varies
 
 QUESTION = "votes"
 IDLE = {
@@ -120,14 +121,12 @@ class DPPE(PrivateMethod):
                 raise ValueError("variation=masked needs a masked language model; give it by lm=hf:<id or folder>")
             if self.variation in ("nearest", "asked") and self.lm != "task-lm":
                 raise ValueError(
-                    f"variation={self.variation} does not read lm; leave it out, or give variation=lm or masked"
+                    f"variation={self.variation} does not read lm; leave it out, or take variation=lm or masked"
                 )
-            if self.variation == "asked" and self.llm == "task-lm":
+            if (self.variation == "asked") == (self.llm == "task-lm"):
                 raise ValueError(
-                    "variation=asked needs a model that can be asked; give it by llm=openai:<model> or hf:<id or folder>"
+                    "variation=asked, and no other, needs a model to ask: llm=openai:<model> or hf:<id or folder>"
                 )
-            if self.variation != "asked" and self.llm != "task-lm":
-                raise ValueError(f"variation={self.variation} asks nobody; leave llm out, or give variation=asked")
             return self
 
         @property
@@ -138,8 +137,8 @@ class DPPE(PrivateMethod):
     @property
     def reads(self) -> tuple[str, ...]:
         """The suite's decoder, where it writes variations, besides what the card says."""
-        writes = self.config.variation == "lm" and self.config.lm == "task-lm"
-        return (*self.card.reads, *(("source", "lm") if writes else ()), *(("llm",) if self.llms else ()))
+        more = {"asked": ("llm",), "lm": ("source", "lm") if self.config.lm == "task-lm" else ()}
+        return (*self.card.reads, *more.get(self.config.variation, ()))
 
     @property
     def llms(self) -> tuple[str, ...]:
@@ -148,8 +147,6 @@ class DPPE(PrivateMethod):
 
     def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:
         """A question for each variation of each survivor, of every round but the last."""
-        from bench.api import Estimate
-
         if not self.llms:
             return None
         config, words = self.config, np.mean([len(text.split()) for text in real.joined()[:1000]])
@@ -199,11 +196,8 @@ class DPPE(PrivateMethod):
 
         config = self.config
         if config.variation == "asked":
-            nobody = LabelledText(
-                {name: [] for name in oracle.field_names}, np.array([], int), oracle.label_names, np.array([], int)
-            )
             sampling = Sampling(temperature=1.0, top_p=config.top_p, max_tokens=160)
-            return AskedVariations(ctx.llm(config.llm, nobody), ctx.words(), sampling)
+            return AskedVariations(ctx.llm(config.llm, _rows([], oracle)), ctx.words(), sampling)
         if config.variation == "masked":
             return MaskedEdits(config.lm, config.anew, config.top_k, ctx.device)
         if config.lm != "task-lm":
@@ -257,7 +251,7 @@ class _Pool:
 
     def next(self, parents: Population, variations: int) -> Population:
         """Returns survivors, and the fresh public texts nearest to them, open to the same classes."""
-        made = Population([], np.empty((0, parents.features_MD.shape[1]), dtype=np.float32), self._none(0))
+        made = parents.take(np.arange(0))
         for place in range(len(parents.texts)):
             parent = parents.take(np.array([place]))
             made = made.joined(parent).joined(self._near(parent.features_MD[0], parent.open_CM[:, 0], variations))
@@ -269,11 +263,7 @@ class _Pool:
         best = np.argsort(-similar_P, kind="stable")[:count]
         best = best[fresh_P[best]]
         self._fresh_CP[np.ix_(open_C, best)] = False
-        open_CM = self._none(len(best)) | open_C[:, None]
-        return Population([self._texts[i] for i in best], self._features_PD[best], open_CM)
-
-    def _none(self, count: int) -> np.ndarray:
-        return np.zeros((len(self._fresh_CP), count), dtype=bool)
+        return Population([self._texts[i] for i in best], self._features_PD[best], np.tile(open_C[:, None], len(best)))
 
 
 class _Writer:
@@ -297,10 +287,13 @@ class _Writer:
             ]
         seen = set(parents.texts)
         fresh = [i for i, text in enumerate(written) if not (text in seen or seen.add(text))]
-        columns = zip(*(written[i] for i in fresh), strict=True)
-        fields = dict(zip(self._oracle.field_names, map(list, columns), strict=False))
-        if not fields:
+        if not fresh:
             return parents
-        rows = LabelledText(fields, np.full(len(fresh), -1), (), np.arange(len(fresh)))
+        rows = _rows([written[i] for i in fresh], self._oracle)
         open_CM = np.tile(parents.open_CM, variations)[:, fresh]
         return parents.joined(Population([written[i] for i in fresh], self._oracle.embed(rows), open_CM))
+
+
+def _rows(texts: list[tuple[str, ...]], oracle: PrivateOracle) -> LabelledText:
+    fields = {name: [text[place] for text in texts] for place, name in enumerate(oracle.field_names)}
+    return LabelledText(fields, np.full(len(texts), -1), oracle.label_names, np.arange(len(texts)))

@@ -169,9 +169,9 @@ def test_asked_variations_are_read_from_replies_and_others_leave_the_text_as_it_
 def test_an_asked_variation_names_its_model_and_estimates_its_calls():
     plugin = METHODS.get("dp_pe")
     for options, words in (
-        ({"variation": "asked"}, "give it by llm"),
+        ({"variation": "asked"}, "needs a model to ask"),
         ({"variation": "asked", "llm": "openai:m", "lm": "gpt2"}, "does not read lm"),
-        ({"llm": "openai:m"}, "asks nobody"),
+        ({"llm": "openai:m"}, "and no other"),
         ({"variation": "asked", "llm": "nobody"}, "no language model is called"),
     ):
         with pytest.raises(ValidationError, match=words):
