@@ -123,7 +123,12 @@ class Method(ABC):
         return ()
 
     def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:  # noqa: ARG002 - most methods ask nobody
-        """Guesses what one set takes of the language models that are asked in words; None where none is."""
+        """Guesses what one set takes of the language models that are asked in words; None where none is.
+
+        Args:
+            real: The train split; for a private method public texts.
+            budget: How large the set may be.
+        """
         return None
 
     @property

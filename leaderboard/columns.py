@@ -125,9 +125,9 @@ COLUMNS: tuple[Column, ...] = (
         "failure_signs",
         "signs of failure",
         "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
-        "texts), an empty one, repetitive ones (a tenth of them), a score whose interval reaches the majority's plus two points, and "
-        "private rows that are not shown to beat their own controls (epsilon 0, noise alone), with the difference. References have none; "
-        "what could not be looked for is said.",
+        "texts), an empty one, repetitive ones (a tenth of them), texts drawn by weights that few of the pool carry, a score whose "
+        "interval reaches the majority's plus two points, and private rows that are not shown to beat their own controls (epsilon 0, noise "
+        "alone), with the difference. References have none; what could not be looked for is said.",
         signs_text,
         lambda row: float(row["failure_signs"].count(";") + 1) if row["failure_signs"] else 0.0,
         outputs=IN_DOCUMENTS,

@@ -14,6 +14,7 @@ from leaderboard.chart import Guide
 from leaderboard.entries import Entry
 from leaderboard.keys import MethodKey, Scope, Vintage
 from leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
+from leaderboard.schema import MIXED
 from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, up
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
@@ -87,7 +88,13 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
     """
     families: dict[tuple[Scope, Vintage], list[Entry]] = defaultdict(list)
     for entry in entries:
-        if entry.row["is_source"] and _PER_CLASS.fullmatch(entry.key.budget) and not entry.row["superseded"]:
+        mixed = entry.row["track"].endswith(MIXED)  # the law is about the set alone
+        if (
+            entry.row["is_source"]
+            and not mixed
+            and _PER_CLASS.fullmatch(entry.key.budget)
+            and not entry.row["superseded"]
+        ):
             families[entry.key.scope, entry.key.vintage].append(entry)
     sections = []
     for (scope, _), found in families.items():

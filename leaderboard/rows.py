@@ -24,6 +24,7 @@ from leaderboard.schema import (
     IdentityFields,
     MethodFields,
     OriginFields,
+    PromiseFields,
     Row,
     StandingFields,
     budget_order,
@@ -118,7 +119,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **llm_fields(group.distils.values()),
         **privacy,
         **reach,
-        **promise_fields(record.distil for record in group.distils.values()),
+        **_promise(group),
         **text_fields(group.distils.values()),
         **_standing(group),
         **_method(group),
@@ -127,6 +128,13 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
     }
+
+
+def _promise(group: Group) -> PromiseFields:
+    found = promise_fields(record.distil for record in group.distils.values())
+    if found["promise"] and group.protocol.real_per_class:
+        found["promise"] += " It is about the set: the models of this row read real rows besides, without noise."
+    return found
 
 
 def _identity(group: Group) -> IdentityFields:

@@ -9,7 +9,7 @@ from leaderboard.llm_fields import LLMFields
 from leaderboard.text_fields import TextFields
 from leaderboard.worth import WorthFields
 
-BOARD_SCHEMA_VERSION = 2
+BOARD_SCHEMA_VERSION = 3
 """Raised when a field of `Row` changes its meaning or goes away."""
 
 UNSEEN_MEAN = "unseen-mean"

@@ -17,6 +17,8 @@ ODD_TIMES = 10.0
 """Texts whose perplexity is so many times that of real texts are not language (Ochs and Habernal, 2025)."""
 REPETITIVE_FRAC = 0.1
 """Share of repetitive texts from which on a set is called so."""
+LEAST_EFFECTIVE = 2.0
+"""Effective size of a pool's weights, over the texts that are drawn from it, below which few texts carry the set."""
 _PRIVACY = ("epsilon=", "delta=", "group=", "oracle=")
 
 
@@ -50,6 +52,9 @@ def _of_texts(row: Row) -> Iterator[str]:
     if row["empty_frac"]:
         share = 100 * row["empty_frac"]
         yield f"empty texts: {'under 0.1' if share < 0.1 else f'{share:.1f}'} %"
+    ratio = row["effective_ratio"]
+    if ratio is not None and ratio < LEAST_EFFECTIVE:
+        yield f"few texts carry the weights: effective size {ratio:.1f} times the texts drawn, below {LEAST_EFFECTIVE:.0f}"
     if row["repetitive_frac"] is not None and row["repetitive_frac"] >= REPETITIVE_FRAC:
         yield f"repetitive texts: {100 * row['repetitive_frac']:.0f} %"
 

@@ -25,6 +25,8 @@ class TextFields(TypedDict):
     """Share of texts with a field without a word."""
     repetitive_frac: float | None
     """Share of texts that repeat an earlier text of the set, or themselves."""
+    effective_ratio: float | None
+    """Effective size of the weights that texts were drawn from, over the texts of a class; of methods that draw so."""
     teacher_agreement_frac: float | None
     """Share of texts to which a head trained on the real texts by the method gives the label that they bear."""
 
@@ -61,7 +63,7 @@ def text_fields(distils: Iterable[Record]) -> TextFields:
     noted = [distil.diagnostics for distil in found]
 
     def value(name: str) -> float | None:
-        if name == "teacher_agreement_frac":  # the method's own
+        if name in ("teacher_agreement_frac", "effective_ratio"):  # the method's own
             return _mean([numbers[name] for numbers in noted if name in numbers])
         if name.startswith("told_apart_"):
             p = f"mmd_p_{name.removeprefix('told_apart_').removesuffix('_frac')}"

@@ -149,7 +149,7 @@ class DPPE(PrivateMethod):
         """A question for each variation of each survivor, of every round but the last."""
         if not self.llms:
             return None
-        config, words = self.config, np.mean([len(text.split()) for text in real.joined()[:1000]])
+        config, words = self.config, np.mean([len(text.split()) for text in real.joined()] or [20])
         survivors = real.n_classes * round(config.survivors * (budget.per_class or 0))
         calls, length = (config.rounds - 1) * survivors * config.variations, 1.4 * float(words)
         return Estimate(calls, round(calls * (80 + length)), round(calls * (10 + length)))
@@ -192,12 +192,11 @@ class DPPE(PrivateMethod):
 
     def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
         """Returns what writes texts like given ones."""
-        from bench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, Sampling, public_rows
+        from bench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, public_rows
 
         config = self.config
         if config.variation == "asked":
-            sampling = Sampling(temperature=1.0, top_p=config.top_p, max_tokens=160)
-            return AskedVariations(ctx.llm(config.llm, _rows([], oracle)), ctx.words(), sampling)
+            return AskedVariations(ctx.llm(config.llm, _rows([], oracle)), ctx.words(), config.top_p, ctx.diagnostics)
         if config.variation == "masked":
             return MaskedEdits(config.lm, config.anew, config.top_k, ctx.device)
         if config.lm != "task-lm":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bench.data.text import LabelledText
 from bench.models.llm.method import Estimate
 from bench.models.llm.names import ModelName
 from bench.models.llm.spending import dollars
 
 if TYPE_CHECKING:
+    from bench.experiment.jobs import DistilJob
     from bench.experiment.plan import Plan
     from bench.settings import LLMSettings
 
@@ -33,7 +37,10 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
         names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.paid]
         if not names:
             continue
-        one, key = job.method.estimate(job.data.train, job.budget), " and ".join(names)
+        rows = job.data.train
+        if job.method.card.private:  # such a method never sees a row
+            rows = _public_rows(job)
+        one, key = job.method.estimate(rows, job.budget), " and ".join(names)
         if one is None:
             continue
         known = made.get(key, Estimate(0, 0, 0))
@@ -41,6 +48,15 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
             known.calls + one.calls, known.tokens_in + one.tokens_in, known.tokens_out + one.tokens_out
         )
     return made
+
+
+def _public_rows(job: DistilJob) -> LabelledText:
+    """Returns public texts in the shape of a task's rows."""
+    like = job.data.train
+    if job.public is None:
+        return LabelledText({name: [] for name in like.fields}, like.labels_N[:0], like.label_names, like.row_ids_N[:0])
+    texts = job.public.rows(tuple(like.fields), np.arange(min(100, len(job.public.texts))))
+    return LabelledText(texts.fields, texts.labels_N, like.label_names, texts.row_ids_N)
 
 
 def estimate_lines(plan: Plan, states: list[dict[str, Any]], limits: LLMSettings) -> list[str]:

@@ -17,7 +17,7 @@ from bench.errors import DataError, PrerequisiteError, RecordError
 from bench.experiment.devices import choose_device
 from bench.experiment.packs import Accepted, amend_packs
 from bench.experiment.record import Record, TextQuality
-from bench.experiment.set_quality import SetKey, set_key, with_quality
+from bench.experiment.set_quality import SetKey, measured, set_key
 from bench.experiment.store import Store
 from bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
 from bench.registry import TASKS
@@ -25,42 +25,48 @@ from bench.training.resolve import resolve_learner
 
 
 def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json: bool) -> int:
-    """Measures what is not measured yet and writes it into the records. Returns the exit code.
+    """Measures what is not measured yet and writes it into the records. Returns the exit code: 1 when all that was found was left out.
 
     Args:
         root: Run folder.
         tasks: Names of tasks; empty for all.
         accepted: Whether the sets of leaderboard/records are measured too.
         as_json: Whether to print one JSON object.
+
+    Raises:
+        UsageError: There is no such task.
     """
+    for name in tasks:
+        TASKS.get(name)
+    warnings: list[str] = []
     store, packs = Store(root), Accepted(RECORDS) if accepted else None
-    local = [record for record in store.records() if _unmeasured(record)]
+    local = [record for record in store.records(warnings) if _unmeasured(record)]
+    for warning in warnings:
+        sys.stderr.write(f"left out: {warning}\n")
     kept = [] if packs is None else [record for record in packs.records() if _unmeasured(record)]
     wanted: dict[str, dict[SetKey, Record]] = defaultdict(dict)
     for record in [*kept, *local]:
         if not tasks or record.cell.task in tasks:
             of_task = json.dumps([record.cell.task, record.cell.task_options, record.cell.data_kind])
             wanted[of_task][set_key(record)] = record
-    measured, left = 0, Counter[str]()
+    n_measured, left = 0, Counter[str]()
     for records in wanted.values():
         found: dict[SetKey, TextQuality] = {}
         try:
             for key, quality in _measured(list(records.values()), store, packs, left):
                 found[key] = quality
-                for record in local:
-                    if set_key(record) == key:
-                        store.amend(with_quality(record, quality))
+                store.amend("distil", key[0], lambda record, key=key, quality=quality: measured(record, key, quality))
         finally:  # also when interrupted: what was measured is kept
             if accepted:
                 amend_packs(RECORDS, found)
-        measured += len(found)
+        n_measured += len(found)
     if as_json:
-        print(json.dumps({"measured": measured, "left_out": dict(left)}))  # noqa: T201
+        print(json.dumps({"measured": n_measured, "left_out": dict(left)}))  # noqa: T201
     else:
-        print(f"{measured} sets measured.")  # noqa: T201
+        print(f"{n_measured} sets measured.")  # noqa: T201
         for reason, count in left.most_common():
             print(f"{count} left out: {reason}")  # noqa: T201
-    return 0
+    return 1 if left and not n_measured else 0
 
 
 def _unmeasured(record: Record) -> bool:
@@ -70,7 +76,7 @@ def _unmeasured(record: Record) -> bool:
     if record.distil.output == "embedding":
         return False
     sentences = resolve_learner(ENCODER).available() is None
-    return known is None or known.version < QUALITY_VERSION or (known.encoder is None and sentences)
+    return known is None or known.version != QUALITY_VERSION or (known.encoder is None and sentences)
 
 
 def _data_of(record: Record) -> TaskData:
@@ -102,8 +108,8 @@ def _measured(
             quality = evaluator_of(data, store.cache, choose_device("auto")).measure(
                 _set_of(record, data, store, packs)
             )
-        except RecordError:
-            left["its texts are not kept"] += 1
+        except RecordError as error:
+            left["its texts are not kept" if "hold" in str(error) else str(error)] += 1
             continue
         if quality is None:
             left["more texts than are measured"] += 1

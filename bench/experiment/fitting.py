@@ -11,7 +11,7 @@ import numpy as np
 from bench.canonical import seed_from
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
-from bench.errors import PluginError
+from bench.errors import DataError, PluginError
 from bench.experiment.jobs import TrainJob
 from bench.experiment.recipes import recipe_in_epochs
 from bench.training.learner import TrainContext, TrainingSet
@@ -31,14 +31,22 @@ def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, Labell
 
 
 def mixed_in(job: TrainJob, made: DistilledSet) -> LabelledText:
-    """Draws the real texts of a mixture: the same ones for all methods at one set index, those that a set has selected passed over."""
-    data, cell = job.distil.data, job.distil.cell
-    rng = np.random.default_rng(seed_from("mixture", cell.task, cell.task_version, cell.set_index))
+    """Draws the real texts of a mixture: the same ones for all methods at one set and seed index, what a set has selected passed over.
+
+    Raises:
+        DataError: A class has too few rows besides the selected ones.
+    """
+    data, cell, wanted = job.distil.data, job.distil.cell, job.protocol.real_per_class
+    rng = np.random.default_rng(seed_from("mixture", cell.task, cell.task_version, cell.set_index, job.seed_index))
     taken = np.array([], dtype=np.int64) if made.row_ids_M is None else made.row_ids_M
     rows = []
     for label in range(data.train.n_classes):
         positions = rng.permutation(data.train.positions_of_class(label))
-        rows.append(positions[~np.isin(data.train.row_ids_N[positions], taken)][: job.protocol.real_per_class])
+        rows.append(positions[~np.isin(data.train.row_ids_N[positions], taken)][:wanted])
+        if len(rows[-1]) < wanted:
+            raise DataError(
+                f"class '{data.train.label_names[label]}' has {len(rows[-1])} rows besides the set's; protocol.real_per_class={wanted}."
+            )
     return data.train.take(np.concatenate(rows))
 
 

@@ -27,8 +27,8 @@ from bench.experiment.record import (
     set_sha256,
     unpack_ints,
 )
-from bench.experiment.set_quality import SetKey, set_key, with_quality
-from bench.experiment.store import Store
+from bench.experiment.set_quality import SetKey, best_measured, set_key, with_quality
+from bench.experiment.store import Store, file_lock
 from bench.settings import Audit, Protocol, check_values
 
 PACK_VERSION = 1
@@ -60,17 +60,19 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
             groups[folder / record.protocol["name"] / task / f"{cell.method}.json"].append(record)
     for path, members in groups.items():
-        _merge(path, members, distils, store, accepted)
+        with file_lock(path):
+            _merge(path, members, distils, store, accepted)
     return sorted(groups)
 
 
 def amend_packs(folder: Path, found: dict[SetKey, TextQuality]) -> None:
     """Writes what was measured about the texts of sets into the packs that hold them."""
     for path in sorted(folder.glob("*/*/*.json")):
-        known, sets = _read(path)
-        own = {r.id: with_quality(r, found[set_key(r)]) for r in known.values() if set_key(r) in found}
-        if own:
-            _write(path, {**known, **own}, sets)
+        with file_lock(path):
+            known, sets = _read(path)
+            own = {r.id: with_quality(r, found[set_key(r)]) for r in known.values() if set_key(r) in found}
+            if own:
+                _write(path, {**known, **own}, sets)
 
 
 def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
@@ -89,7 +91,7 @@ def _merge(path: Path, members: list[Record], distils: dict[str, Record], store:
         if record.stage == "audit":
             continue
         distil = distils[record.distil_id]
-        known[distil.id] = distil
+        known[distil.id] = best_measured(distil, known.get(distil.id))
         place = store.folder("distil", distil.id)
         if place.is_dir():
             sets[distil.id] = _set_to_json(DistilledSet.load(place, distil.artefacts), distil)

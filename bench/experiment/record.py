@@ -9,7 +9,7 @@ import base64
 import json
 import zlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -108,12 +108,19 @@ class MethodFacts(Frozen):
 class TextQuality(Frozen):
     """What the harness measured about a set's texts after the method had ended; docs/text-quality.md says what each number is."""
 
-    version: int
+    version: int = Field(ge=0, le=1_000)
     """Version of the measures; 0 from before there was one."""
     encoder: str | None
     """Hash of the weights behind the numbers of sentences; null where they were not measured."""
-    values: dict[str, float]
+    values: dict[str, Annotated[float, Field(ge=-1e12, le=1e12, strict=True)]]
     """By name; a number that was not measured is absent."""
+
+    @model_validator(mode="after")
+    def _shares_are_shares(self) -> TextQuality:
+        for name, value in self.values.items():
+            if name.endswith("_frac") and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value}, which is no share")
+        return self
 
 
 class DistilResult(Frozen):

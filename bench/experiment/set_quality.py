@@ -20,3 +20,19 @@ def with_quality(record: Record, quality: TextQuality) -> Record:
     judged = {name: value for name, value in old.items() if name.startswith("judge_")}
     whole = quality.model_copy(update={"values": dict(sorted((judged | quality.values).items()))})
     return record.model_copy(update={"distil": record.distil.model_copy(update={"quality": whole})})
+
+
+def measured(record: Record, key: SetKey, quality: TextQuality) -> Record:
+    """Returns a record with new measures, if it is still the set that was measured; else as it is."""
+    return with_quality(record, quality) if record.distil is not None and set_key(record) == key else record
+
+
+def best_measured(new: Record, old: Record | None) -> Record:
+    """Returns the record of a set, with the measures of an older record of the same content where those say more."""
+    found = None if old is None or old.distil is None or set_key(old) != set_key(new) else old.distil.quality
+    own = None if new.distil is None else new.distil.quality
+    return with_quality(new, found) if found is not None and _rank(found) > _rank(own) else new
+
+
+def _rank(quality: TextQuality | None) -> tuple[int, bool]:
+    return (-1, False) if quality is None else (quality.version, quality.encoder is not None)

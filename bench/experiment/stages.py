@@ -106,8 +106,16 @@ def _finite(diagnostics: dict[str, float]) -> dict[str, float]:
 
 
 def _quality(job: DistilJob, made: DistilledSet, evaluator: Context, cache: Path) -> TextQuality | None:
-    """Measures the set's texts."""
-    found = evaluator_of(job.data, cache, evaluator.device).measure(made, job.sentences)
+    """Measures the set's texts; what fails here costs no set, and `tdbench quality` may make up for it."""
+    if job.facts.full_data:
+        return None
+    try:
+        found = evaluator_of(job.data, cache, evaluator.device).measure(made, job.sentences)
+    except Exception as error:
+        sys.stderr.write(
+            f"its texts were not measured ({type(error).__name__}: {error}); `tdbench quality` tries again.\n"
+        )
+        return None
     # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
     if (
         found is not None

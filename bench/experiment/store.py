@@ -17,12 +17,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench.canonical import sha256_text
 from bench.errors import RecordError
 from bench.experiment.record import Record, read_record
 
@@ -104,13 +106,20 @@ class Store:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def amend(self, record: Record) -> None:
-        """Writes a record over the one of the same id, where there is one; its files stay."""
-        place = self.folder(record.stage, record.id)
-        with self.lock(record.stage, record.id, wait=True):
-            if (place / "record.json").is_file():
+    def amend(self, stage: str, stage_id: str, change: Callable[[Record], Record]) -> None:
+        """Changes a record as it is now, where there is one; its files stay.
+
+        Args:
+            stage: Kind of the stage.
+            stage_id: Its id.
+            change: Returns the changed record, or the same one.
+        """
+        place = self.folder(stage, stage_id)
+        with self.lock(stage, stage_id, wait=True):
+            known = self.get(stage, stage_id)
+            if known is not None and (new := change(known)) is not known:
                 partial = place / f"record.json.tmp-{os.getpid()}"
-                _write(partial, record)
+                _write(partial, new)
                 partial.replace(place / "record.json")
 
     def put(self, record: Record, scratch: Path) -> None:
@@ -142,3 +151,8 @@ def _write(path: Path, record: Record) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def file_lock(path: Path) -> FileLock:
+    """Returns a lock by which one process at a time reads a file and writes it anew; it lies beside no data."""
+    return FileLock(Path(tempfile.gettempdir()) / f"tdbench-{sha256_text(str(path.resolve()))[:16]}.lock")

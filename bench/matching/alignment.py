@@ -159,7 +159,8 @@ def choose_aligned(
         real_labels_N: Their classes.
         per_class: Texts of a class.
         reduce: `herding`; `resample` draws from the weights; `kmeans` takes medoids; `none` the first ones.
-        ctx: Seeds and diagnostics: `mmd2_pool`, `mmd2_weighted`, `mmd2_kept` and `effective_size`, means over classes.
+        ctx: Seeds and diagnostics: `mmd2_pool`, `mmd2_weighted`, `mmd2_kept` and `effective_size`, means over classes; with `resample`
+            also `effective_ratio`, the least effective size of a class over `per_class`: below 2 the row says so.
 
     Returns:
         Positions in the pool, class after class.
@@ -184,6 +185,8 @@ def choose_aligned(
         notes.append((even, target.squared_mmd(weights_N), target.squared_mmd_of(chosen), effective_size(weights_N)))
     names = ("mmd2_pool", "mmd2_weighted", "mmd2_kept", "effective_size")
     ctx.diagnostics.update(zip(names, map(float, np.mean(notes, axis=0)), strict=True))
+    if reduce == "resample":
+        ctx.diagnostics["effective_ratio"] = min(size for *_, size in notes) / per_class
     return np.concatenate(kept)
 
 

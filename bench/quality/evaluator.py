@@ -65,12 +65,14 @@ class TextEvaluator:
             with_encoder: Whether sentences are read too; without, or where the encoder's weights are missing, words alone.
 
         Returns:
-            None for sets without texts and for those of more than 5,000.
+            None for sets without texts, for those of more than 5,000, and for those that have selected all of the real sample.
         """
         if made.output == "embedding" or len(made) > MOST_TEXTS:
             return None
         text, sample = made.resolve(self.data.train), self._parts[0]
         selected = np.zeros(len(sample), bool) if made.row_ids_M is None else np.isin(sample.row_ids_N, made.row_ids_M)
+        if selected.all():
+            return None
         real = sample.take(np.flatnonzero(~selected))
         values = word_measures(text, real) | {"near_test_frac": _share_near(text, self._test_pairs)}
         if made.row_ids_M is None:

@@ -1,4 +1,4 @@
-"""Features that texts are compared in: the words of the task, which no method reads, and sentences as MiniLM reads them."""
+"""Features that texts are compared in: words of the task, which no method with a pretrained source reads, and sentences as MiniLM does."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ MAUVE_TEXTS = 200
 def vendi_score(features_MD: Floats) -> float:
     """Returns the Vendi score (Friedman and Dieng, 2023): how many entirely different texts the set is worth, 1 to M.
 
+    It cannot exceed the number of features either: a large set is worth less than it would be by more of them.
+
     exp of the entropy of the eigenvalues of K / M, with K the cosine similarities.
 
     Args:
@@ -67,15 +69,17 @@ def distance_to_real(
         permuted_P += values[1:]
     n_classes = len(observed)
     value = float(np.mean(observed))
-    return value, (1 + int((permuted_P / n_classes >= value).sum())) / (1 + PERMUTATIONS)
+    return value, (1 + int((permuted_P / n_classes >= value - _ROUND_OFF).sum())) / (1 + PERMUTATIONS)
 
 
 def _unbiased(kernel_NN: Floats, draws_PM: NDArray[np.int64]) -> Floats:
     """Returns the P squared MMDs between the M texts of a draw and all others; the kernel's diagonal is zero."""
     n, m = len(kernel_NN), draws_PM.shape[1]
     rows_N, total = kernel_NN.sum(1), kernel_NN.sum()
-    within = np.array([kernel_NN[np.ix_(draw, draw)].sum() for draw in draws_PM])
-    across = rows_N[draws_PM].sum(1) - within
+    chosen_PN = np.zeros((len(draws_PM), n))
+    np.put_along_axis(chosen_PN, draws_PM, 1.0, axis=1)
+    within = ((chosen_PN @ kernel_NN) * chosen_PN).sum(1)
+    across = chosen_PN @ rows_N - within
     others = total - within - 2 * across
     rest = n - m
     return within / (m * (m - 1)) + others / (rest * (rest - 1)) - 2 * across / (m * rest)
@@ -89,7 +93,6 @@ def mauve_score(made_MD: Floats, real_RD: Floats) -> float | None:
         import mauve
     except ImportError:
         return None
-    size = min(len(made_MD), len(real_RD))
     seed = seed_from("mauve") % 2**31
-    found = mauve.compute_mauve(p_features=made_MD[:size], q_features=real_RD[:size], verbose=False, seed=seed)
+    found = mauve.compute_mauve(p_features=made_MD, q_features=real_RD, verbose=False, seed=seed)
     return float(found.mauve)

@@ -48,7 +48,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     for i in _spread(len(texts), MOST_HYPOTHESES):
         others = [texts[j] for j in _spread(len(texts), MOST_REFERENCES + 1) if j != i][:MOST_REFERENCES]
         scores.append(bleu.sentence_score(texts[i], others).score / 100)
-    return float(np.mean(scores))
+    return min(1.0, float(np.mean(scores)))
 
 
 def _spread(n: int, most: int) -> list[int]:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.cost import CostMeter
@@ -289,3 +290,36 @@ def test_a_limit_stops_the_command_and_a_higher_one_goes_on(serve, storyteller, 
     assert not list((tmp_path / "runs" / "distil").glob("*/record.json"))
     assert tdbench("run", *words, "runtime.llm.max_calls=50").returncode == 0
     assert max(server.answered.values()) == 1
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_again_and_the_quota_is_met(serve, tdbench, tmp_path):
+    def answer(asked, body):
+        return json.dumps([{"sentence": f"number {body['seed']} of {n} films"} for n in (2, 7)])
+
+    server = serve(answer, faults=[None, "slow", None, "slow"])
+    words = (*SETUP, "method=fewshot", "method.llm=openai:stories", f"runtime.llm.url={server.url}", *SMALL)
+    done = tdbench("run", *words, "runtime.llm.timeout_s=1.5")
+    assert done.returncode == 0, done.stderr
+    (record,) = sets_of(tmp_path)
+    assert record["distil"]["n_rows"] == 10
+    # A server may answer, and bill, what nobody waits for any more; nothing else is asked twice.
+    assert sum(count - 1 for count in server.answered.values()) <= 2
+
+
+def test_texts_that_the_model_puts_into_another_class_are_thrown_away(serve, tdbench, tmp_path):
+    def answer(asked, body):
+        if "Which of these classes" in asked:
+            return "1" if "dreary" in asked else "2"
+        number = body["seed"] % 1_000_003
+        return json.dumps([{"sentence": f"a {mood} film number {number}{mood}"} for mood in ("dreary", "lovely")])
+
+    server = serve(answer)
+    words = (*SETUP, "method=simprompt", "method.llm=openai:stories", f"runtime.llm.url={server.url}")
+    done = tdbench("run", *words, "method.per_ask=2", "method.max_tokens=40", "method.check=asked")
+    assert done.returncode == 0, done.stderr
+    (record,) = sets_of(tmp_path)
+    assert record["distil"]["rows_per_class"] == [5, 5]
+    assert record["distil"]["diagnostics"]["thrown_away_of_another_class_frac"] == pytest.approx(0.5, abs=0.1)
+    texts = pd.read_parquet(next((tmp_path / "runs" / "distil").glob("*/distilled.parquet")))
+    for label, mood in ((0, "dreary"), (1, "lovely")):
+        assert all(mood in text for text in texts.loc[texts["label"] == label, "sentence"])

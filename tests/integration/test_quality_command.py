@@ -22,7 +22,8 @@ def test_sets_from_before_a_measure_are_measured_once_and_judgements_stay(tdbenc
     old = TextQuality(version=0, encoder=None, values={"distinct_2": 0.123, "judge_perplexity": 99.0})
     for record in (first, second):
         assert record.distil is not None
-        store.amend(record.model_copy(update={"distil": record.distil.model_copy(update={"quality": old})}))
+        changed = record.model_copy(update={"distil": record.distil.model_copy(update={"quality": old})})
+        store.amend("distil", record.id, lambda _, changed=changed: changed)
     found = json.loads(tdbench("quality", "sst2", "--json").stdout)
     assert found == {"measured": 2, "left_out": {}}
     for record in store.records():
@@ -55,3 +56,6 @@ def test_packs_are_amended_in_place_and_only_for_the_same_content(tdbench, tmp_p
     assert amended.distil.quality.values["distinct_2"] == 0.1235
     assert amended == with_quality(distil, amended.distil.quality)
     assert len(Accepted(folder).records()) == 2
+    write_packs(store, folder, store.records())  # the run folder knows older measures: those of the pack stay
+    (again,) = (record for record in Accepted(folder).records() if record.stage == "distil")
+    assert again == amended

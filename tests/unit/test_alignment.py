@@ -120,6 +120,7 @@ def test_every_class_is_chosen_by_itself(reduce):
     notes = ctx.diagnostics
     assert notes["mmd2_weighted"] < notes["mmd2_pool"]
     assert 1 <= notes["effective_size"] <= 40
+    assert ("effective_ratio" in notes) == (reduce == "resample")
     if reduce == "herding":
         own = Target.of(Kernel.around(real[real_labels == 0]), pool[labels == 0], real[real_labels == 0])
         assert own.squared_mmd_of(kept[:5]) < own.squared_mmd_of(np.arange(5))

@@ -111,3 +111,9 @@ def test_documents_show_signs_in_a_column_of_their_own(board_records):
         assert "signs of failure" in document
         assert "empty texts: 50.0 %; repetitive texts: 60 %" in document
     assert "| signs of failure" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(1.4, True), (2.0, False)])
+def test_texts_drawn_from_the_weights_of_few_are_a_sign(board_records, ratio, said):
+    found = signs(board_records.runs("m", GOOD, diagnostics={"effective_ratio": ratio}))
+    assert ("effective size 1.4 times" in found) == said

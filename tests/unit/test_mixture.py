@@ -7,11 +7,13 @@ import pytest
 
 from bench.config import is_custom, settings_for
 from bench.distilled import DistilledSet
+from bench.errors import DataError
 from bench.experiment.fitting import mixed_in, train_inputs
 from bench.experiment.plan import Planner
 from leaderboard.markdown import render_markdown
 from leaderboard.rows import build_rows
 from leaderboard.tables import build_tables
+from tests.unit.test_leaderboard_promises import statement
 
 MIXED = ("task=sst2", "data.kind=standin", "protocol=smoke", "protocol.real_per_class=3")
 
@@ -54,6 +56,29 @@ def test_all_methods_get_the_same_real_texts_and_none_twice(job):
     assert set(plain.row_ids_N) - {first, plain.row_ids_N[-1]} < set(other.row_ids_N)
     ((_, first_set), (_, second_set)) = jobs("method=random", "sets=2").cells
     assert set(mixed_in(first_set[0], written).row_ids_N) != set(mixed_in(second_set[0], written).row_ids_N)
+
+
+def test_every_training_of_a_deterministic_method_has_a_mixture_of_its_own():
+    ((_, trains),) = jobs("method=herding", "protocol.deterministic.seeds=3").cells
+    written = DistilledSet.from_texts({"sentence": ["a", "b"]}, [0, 1])
+    assert len({tuple(mixed_in(one, written).row_ids_N) for one in trains}) == 3
+
+
+def test_a_class_without_enough_rows_is_said():
+    ((_, trains),) = jobs("method=random", "protocol.real_per_class=1000000").cells
+    with pytest.raises(DataError, match=r"class 'negative' has \d+ rows besides the set's"):
+        mixed_in(trains[0], DistilledSet.from_texts({"sentence": ["a", "b"]}, [0, 1]))
+
+
+def test_a_promise_says_that_models_of_a_mixture_read_real_rows(board_records):
+    facts = {"private": True, "epsilon": 4.0, "privacy": statement()}
+    records = [
+        *board_records.runs("mine", {"minilm": [[0.8]] * 5}, protocol={"name": "mixed", "real_per_class": 10}, **facts),
+        *board_records.runs("mine", {"minilm": [[0.8]] * 5}, **facts),
+    ]
+    said = {row["track"]: row["promise"] for row in build_rows(records) if row["learner"] == "minilm"}
+    assert "read real rows besides, without noise" in said["text+real"]
+    assert "read real rows" not in said["text"]
 
 
 def test_protocols_without_a_mixture_keep_their_hash_and_their_records():

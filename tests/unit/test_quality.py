@@ -8,11 +8,17 @@ import warnings
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
+from bench.config import settings_for
 from bench.data.loading import load_task
 from bench.data.word_pairs import WordPairs
 from bench.distilled import DistilledSet
-from bench.quality.evaluator import evaluator_of
+from bench.experiment.migrations import SCHEMA_VERSION, migrate
+from bench.experiment.plan import Planner
+from bench.experiment.record import TextQuality
+from bench.experiment.stages import run_distil
+from bench.quality.evaluator import TextEvaluator, evaluator_of
 from bench.quality.judge import judged
 from bench.quality.words import distinct, repetitive, self_bleu, word_measures
 from bench.registry import TASKS
@@ -181,6 +187,43 @@ def test_odd_texts_are_measured_too(evaluator, texts):
         found = evaluator.measure(DistilledSet.from_texts({"sentence": texts}, [0, 1]), False)
     assert all(math.isfinite(value) for value in found.values.values())
     assert "mmd2_words" not in found.values  # one text a class has no unbiased distance
+
+
+def test_a_set_that_selects_the_whole_sample_has_nothing_to_be_compared_with(evaluator):
+    everything = DistilledSet.from_rows(evaluator.data.train, np.arange(len(evaluator.data.train)))
+    assert evaluator.measure(everything, False) is None
+
+
+def test_a_set_is_worth_more_than_numbers_about_it(tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("no numbers today")
+
+    monkeypatch.setattr(TextEvaluator, "measure", broken)
+    plan = Planner().plan(
+        settings_for(["task=sst2", "data.kind=standin", "protocol=smoke", "method=random", "budget=dpc1"])
+    )
+    ((job, _),) = plan.cells
+    record = run_distil(job, tmp_path, tmp_path / "cache", "cpu", lambda _: None)
+    assert record.distil is not None
+    assert record.distil.quality is None
+    assert "RuntimeError: no numbers today" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"empty_frac": 1.5}, {"mean_words": 1e308}, {"mean_words": "5"}, {"mean_words": True}, {"mean_words": math.nan}],
+)
+def test_records_with_impossible_numbers_are_refused(bad):
+    with pytest.raises(ValidationError):
+        TextQuality(version=1, encoder=None, values=bad)
+
+
+def test_older_records_have_the_harness_s_numbers_moved_away_from_the_method_s():
+    raw = {"schema_version": 8, "distil": {"diagnostics": {"distinct_2": 0.5, "match_floor": 0.1}}}
+    distil = migrate(raw)["distil"]
+    assert distil["diagnostics"] == {"match_floor": 0.1}
+    assert distil["quality"] == {"version": 0, "encoder": None, "values": {"distinct_2": 0.5}}
+    assert migrate({"schema_version": 8, "distil": None})["schema_version"] == SCHEMA_VERSION
 
 
 def test_very_large_sets_are_left_unmeasured(evaluator):

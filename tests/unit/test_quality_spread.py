@@ -64,6 +64,12 @@ def test_the_test_rejects_as_often_as_it_says_and_finds_a_shift(monkeypatch):
     assert np.mean([p(1.5) <= 0.05 for _ in range(20)]) > 0.9
 
 
+def test_ties_are_counted_so_that_the_least_p_is_the_exact_one():
+    made, real = np.array([[0.0], [0.1], [0.2]]), np.array([[5.0], [5.1], [5.2]])
+    _, p = distance_to_real(made, np.zeros(3, int), real, np.zeros(3, int))
+    assert 0.07 < p < 0.13  # 2 of the 20 ways to split six texts are as far
+
+
 @pytest.mark.parametrize(("n", "m"), [(1, 10), (10, 1)])
 def test_a_class_of_one_has_no_distance(n, m):
     rng = np.random.default_rng(3)

@@ -15,10 +15,10 @@ from bench.budget import Budget
 from bench.config import settings_for
 from bench.context import Context, Source
 from bench.cost import CostMeter
-from bench.errors import PrerequisiteError
+from bench.errors import LLMError, PrerequisiteError
 from bench.experiment.cells import cell_of, method_of
 from bench.models.llm.access import Access, words_of_task
-from bench.models.llm.asks import Failure, Reply, Sampling
+from bench.models.llm.asks import Failure, Reply
 from bench.models.llm.spending import Spending
 from bench.models.llm.variations import AskedVariations
 from bench.models.public_rows import public_rows
@@ -130,10 +130,9 @@ def test_private_evolution_takes_written_texts_and_learns_nothing_past_the_oracl
     found = made(ROWS, epsilon="inf")
     texts = found.made.fields["sentence"]
     assert len(set(texts)) == 6
-    if variation == "asked":  # the script's texts are like none of the rows, and win no votes
+    if variation == "asked":
         assert asked == [4 * 2 * 2 * 3]
-    else:
-        assert not set(texts) <= set(context(tmp_path).public().rows(("sentence",)).fields["sentence"])
+    assert not set(texts) <= set(context(tmp_path).public().rows(("sentence",)).fields["sentence"])
     assert [query.steps for query in found.statement.queries] == [2]
     blind = [made(rows, oracle="noise-only", epsilon=2.0).made.fields for rows in (ROWS, other_rows(ROWS))]
     assert blind[0] == blind[1]
@@ -160,10 +159,17 @@ def test_asked_variations_are_read_from_replies_and_others_leave_the_text_as_it_
         '{"sentence": "another one"}', None, "I'm sorry, I cannot help.", '```json\n{"sentence": "fenced"}```'
     )
     texts = [("first text",), ("second text",), ("third text",), ("fourth text",)]
-    made = AskedVariations(llm, words, Sampling())(texts, 5)
+    made = AskedVariations(llm, words, 0.9, notes := {})(texts, 5)
     assert made == [("another one",), ("second text",), ("third text",), ("fenced",)]
+    assert notes == {"variation_usable_frac": 0.5}
     assert "first text" in llm.asked[0]
     assert words.item in llm.asked[0]
+
+
+def test_a_model_that_does_not_do_what_it_is_asked_for_fails_the_set():
+    llm: Any = Scripted("I'm sorry, I cannot help.", None)
+    with pytest.raises(LLMError, match=r"of 4 variations 0 can be used \(2 refused, 2 no reply\)"):
+        AskedVariations(llm, words_of_task(small_task(KIND).task), 0.9, {})([("some text",)] * 4, 5)
 
 
 def test_an_asked_variation_names_its_model_and_estimates_its_calls():

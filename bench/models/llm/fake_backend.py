@@ -71,6 +71,12 @@ class FakeBackend:
         def text() -> str:
             return " ".join([label, *wanted.mentions, *draws.choices(_NOUNS.split(), k=wanted.n_words or 12)])
 
+        if wanted.kind == "refine":
+            halves = [part.split()[: (1 + len(part.split())) // 2] for part in wanted.draft]
+            texts = [" ".join([*half, *draws.choices(_NOUNS.split(), k=3)]) for half in halves]
+            if ask.mode == "chat":
+                return json.dumps(dict(zip(self._fields, texts, strict=True)))
+            return texts[0] if len(texts) == 1 else "\n".join(map(": ".join, zip(self._fields, texts, strict=True)))
         if ask.mode == "complete":
             return text() if len(self._fields) == 1 else "\n".join(f"{name}: {text()}" for name in self._fields)
         return json.dumps([{name: text() for name in self._fields} for _ in range(wanted.count)])
