@@ -54,7 +54,7 @@ def _section(table: Table) -> list[str]:
         for name, promise, released in table.promises
     ]
     said = ["Differential privacy:", "\n".join(promises)] if promises else []
-    texts = ["How the texts read:", _lines(of_texts, table.measured)] if of_texts else []
+    texts = ["How the texts read:", _lines(of_texts, table.measured)] if table.measured else []
     return [f"## {escape(table.title)}", *remarks, _lines(fields, table.lines), *texts, *said]
 
 

@@ -27,6 +27,8 @@ class Point:
     """Whether the name stands to the left of the dot."""
     name_y: float
     """Where the name stands, so that names do not cover each other."""
+    colour: int | None = None
+    """That of the curve it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Curve:
     colour: int
     y: float
     """Where its name stands in the key."""
+    key_x: float = LEFT + 8.0
+    """Where its line in the key begins."""
 
 
 @dataclass(frozen=True)

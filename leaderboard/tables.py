@@ -109,9 +109,10 @@ class Table:
 
     @property
     def measured(self) -> list[Line]:
-        """Returns the lines whose texts were measured."""
+        """Returns the lines whose texts were measured, without those that ignore the budget."""
         fields = self.fields("texts")
-        return [line for line in self.lines if any(field.text(line) != MISSING for field in fields)]
+        own = [line for line in self.lines if line.any_row["budget"] != ALL_BUDGET]
+        return [line for line in own if any(field.text(line) != MISSING for field in fields)]
 
     def fields(self, output: Output) -> list[Field]:
         """Returns the table's columns for one output, with optional columns that nobody fills left out."""
