@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from leaderboard.column import MISSING, OF_TEXTS, Column
 from leaderboard.schema import Row
 
@@ -53,97 +55,88 @@ def _both(left: float | None, right: float | None, form: str) -> str:
     return " / ".join(MISSING if value is None else f"{value:{form}}" for value in (left, right))
 
 
-def _plain(row: Row, name: str, form: str) -> str:
-    value = row[name]  # type: ignore[literal-required] - a field of numbers
-    return MISSING if value is None else f"{value:{form}}"
+def _number(row: Row, name: str) -> float | None:
+    return row[name]  # type: ignore[literal-required] - a field of numbers
+
+
+def _plain(name: str) -> Callable[[Row], str]:
+    """Returns what writes a number of two decimals."""
+    return lambda row: MISSING if (value := _number(row, name)) is None else f"{value:.2f}"
+
+
+def _column(key: str, heading: str, description: str, show: Callable[[Row], str], number: str) -> Column:
+    """Returns a column of the second table; `number` names the field that sorts it."""
+    return Column(key, heading, description, show, lambda row: _number(row, number), outputs=OF_TEXTS, optional=True)
 
 
 TEXT_COLUMNS: tuple[Column, ...] = (
-    Column(
+    _column(
         "mean_words",
         "words",
         "Mean words of a text, and of real texts of the task in brackets.",
         words_text,
-        lambda row: row["mean_words"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "mean_words",
     ),
-    Column(
+    _column(
         "distinct_2",
         "distinct-2",
         "Share of different pairs of neighbouring words in the set, 0 to 1.",
-        lambda row: _plain(row, "distinct_2", ".2f"),
-        lambda row: row["distinct_2"],
-        outputs=OF_TEXTS,
-        optional=True,
+        _plain("distinct_2"),
+        "distinct_2",
     ),
-    Column(
+    _column(
         "self_bleu",
         "self-BLEU",
         "Mean BLEU of a text against the others of its set, 0 to 1: large where texts repeat one another. More texts find more that is "
         "alike, so compare within a budget.",
-        lambda row: _plain(row, "self_bleu_frac", ".2f"),
-        lambda row: row["self_bleu_frac"],
-        outputs=OF_TEXTS,
-        optional=True,
+        _plain("self_bleu_frac"),
+        "self_bleu_frac",
     ),
-    Column(
+    _column(
         "vendi",
         "Vendi (MiniLM / words)",
         "Vendi score: how many entirely different texts the set is worth, by sentence features of MiniLM and by tf-idf of words. Methods "
         "that select with MiniLM spread in its space by construction; of the words they know nothing.",
         vendi_text,
-        lambda row: row["vendi_words"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "vendi_words",
     ),
-    Column(
+    _column(
         "mmd2",
         "distance to real (MiniLM / words)",
         "Unbiased squared MMD to 250 real texts of each class, in thousandths; about 0 for real texts. Told apart: the share of sets that "
         "are further away than real texts would be (permutation test, p at most 0.05).",
         distance_text,
-        lambda row: row["mmd2_words"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "mmd2_words",
     ),
-    Column(
+    _column(
         "mauve",
         "MAUVE",
         "MAUVE in MiniLM's space, 0 to 1, 1 for real texts; only for sets of more than 200 texts.",
-        lambda row: _plain(row, "mauve_minilm", ".2f"),
-        lambda row: row["mauve_minilm"],
-        outputs=OF_TEXTS,
-        optional=True,
+        _plain("mauve_minilm"),
+        "mauve_minilm",
     ),
-    Column(
+    _column(
         "label_agreement",
         "labels agree",
         "Percent of generated texts to which a classifier of words, trained on the whole train split, gives their label; its accuracy on "
         "held-out real texts in brackets.",
         agreement_text,
-        lambda row: row["label_agreement_frac"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "label_agreement_frac",
     ),
-    Column(
+    _column(
         "near_duplicates",
         "near-duplicates (train / test)",
         "Percent of texts with a near-duplicate (Jaccard index of word pairs above 0.8) in the train split, for generated texts, "
         "and in the test split.",
         near_text,
-        lambda row: row["near_train_frac"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "near_train_frac",
     ),
-    Column(
+    _column(
         "judge_perplexity",
         "perplexity",
         "Perplexity per token of generated texts by a language model of the task that had no part in them, and that of held-out real texts "
         "in brackets. Above it the texts are odd, far below it commonplace.",
         perplexity_text,
-        lambda row: row["judge_perplexity"],
-        outputs=OF_TEXTS,
-        optional=True,
+        "judge_perplexity",
     ),
 )

@@ -14,7 +14,7 @@ from bench.experiment.external import content_of
 if TYPE_CHECKING:
     from bench.data.loading import TaskData
     from bench.data.text import LabelledText
-    from bench.experiment.packs import Accepted
+    from bench.experiment.accepted import Accepted
     from bench.experiment.plan import Plan
     from bench.experiment.store import Store
     from bench.privacy.pool import Pool

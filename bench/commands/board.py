@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench._paths import RECORDS, default_board
-from bench.experiment.packs import Accepted, write_packs
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import write_packs
 from bench.experiment.store import Store
 from bench.registry import TASKS
 

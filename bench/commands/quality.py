@@ -14,8 +14,9 @@ from bench.data.loading import TaskData, load_task
 from bench.data.sources import DATA_VARIABLE
 from bench.distilled import DistilledSet
 from bench.errors import DataError, PrerequisiteError, RecordError
+from bench.experiment.accepted import Accepted
 from bench.experiment.devices import choose_device
-from bench.experiment.packs import Accepted, amend_packs
+from bench.experiment.packs import amend_packs
 from bench.experiment.record import Record, TextQuality
 from bench.experiment.set_quality import SetKey, measured, set_key
 from bench.experiment.store import Store
@@ -99,28 +100,29 @@ def _measured(
     except (DataError, PrerequisiteError) as error:
         left[str(error)] += len(records)
         return
+    evaluator = evaluator_of(data, store.cache, choose_device("auto"))
     for number, record in enumerate(records):
         sys.stderr.write(f"[{number + 1}/{len(records)}] {record.cell.task} · {record.method_facts.label}\n")
         if record.cell.data_fingerprint != data.fingerprint:
             left[f"made from other data than the {record.cell.task} at hand"] += 1
             continue
         try:
-            quality = evaluator_of(data, store.cache, choose_device("auto")).measure(
-                _set_of(record, data, store, packs)
-            )
+            made = _set_of(record, data, store, packs)
         except RecordError as error:
-            left["its texts are not kept" if "hold" in str(error) else str(error)] += 1
+            left[str(error)] += 1
             continue
-        if quality is None:
-            left["more texts than are measured"] += 1
+        quality = None if made is None else evaluator.measure(made)
+        if made is None:
+            left["its texts are not kept"] += 1
+        elif quality is None:
+            left["more texts than are measured, or all that they could be compared with"] += 1
         else:
             yield set_key(record), quality
 
 
-def _set_of(record: Record, data: TaskData, store: Store, packs: Accepted | None) -> DistilledSet:
+def _set_of(record: Record, data: TaskData, store: Store, packs: Accepted | None) -> DistilledSet | None:
+    """Returns a set from the run folder or a pack; None where neither has kept it."""
     local = store.get("distil", record.id)
     if local is not None and set_key(local) == set_key(record):
         return DistilledSet.load(store.folder("distil", record.id), local.artefacts)
-    if packs is None:
-        raise RecordError("the run folder does not hold it")
-    return packs.distilled(record.id, data.train)
+    return packs.distilled(record.id, data.train) if packs is not None and packs.keeps(record.id) else None

@@ -16,7 +16,7 @@ from bench.config import resolved_yaml, settings_for
 from bench.errors import PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
-    from bench.experiment.packs import Accepted
+    from bench.experiment.accepted import Accepted
     from bench.experiment.plan import Plan
     from bench.experiment.runner import Outcome
     from bench.experiment.store import Store
@@ -149,7 +149,7 @@ def plan_command(words: list[str]) -> int:
 
 
 def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:
-    from bench.experiment.packs import Accepted
+    from bench.experiment.accepted import Accepted
     from bench.experiment.plan import Planner
 
     if any(run.runtime != runs[0].runtime for run in runs):

@@ -67,7 +67,7 @@ def find_stage(start: str, root: Path) -> Record:
     Raises:
         UsageError: There is none, or more than one.
     """
-    from bench.experiment.packs import Accepted
+    from bench.experiment.accepted import Accepted
     from bench.experiment.store import ALL_STAGES, Store
 
     known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]}

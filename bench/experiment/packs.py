@@ -12,27 +12,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from filelock import FileLock
 
 from bench.canonical import canonical_json
-from bench.config import is_custom, is_custom_audit
-from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
-from bench.errors import RecordError, UsageError
+from bench.experiment.accepted import PACK_VERSION, SHARED_KEYS, Accepted, read_pack
 from bench.experiment.record import (
     Record,
     TextQuality,
     pack_ints,
-    parse_record,
     set_sha256,
-    unpack_ints,
 )
 from bench.experiment.set_quality import SetKey, best_measured, set_key, with_quality
-from bench.experiment.store import Store, file_lock
-from bench.settings import Audit, Protocol, check_values
+from bench.experiment.store import Store
 
-PACK_VERSION = 1
-_SHARED_KEYS = ("protocol", "provenance", "method_facts", "cell")
 _COST_DIGITS, _AUDIT_DIGITS = 4, 6
 
 
@@ -60,7 +53,7 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
             task = f"{cell.task}-standin" if cell.data_kind == "standin" else cell.task
             groups[folder / record.protocol["name"] / task / f"{cell.method}.json"].append(record)
     for path, members in groups.items():
-        with file_lock(path):
+        with _lock(path):
             _merge(path, members, distils, store, accepted)
     return sorted(groups)
 
@@ -68,11 +61,17 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
 def amend_packs(folder: Path, found: dict[SetKey, TextQuality]) -> None:
     """Writes what was measured about the texts of sets into the packs that hold them."""
     for path in sorted(folder.glob("*/*/*.json")):
-        with file_lock(path):
-            known, sets = _read(path)
+        with _lock(path):
+            known, sets = read_pack(path)
             own = {r.id: with_quality(r, found[set_key(r)]) for r in known.values() if set_key(r) in found}
             if own:
                 _write(path, {**known, **own}, sets)
+
+
+def _lock(path: Path) -> FileLock:
+    """Lets one process at a time read a pack and write it anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_suffix(".lock"))
 
 
 def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
@@ -84,7 +83,7 @@ def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
 
 
 def _merge(path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: Accepted) -> None:
-    old = _read(path) if path.is_file() else ({}, {})
+    old = read_pack(path) if path.is_file() else ({}, {})
     known, sets = dict(old[0]), dict(old[1])
     for record in members:
         known[record.id] = record
@@ -103,7 +102,6 @@ def _merge(path: Path, members: list[Record], distils: dict[str, Record], store:
 
 
 def _write(path: Path, known: dict[str, Record], sets: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(_dump(known, sets), encoding="utf-8")
     partial.replace(path)
@@ -178,7 +176,7 @@ def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:
             raw["audit"] = _rounded(raw["audit"], _AUDIT_DIGITS)
         if record.train is not None:
             raw["train"]["predictions"] = pack_ints(record.train.predictions)
-        for key in _SHARED_KEYS:
+        for key in SHARED_KEYS:
             if raw.get(key) is not None:
                 text = json.dumps(raw[key], sort_keys=True, ensure_ascii=False)
                 raw[key] = shared.setdefault(text, len(shared))
@@ -204,95 +202,3 @@ def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, list):
         return [_rounded(item, digits) for item in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value
-
-
-def _read(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["pack_version"] != PACK_VERSION:
-            raise RecordError(f"{path}: pack version is {raw['pack_version']!r}, expected {PACK_VERSION}.")
-        records = {}
-        for number, item in enumerate(raw["records"]):
-            for key in _SHARED_KEYS:
-                if item.get(key) is not None:
-                    item[key] = raw["shared"][item[key]]
-            if item.get("train") is not None:
-                item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
-            record = parse_record(item, f"{path}, record {number}")
-            if record.protocol is not None and record.custom != _is_custom(record):
-                raise RecordError(
-                    f"{path}, record {number}: its protocol or audit is not the published one of its name."
-                )
-            records[record.id] = record
-        return records, dict(raw["sets"])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, UsageError) as error:
-        raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
-
-
-def _is_custom(record: Record) -> bool:
-    audit = record.audit is not None and is_custom_audit(check_values(Audit, record.audit.settings))
-    return audit or is_custom(check_values(Protocol, record.protocol or {}))
-
-
-class Accepted:
-    """Read-only view of a pack folder.
-
-    Args:
-        folder: Folder that holds the packs; may be absent.
-
-    Raises:
-        RecordError: A pack cannot be read.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._records: dict[str, Record] = {}
-        self._sets: dict[str, Any] = {}
-        for path in sorted(folder.glob("*/*/*.json")):
-            records, sets = _read(path)
-            self._records.update(records)
-            self._sets.update(sets)
-
-    def records(self) -> list[Record]:
-        """Returns all records."""
-        return list(self._records.values())
-
-    def get(self, stage_id: str) -> Record | None:
-        """Returns the record of a stage id, or None."""
-        return self._records.get(stage_id)
-
-    def packed_set(self, distil_id: str) -> dict[str, Any]:
-        """Returns a set as the pack holds it.
-
-        Raises:
-            RecordError: No pack holds it.
-        """
-        if distil_id not in self._sets:
-            raise RecordError(f"the accepted records hold no distilled set {distil_id}.")
-        return self._sets[distil_id]
-
-    def distilled(self, distil_id: str, real: LabelledText) -> DistilledSet:
-        """Returns the distilled set of an id.
-
-        Args:
-            distil_id: Id of the distil stage.
-            real: The train split it was made from.
-
-        Raises:
-            RecordError: The pack does not hold it.
-        """
-        raw = self.packed_set(distil_id)
-        if raw.get("all_rows"):
-            return DistilledSet.from_rows(real, np.arange(len(real)))
-        if "not_kept" in raw:
-            raise RecordError(
-                f"the accepted records do not hold the distilled set {distil_id}: {raw['not_kept']}. Make it again: "
-                "runtime.accepted=false."
-            )
-        soft, weights = raw.get("soft_labels"), raw.get("weights")
-        return DistilledSet(
-            labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),
-            row_ids_M=np.array(raw["row_ids"], dtype=np.int64) if "row_ids" in raw else None,
-            fields=raw.get("fields"),
-            soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
-            weights_M=None if weights is None else np.array(weights, dtype=np.float32),
-        )

@@ -25,7 +25,7 @@ from bench.progress import Reporter
 from bench.registry import source_sha256
 
 if TYPE_CHECKING:
-    from bench.experiment.packs import Accepted
+    from bench.experiment.accepted import Accepted
     from bench.settings import Runtime
 
 

@@ -111,20 +111,15 @@ def _quality(job: DistilJob, made: DistilledSet, evaluator: Context, cache: Path
         return None
     try:
         found = evaluator_of(job.data, cache, evaluator.device).measure(made, job.sentences)
+        # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
+        writes = made.output == "text" and job.method.writes
+        if found is None or not writes or not resolve_learner(str(job.cell.source["name"])).has_token_table:
+            return found
+        return found.model_copy(update={"values": {**found.values, **judged(made, job.data.train, evaluator)}})
     except Exception as error:
-        sys.stderr.write(
-            f"its texts were not measured ({type(error).__name__}: {error}); `tdbench quality` tries again.\n"
-        )
+        why = f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"its texts were not measured ({why}); `tdbench quality` tries again.\n")
         return None
-    # The judge is made of the source learner's tokens; a source without any leaves the texts unjudged.
-    if (
-        found is not None
-        and made.output == "text"
-        and job.method.writes
-        and resolve_learner(str(job.cell.source["name"])).has_token_table
-    ):
-        found = found.model_copy(update={"values": {**found.values, **judged(made, job.data.train, evaluator)}})
-    return found
 
 
 def _count(job: DistilJob, made: DistilledSet) -> DistilResult:

@@ -17,14 +17,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.canonical import sha256_text
 from bench.errors import RecordError
 from bench.experiment.record import Record, read_record
 
@@ -151,8 +149,3 @@ def _write(path: Path, record: Record) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def file_lock(path: Path) -> FileLock:
-    """Returns a lock by which one process at a time reads a file and writes it anew; it lies beside no data."""
-    return FileLock(Path(tempfile.gettempdir()) / f"tdbench-{sha256_text(str(path.resolve()))[:16]}.lock")

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.testing.tiny import tiny_generator
+from tests.llm_server import Server, continued_by
+
 CLOSED_PORT = "http://127.0.0.1:9"
 
 
@@ -50,3 +53,27 @@ def real_task(request: pytest.FixtureRequest):
     if not folder or not all((Path(folder) / name).is_file() for name in task.local.values()):
         pytest.skip(f"no real data for {request.param}: set TDBENCH_DATA")
     return request.param, load_task(task, "local", Path(folder))
+
+
+def stories() -> str:
+    """Returns the folder of a small real language model, or of a random one where there is none."""
+    folder = Path(os.environ.get("TDBENCH_MODELS", "/nowhere")) / "stories260k"
+    return str(folder) if folder.is_dir() else tiny_generator().removeprefix("hf:")
+
+
+@pytest.fixture
+def serve():
+    running = []
+
+    def start(answer=None, **how):
+        running.append(Server(answer or (lambda asked, body: f"reply to {asked} {body['seed']}"), **how))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def storyteller():
+    return continued_by(stories())

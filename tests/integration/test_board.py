@@ -10,7 +10,7 @@ import pytest
 
 from bench._paths import RECORDS
 from bench.commands.board import build_board
-from bench.experiment.packs import Accepted
+from bench.experiment.accepted import Accepted
 from bench.metrics import score
 from leaderboard.audits import Audits
 

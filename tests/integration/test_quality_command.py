@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.experiment.packs import Accepted, amend_packs, write_packs
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import amend_packs, write_packs
 from bench.experiment.record import TextQuality
 from bench.experiment.set_quality import set_key, with_quality
 from bench.experiment.store import Store

@@ -17,7 +17,8 @@ from bench.config import settings_for
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import RecordError
-from bench.experiment.packs import Accepted, write_packs
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import write_packs
 from bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
 from bench.experiment.store import Store
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from bench.errors import RecordError
-from bench.experiment.packs import Accepted, write_packs
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import write_packs
 from bench.experiment.store import Store
 from tests.unit.audit_results import ATTACK, ONE, RESULT
 
