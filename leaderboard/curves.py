@@ -60,6 +60,9 @@ class ScalingLine:
 class ScalingSection:
     """The curves of one task, protocol and track's source learner."""
 
+    task: str
+    protocol: str
+    data_kind: str
     title: str
     metric: str
     lines: tuple[ScalingLine, ...]
@@ -108,7 +111,8 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
         title = (
             f"{scope.task} · {scope.protocol}{f' (custom {scope.custom_id})' if scope.custom_id else ''} · {learner}"
         )
-        sections.append(ScalingSection(title, metric, tuple(sorted(lines, key=lambda line: line.name))))
+        ordered = tuple(sorted(lines, key=lambda line: line.name))
+        sections.append(ScalingSection(scope.task, scope.protocol, scope.data_kind, title, metric, ordered))
         random = next((fit for own, fit in fits if own.key.method == "random" and not own.key.options), None)
         if random is not None:
             _fill_worth(found, random)

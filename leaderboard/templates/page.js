@@ -3,15 +3,17 @@
   const controls = document.getElementById("controls");
   if (!controls) return;
   const boards = [...document.querySelectorAll(".board")];
+  const curves = [...document.querySelectorAll(".scaling")];
   const count = document.getElementById("count");
 
   const show = () => {
     const text = controls.elements.text.value.trim().toLowerCase();
     let shown = 0;
-    for (const board of boards) {
+    for (const board of [...boards, ...curves]) {
       let fits = true;
       for (const select of controls.querySelectorAll("select")) {
-        fits &&= !select.value || board.dataset[select.name] === select.value;
+        const own = board.dataset[select.name];
+        fits &&= !select.value || own === undefined || own === select.value;
       }
       let lines = 0;
       for (const row of board.querySelectorAll("tbody tr")) {
@@ -19,7 +21,7 @@
         lines += !row.hidden;
       }
       board.hidden = !fits || lines === 0;
-      shown += !board.hidden;
+      shown += !board.hidden && board.matches(".board");
     }
     count.value = `${shown} of ${boards.length} tables`;
   };
@@ -46,8 +48,8 @@
     body.append(...rows.map(([, row]) => row));
   };
 
-  for (const head of document.querySelectorAll("thead th")) {
-    head.querySelector("button").addEventListener("click", () => sort(head));
+  for (const button of document.querySelectorAll("thead th button")) {
+    button.addEventListener("click", () => sort(button.closest("th")));
   }
   controls.addEventListener("input", show);
   controls.addEventListener("submit", (event) => event.preventDefault());

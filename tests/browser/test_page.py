@@ -77,8 +77,19 @@ def test_filter_hides_other_methods(browser, page_file):
     page = open_page(browser, page_file, viewport={"width": 1280, "height": 900})
     assert "random" in " ".join(page.locator("table tbody tr:visible").all_inner_texts())
     page.locator("input").first.fill("kmeans")
-    shown = [text.split() for text in page.locator("table tbody tr:visible").all_inner_texts() if text.strip()]
+    shown = [text.split("\t")[0] for text in page.locator("table tbody tr:visible").all_inner_texts() if text.strip()]
     assert shown
-    assert all("kmeans" in words for words in shown)
-    assert not any("random" in words[:2] for words in shown)
+    assert all("kmeans" in name for name in shown)
+    page.close()
+
+
+def test_picker_keeps_the_tables_and_curves_of_one_task(browser, page_file):
+    page = open_page(browser, page_file, viewport={"width": 1280, "height": 900})
+    before = page.locator("section[data-task]:visible").count()
+    page.locator("select[name=task]").select_option("sst2")
+    shown = page.locator("section[data-task]:visible")
+    assert 0 < shown.count() < before
+    assert {section.get_attribute("data-task") for section in shown.all()} == {"sst2"}
+    assert page.locator(".scaling:visible").count() == 1
+    assert page.problems == []
     page.close()
