@@ -15,9 +15,10 @@ import pandas as pd
 
 from bench.experiment.record import Record
 from leaderboard.audits import set_curves
+from leaderboard.json_schema import board_schema, ranking_json
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
-from leaderboard.rows import rows_and_curves
+from leaderboard.rows import Findings, find
 from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from leaderboard.tables import build_tables
 
@@ -47,23 +48,24 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
 
     Args:
         records: Records of both stages, in any order.
-        out_dir: Receives `leaderboard.json`, `leaderboard.csv` and `LEADERBOARD.md`.
+        out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv` and `LEADERBOARD.md`.
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
 
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
-    found = list(records)
-    rows, curves = rows_and_curves(found)
-    tables = build_tables(rows)
+    given = list(records)
+    found = find(given)
+    rows, tables = found.rows, build_tables(found.rows)
     places = sorted(set(built_from))
     frame = _frame(rows)
     contents = {
-        out_dir / "leaderboard.json": _json_bytes(rows, places),
+        out_dir / "leaderboard.json": _json_bytes(found, places),
+        out_dir / "leaderboard.schema.json": _dumped(board_schema()),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
-        out_dir / "LEADERBOARD.md": render_markdown(tables, curves).encode(),
-        site_dir / "index.html": render_page(tables, places, set_curves(found), curves).encode(),
+        out_dir / "LEADERBOARD.md": render_markdown(tables, found.curves, found.rankings).encode(),
+        site_dir / "index.html": render_page(tables, places, set_curves(given), found.curves).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():
@@ -95,13 +97,19 @@ def json_row(row: Row) -> dict[str, Any]:
     return {key: "inf" if value == math.inf else value for key, value in _rounded(row).items()}
 
 
-def _json_bytes(rows: list[Row], built_from: list[str]) -> bytes:
-    board = {
-        "schema_version": BOARD_SCHEMA_VERSION,
-        "built_from": built_from,
-        "rows": [json_row(row) for row in rows],
-    }
-    return (json.dumps(board, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def _json_bytes(found: Findings, built_from: list[str]) -> bytes:
+    return _dumped(
+        {
+            "schema_version": BOARD_SCHEMA_VERSION,
+            "built_from": built_from,
+            "rows": [json_row(row) for row in found.rows],
+            "rankings": [ranking_json(ranking) for ranking in found.rankings],
+        }
+    )
+
+
+def _dumped(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _csv_bytes(frame: pd.DataFrame) -> bytes:

@@ -14,12 +14,13 @@ NOT_APPLICABLE = "n/a"
 """A cell that cannot be filled."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 
-Output = Literal["markdown", "page", "console", "texts"]
-"""`texts`: the second table of a document, about the texts themselves."""
+Output = Literal["markdown", "page", "console", "texts", "request"]
+"""`texts`: the second table of a document, about the texts themselves. `request`: the page, once a reader asks for the column."""
 Viewpoint = Literal["learner", "source", "unseen"]
 EVERYWHERE: frozenset[Output] = frozenset({"markdown", "page", "console"})
 IN_DOCUMENTS: frozenset[Output] = frozenset({"markdown", "page"})
 ON_PAGE: frozenset[Output] = frozenset({"page"})
+ON_REQUEST: frozenset[Output] = frozenset({"request"})
 OF_TEXTS: frozenset[Output] = frozenset({"texts"})
 
 

@@ -21,6 +21,7 @@ from leaderboard.column import (
     standing_text,
     worth_text,
 )
+from leaderboard.more_columns import MORE_COLUMNS, RANK_COLUMN
 from leaderboard.privacy_columns import PRIVACY_COLUMNS
 from leaderboard.text_columns import TEXT_COLUMNS
 
@@ -61,6 +62,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: row["score_frac"],
         viewpoint="unseen",
     ),
+    RANK_COLUMN,
     Column(
         "diff_random",
         "Δ random",
@@ -182,5 +184,6 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: float(row["ranked"]),
         outputs=IN_DOCUMENTS,
     ),
+    *MORE_COLUMNS,
     *TEXT_COLUMNS,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from leaderboard.entries import Entry
 from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN
@@ -13,7 +13,7 @@ MIN_GAP_FRAC = 0.01
 """Below this distance between random and full, a share of the gap is noise."""
 _ROUNDING = 1e-9
 
-_Index = dict[tuple[Any, ...], Entry]
+Index: TypeAlias = dict[tuple[Any, ...], Entry]
 
 
 def compare(entries: list[Entry]) -> None:
@@ -22,14 +22,14 @@ def compare(entries: list[Entry]) -> None:
     Args:
         entries: All entries of the board, unseen means included.
     """
-    index, tuned = _index(entries), _tuned(entries)
+    index, tuned = index_roles(entries), _tuned(entries)
     families: dict[tuple[Any, ...], list[tuple[Entry, float]]] = defaultdict(list)
     for entry in entries:
         _gap(entry, index)
         if entry.key.budget == ALL_BUDGET:
             continue
-        random = _difference(entry, _reference(entry, "random", index))
-        kmeans = _difference(entry, _reference(entry, "kmeans", index))
+        random = _difference(entry, reference_of(entry, "random", index))
+        kmeans = _difference(entry, reference_of(entry, "kmeans", index))
         reference = _own_reference(entry, index, tuned)
         own = _difference(entry, reference)
         entry.row.update(
@@ -66,9 +66,9 @@ def _roles(entry: Entry) -> list[str]:
     return [role for role, holds in rules if holds]
 
 
-def _index(entries: list[Entry]) -> _Index:
+def index_roles(entries: list[Entry]) -> Index:
     """Finds the entry for every role; the newest version of the plainest configuration wins."""
-    index: _Index = {}
+    index: Index = {}
 
     def plainest_last(entry: Entry) -> tuple[Any, ...]:
         options = entry.key.options
@@ -81,7 +81,7 @@ def _index(entries: list[Entry]) -> _Index:
     return index
 
 
-def _reference(entry: Entry, role: str, index: _Index) -> Entry | None:
+def reference_of(entry: Entry, role: str, index: Index) -> Entry | None:
     """Looks up a reference on the same data, protocol, budget and learner."""
     budget = ALL_BUDGET if role == "full" else entry.key.budget
     return index.get((entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role))
@@ -101,12 +101,12 @@ def _own_scope(entry: Entry) -> tuple[Any, ...]:
     return key.scope, key.vintage, key.budget, key.track, key.method, entry.row["learner"]
 
 
-def _own_reference(entry: Entry, index: _Index, tuned: dict[tuple[Any, ...], list[Entry]]) -> Entry | None:
+def _own_reference(entry: Entry, index: Index, tuned: dict[tuple[Any, ...], list[Entry]]) -> Entry | None:
     """Returns what shows a row's own part: the track's reference, or the better of that and the method's own references.
 
     A track names its reference's role. References themselves are compared with the track's alone.
     """
-    found = _reference(entry, entry.key.track, index)
+    found = reference_of(entry, entry.key.track, index)
     own = [] if entry.row["reference"] else tuned.get(_own_scope(entry), [])
     scored = [one for one in (found, *own) if one is not None and one.row["score_frac"] is not None]
     return max(scored, key=lambda one: one.row["score_frac"] or 0.0, default=None)
@@ -119,9 +119,9 @@ def _difference(entry: Entry, reference: Entry | None) -> Difference:
     return welch(entry.units, reference.units)
 
 
-def _gap(entry: Entry, index: _Index) -> None:
+def _gap(entry: Entry, index: Index) -> None:
     """Computes the share of the way from random to full."""
-    random, full = _reference(entry, "random", index), _reference(entry, "full", index)
+    random, full = reference_of(entry, "random", index), reference_of(entry, "full", index)
     score = entry.row["score_frac"]
     bottom = random.row["score_frac"] if random else None
     top = full.row["score_frac"] if full else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ Grid: TypeAlias = dict[int, dict[int, float]]
 METRICS = ("accuracy_frac", "macro_f1_frac")
 
 
-def unit_values(grid: Grid, fixed: bool) -> list[float]:
+def unit_map(grid: Grid, fixed: bool) -> dict[int, float]:
     """Reduces trained models to independent units.
 
     Args:
@@ -23,15 +24,21 @@ def unit_values(grid: Grid, fixed: bool) -> list[float]:
         fixed: True for methods that produce the same set every time.
 
     Returns:
-        One mean per set. Where a fixed method has its only set, one value per seed: another set would be the same, so
+        One mean per set, by its index. Where a fixed method has its only set, one value per seed: another set would be the same, so
         seeds are all that varies. A single set of any other method stays one unit, because seeds say nothing about the
         spread between its sets.
     """
     if fixed and len(grid) == 1:
         (seeds,) = grid.values()
         # A learner without randomness gives one value again and again: one unit, whose spread is unknown rather than zero.
-        return [seeds[seed] for seed in sorted(seeds)] if len(set(seeds.values())) > 1 else list(seeds.values())[:1]
-    return [fmean(grid[index].values()) for index in sorted(grid)]
+        kept = sorted(seeds) if len(set(seeds.values())) > 1 else sorted(seeds)[:1]
+        return {seed: seeds[seed] for seed in kept}
+    return {index: fmean(grid[index].values()) for index in sorted(grid)}
+
+
+def unit_values(grid: Grid, fixed: bool) -> list[float]:
+    """Returns the values of `unit_map`."""
+    return list(unit_map(grid, fixed).values())
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,18 @@ class Entry:
     fixed: bool
     grids: dict[str, Grid]
     """Metric -> values."""
+    options: Mapping[str, Any]
+    """Options of the method that differ from its defaults."""
+
+    @property
+    def by_unit(self) -> dict[int, float]:
+        """The headline of every independent unit: by set, or by seed where there is one set."""
+        return unit_map(self.grids[self.row["metric"]], self.fixed)
 
     @property
     def units(self) -> list[float]:
         """The headline of every independent unit."""
-        return unit_values(self.grids[self.row["metric"]], self.fixed)
+        return list(self.by_unit.values())
 
 
 def score_fields(grids: dict[str, Grid], metric: str, fixed: bool) -> dict[str, Any]:

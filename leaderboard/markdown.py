@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
+from leaderboard.pools import ALL
+from leaderboard.ranks import RANKING_NOTE, Ranking, standing_texts
 from leaderboard.tables import Field, Line, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
@@ -18,12 +20,15 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
 
 
-def render_markdown(tables: list[Table], curves: Sequence[ScalingSection] = ()) -> str:
-    """Writes all tables with their remarks, the curves over budgets, and one legend.
+def render_markdown(
+    tables: list[Table], curves: Sequence[ScalingSection] = (), rankings: Sequence[Ranking] = ()
+) -> str:
+    """Writes all tables with their remarks, the rankings over tasks, the curves over budgets, and one legend.
 
     Args:
         tables: Tables in the order in which they appear.
         curves: Curves over budgets.
+        rankings: Rankings over tasks; those of the pool of all entrants are shown.
     """
     parts = [
         "# Leaderboard",
@@ -35,9 +40,14 @@ def render_markdown(tables: list[Table], curves: Sequence[ScalingSection] = ()) 
         parts.append("No results yet.")
     for table in tables:
         parts += _section(table)
+    shown = [ranking for ranking in rankings if ranking.pool is ALL]
+    parts += ["## Over tasks", RANKING_NOTE] if shown else []
+    for ranking in shown:
+        parts += _ranking(ranking)
     for section in curves:
         parts += [f"## Scaling: {escape(section.title)}", SCALING_NOTE, _scaling_table(section)]
-    parts += ["## Columns", "\n".join(f"- **{_legend_name(c.heading)}**: {c.description}" for c in COLUMNS)]
+    legend = [column for column in COLUMNS if column.outputs & {"markdown", "texts"}]
+    parts += ["## Columns", "\n".join(f"- **{_legend_name(c.heading)}**: {c.description}" for c in legend)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,6 +66,15 @@ def _section(table: Table) -> list[str]:
     said = ["Differential privacy:", "\n".join(promises)] if promises else []
     texts = ["How the texts read:", _lines(of_texts, table.measured)] if table.measured else []
     return [f"## {escape(table.title)}", *remarks, _lines(fields, table.lines), *texts, *said]
+
+
+def _ranking(ranking: Ranking) -> list[str]:
+    header = _row(["method", "mean rank", *(escape(task) for task in ranking.tasks)])
+    lines = [_row([escape(text) for text in standing_texts(one)]) for one in ranking.standings]
+    holes = [f"{escape(label)} lacks {escape(', '.join(tasks))}" for label, tasks in ranking.holes]
+    rule = "|---|" + "---:|" * (len(ranking.tasks) + 1)
+    unranked = [f"Without a mean rank: {'; '.join(holes)}."] if holes else []
+    return [f"### {escape(ranking.title)}", "\n".join([header, rule, *lines]), *unranked]
 
 
 def _lines(fields: list[Field], lines: Sequence[Line]) -> str:

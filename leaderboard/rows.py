@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from bench.experiment.record import Cell, Record
 from leaderboard.audits import Audits, privacy_fields
+from leaderboard.breakeven import fill_breakeven
 from leaderboard.compare import compare
-from leaderboard.costs import mean_cost
+from leaderboard.costs import cost_detail_fields, cost_fields
 from leaderboard.curves import ScalingSection, scaling_sections
+from leaderboard.derived_fields import NO_BREAKEVEN, NO_GAP, NO_RANK, DerivedFields
 from leaderboard.entries import METRICS, Entry, Grid, score_fields
+from leaderboard.gaps import fill_gaps
 from leaderboard.keys import Scope
 from leaderboard.llm_fields import llm_fields
 from leaderboard.promises import promise_fields
+from leaderboard.ranks import Ranking, fill_ranks, rankings
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
-    ALL_BUDGET,
     MIXED,
     NO_COMPARISON,
-    DerivedFields,
     IdentityFields,
     MethodFields,
     OriginFields,
     PromiseFields,
     Row,
-    StandingFields,
     budget_order,
 )
 from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
+from leaderboard.standing import fewest_seeds, standing_fields
 from leaderboard.text_fields import text_fields
 from leaderboard.unseen import unseen_entries
 from leaderboard.worth import NO_WORTH
@@ -49,20 +52,41 @@ def build_rows(records: Iterable[Record]) -> list[Row]:
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
-    return rows_and_curves(records)[0]
+    return find(records).rows
 
 
-def rows_and_curves(records: Iterable[Record]) -> tuple[list[Row], list[ScalingSection]]:
-    """Computes all rows of the board, and the curves over budgets; see `build_rows`."""
+@dataclass(frozen=True)
+class Findings:
+    """All that a board says."""
+
+    rows: list[Row]
+    """In a stable order that does not depend on the order of the records."""
+    curves: list[ScalingSection]
+    """Error by budget."""
+    rankings: list[Ranking]
+    """Over tasks."""
+
+
+def find(records: Iterable[Record]) -> Findings:
+    """Computes all rows, curves and rankings of the board; see `build_rows`."""
+    entries = sorted(entries_of(records), key=_order)
+    curves = scaling_sections(entries)  # fills what a text is worth, too
+    return Findings([entry.row for entry in entries], curves, rankings(entries))
+
+
+def entries_of(records: Iterable[Record]) -> list[Entry]:
+    """Computes all rows of the board with what stands behind them, without what follows from curves; see `build_rows`."""
     found = list(records)
     groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
     entries = [_entry(group, metrics[group.key.scope], audits) for group in groups]
     entries += unseen_entries(entries)
     compare(entries)
+    fill_gaps(entries)
+    fill_breakeven(entries)
+    fill_ranks(entries)
     find_signs(entries)
-    sections = scaling_sections(entries)
-    return [entry.row for entry in sorted(entries, key=_order)], sections
+    return entries
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
@@ -97,9 +121,9 @@ def _entry(group: Group, metric: str, audits: Audits) -> Entry:
         trained = {seed: record.train for seed, record in seeds.items() if record.train is not None}
         for name, grid in grids.items():
             grid[set_index] = {seed: getattr(train, name) for seed, train in trained.items()}
-    return Entry(
-        row=_row(group, grids, metric, fixed, audits), key=group.key, protocol=group.protocol, fixed=fixed, grids=grids
-    )
+    row, cell = _row(group, grids, metric, fixed, audits), _cell(group)
+    options = {} if cell is None else cell.options
+    return Entry(row=row, key=group.key, protocol=group.protocol, fixed=fixed, grids=grids, options=options)
 
 
 def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits: Audits) -> Row:
@@ -109,19 +133,21 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
     return {  # type: ignore[typeddict-item]
         **_identity(group),
         "n_sets": len(group.runs),
-        "n_seeds": _fewest_seeds(group),
+        "n_seeds": fewest_seeds(group),
         **score_fields(grids, metric, fixed),
         **NO_COMPARISON,
         **NO_WORTH,
-        "distil_wall_s": mean_cost(group.distils.values(), "wall_s"),
-        "distil_cpu_s": mean_cost(group.distils.values(), "cpu_s"),
-        "train_wall_s": mean_cost(records, "wall_s"),
+        **NO_GAP,
+        **NO_BREAKEVEN,
+        **NO_RANK,
+        **cost_fields(group.distils.values(), records),
+        **cost_detail_fields(group.distils.values(), records),
         **llm_fields(group.distils.values()),
         **privacy,
         **reach,
         **_promise(group),
         **text_fields(group.distils.values()),
-        **_standing(group),
+        **standing_fields(group),
         **_method(group),
         "failure_signs": "",
         "signs_unchecked": "",
@@ -163,25 +189,13 @@ def _cell(group: Group) -> Cell | None:
     return records[0].cell if records else None
 
 
-def _standing(group: Group) -> StandingFields:
-    hole = _hole(group)
-    reason = _unranked_reason(group, hole)
-    return {
-        "complete": not hole,
-        "n_failed": group.n_failed,
-        "ranked": not reason,
-        "unranked_reason": reason,
-        "superseded": bool(group.stale),
-        "custom": bool(group.key.scope.custom_id),
-        "custom_id": group.key.scope.custom_id,
-    }
-
-
 def _method(group: Group) -> MethodFields:
     facts = group.facts
     return {
         "label": facts.label,
         "family": facts.family,
+        "output": _joined(_distil_facts(group, "output"), ", "),
+        "tags": ", ".join(sorted(facts.tags)),
         "cost_class": facts.cost_class,
         "mode": _joined((run.train.mode for runs in group.runs.values() for run in runs.values() if run.train), ", ")
         or "recipe",
@@ -223,53 +237,6 @@ def _origin(group: Group, records: list[Record]) -> OriginFields:
         "distil_contamination": _joined(filter(None, _distil_facts(group, "contamination")), "; "),
         "notes": _joined((note for record in records if record.train for note in record.train.notes), "; "),
     }
-
-
-def _fewest_seeds(group: Group) -> int:
-    return min((len(seeds) for seeds in group.runs.values()), default=0)
-
-
-def _hole(group: Group) -> str:
-    """Says what is missing of the sets and seeds that the protocol asks for; empty when nothing is."""
-    need_sets, need_seeds = group.protocol.needs(group.facts)
-    sets, n_seeds = sorted(group.runs), _fewest_seeds(group)
-    if group.n_failed:
-        return f"{group.n_failed} failed run{'s' if group.n_failed > 1 else ''}"
-    if sets != list(range(len(sets))):
-        return f"set indices have a gap: {', '.join(map(str, sets))}"
-    if len(sets) < need_sets:
-        return f"{len(sets)} of {need_sets} sets"
-    if n_seeds < need_seeds:
-        return f"{n_seeds} of {need_seeds} seeds"
-    return ""
-
-
-def _unranked_reason(group: Group, hole: str) -> str:
-    """Says in plain words why a row is not ranked; empty when it is."""
-    key = group.key
-    checks = (
-        (bool(group.stale), group.stale),
-        (_copies_test(group), "its texts repeat test texts"),
-        (group.facts.external, "external: made outside the suite, so its cost and how it was chosen are unknown"),
-        (group.facts.full_data, "reference line: trained on all real data"),
-        (key.budget == ALL_BUDGET, "reference line: ignores the budget"),
-        (bool(key.scope.custom_id), "custom protocol settings"),
-        (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}"),
-        (group.orphan, "the record of its distilled set is missing"),
-        (bool(hole), hole),
-        (
-            group.protocol.needs(group.facts) == (1, 1),
-            f"{key.scope.protocol} makes one set: a first look, not a result",
-        ),
-    )
-    return next((reason for applies, reason in checks if applies), "")
-
-
-def _copies_test(group: Group) -> bool:
-    """Tells whether new text repeats the test split. Rows of the train split may: official data sets hold such twins."""
-    return any(
-        r.distil is not None and r.distil.output == "text" and r.distil.n_test_exact for r in group.distils.values()
-    )
 
 
 def _collapse(scores: list[float], majority: float | None) -> float | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TypedDict
 
+from typing_extensions import TypedDict
+
+from leaderboard.costs import CostDetailFields, CostFields
+from leaderboard.derived_fields import BreakevenFields, DerivedFields, GapFields, RankFields
 from leaderboard.llm_fields import LLMFields
 from leaderboard.text_fields import TextFields
 from leaderboard.worth import WorthFields
 
-BOARD_SCHEMA_VERSION = 3
+BOARD_SCHEMA_VERSION = 4
 """Raised when a field of `Row` changes its meaning or goes away."""
 
 UNSEEN_MEAN = "unseen-mean"
@@ -64,16 +67,6 @@ class ComparisonFields(TypedDict):
     diff_reference_high: float | None
     p_holm: float | None
     """Of `diff_reference`, adjusted within one task, protocol, track and budget; sets from files are left out."""
-
-
-class CostFields(TypedDict):
-    """What it cost."""
-
-    distil_wall_s: float | None
-    """Mean over sets."""
-    distil_cpu_s: float | None
-    train_wall_s: float | None
-    """Mean over trained models, test reading included."""
 
 
 class PrivacyFields(TypedDict):
@@ -153,6 +146,10 @@ class MethodFields(TypedDict):
 
     label: str
     family: str
+    output: str
+    """`rows` of the train split, new `text`, or token vectors (`embedding`); empty where no set is known."""
+    tags: str
+    """Facts for which someone would reasonably exclude the method, joined by `, `."""
     cost_class: str
     mode: str
     """How models were trained: `recipe`, the protocol's, or `learned-schedule`, the steps that were learned with the set."""
@@ -161,9 +158,9 @@ class MethodFields(TypedDict):
     external: bool
     """True for a set read from a file."""
     n_rows: int | None
+    """Rows of the largest set."""
     n_bytes: float | None
     """Mean over sets, with everything that they bring."""
-    """Rows of the largest set."""
     n_test_exact: int | None
     """Distilled texts that equal a test text, in the worst set."""
 
@@ -175,19 +172,6 @@ class HeadlineFields(TypedDict):
     """The task's headline, `accuracy_frac` or `macro_f1_frac`: rows are ranked by it; intervals and comparisons are about it."""
     score_frac: float | None
     """Mean of the headline."""
-
-
-class DerivedFields(TypedDict):
-    """What follows from scores of several rows or models."""
-
-    diff_reference_to: str
-    """Name of the reference behind `diff_reference`; empty without one."""
-    gap_closed_frac: float | None
-    """(score - random) / (full - random)."""
-    majority_frac: float | None
-    """Headline of always predicting the most frequent class of the test rows."""
-    collapse_frac: float | None
-    """Share of trained models that are at most two points better than majority."""
 
 
 class SignFields(TypedDict):
@@ -232,6 +216,10 @@ class Row(
     MethodFields,
     HeadlineFields,
     DerivedFields,
+    GapFields,
+    BreakevenFields,
+    RankFields,
+    CostDetailFields,
     SignFields,
     OriginFields,
     AuditFields,
@@ -271,6 +259,10 @@ FIELD_GROUPS = (
     PromiseFields,
     WorthFields,
     LLMFields,
+    GapFields,
+    BreakevenFields,
+    RankFields,
+    CostDetailFields,
 )
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
 """All fields in the order in which files hold them."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import fmean
-from typing import TypedDict
+
+from typing_extensions import TypedDict
 
 from bench.experiment.record import Record
 

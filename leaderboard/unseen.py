@@ -99,7 +99,7 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "contamination": "; ".join(sorted({part.row["contamination"] for part in parts} - {""})),
         "notes": "; ".join(sorted({part.row["notes"] for part in parts} - {""})),
     }
-    return Entry(row, first.key, first.protocol, first.fixed, grids)
+    return Entry(row, first.key, first.protocol, first.fixed, grids, first.options)
 
 
 def _reason(first: Entry, parts: list[Entry], missing: list[str]) -> str:

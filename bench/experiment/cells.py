@@ -49,6 +49,7 @@ def facts_of(one: RunSettings, method: Method) -> MethodFacts:
         full_data=card.full_data,
         external=method.external,
         seeds_per_set=_own_seeds(one, method),
+        tags=card.tags,
     )
 
 

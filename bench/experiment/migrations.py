@@ -6,12 +6,21 @@ from typing import Any
 
 from bench.errors import RecordError
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 """Raised with every change of a record's fields; `migrate` must then lead older files to it."""
 _QUALITY_BEFORE_9 = (
     *("distinct_1", "distinct_2", "mean_words", "empty_frac", "repetitive_frac"),
     *("judge_perplexity", "judge_perplexity_real"),
 )
+_TAGS_BEFORE_10 = {
+    **dict.fromkeys(
+        ("dp_diffuseq", "dp_genie", "dp_gradmm", "dp_lm", "dp_mdlm", "dp_mean_match", "dp_pe"), ("public-pool",)
+    ),
+    "dp_seqdiffuseq": ("public-pool",),
+    "dp_lm_lora": ("pretrained-generator",),
+    **dict.fromkeys(("bare", "fewshot", "synalign", "synthllm"), ("real-texts-in-prompts",)),
+}
+"""Tags that methods' cards had when records did not hold them."""
 
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:
@@ -22,8 +31,8 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     """
     version = raw.get("schema_version")
     if version in range(1, SCHEMA_VERSION):
-        # Versions added fields, all with a default that is true of older records; 9 moved some numbers.
-        return {**_with_quality(raw), "schema_version": SCHEMA_VERSION}
+        # Versions added fields, all with a default that is true of older records; 9 moved some numbers, 10 copied tags from cards.
+        return {**_with_tags(_with_quality(raw)), "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(
             f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "
@@ -44,3 +53,12 @@ def _with_quality(raw: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in found.items() if name not in values}
     quality = {"version": 0, "encoder": None, "values": values}
     return {**raw, "distil": {**distil, "diagnostics": own, "quality": quality}}
+
+
+def _with_tags(raw: dict[str, Any]) -> dict[str, Any]:
+    """Writes the tags of the method's card into a record from before they were there."""
+    cell, facts = raw.get("cell"), raw.get("method_facts")
+    if not isinstance(cell, dict) or not isinstance(facts, dict):
+        return raw
+    tags = _TAGS_BEFORE_10.get(str(cell.get("method")))
+    return raw if tags is None or "tags" in facts else {**raw, "method_facts": {**facts, "tags": list(tags)}}

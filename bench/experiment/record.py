@@ -103,6 +103,8 @@ class MethodFacts(Frozen):
     """True for a set read from a file: never ranked."""
     seeds_per_set: int | None = None
     """Trainings of every set that a complete row has; null for as many as the protocol asks for."""
+    tags: tuple[str, ...] = ()
+    """Facts for which someone would reasonably exclude the method."""
 
 
 class TextQuality(Frozen):

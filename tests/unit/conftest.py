@@ -38,7 +38,7 @@ PROTOCOL: dict[str, Any] = {
     "test_rows": 200,
 }
 
-FACTS = ("label", "family", "cost_class", "deterministic", "reference", "private", "full_data", "external")
+FACTS = ("label", "family", "cost_class", "deterministic", "reference", "private", "full_data", "external", "tags")
 CELL = ("task", "task_options", "task_version", "data_kind", "data_fingerprint", "method_version", "options", "source")
 
 
@@ -64,7 +64,7 @@ class RecordFactory:
         status = facts.get("distil_status", "ok")
         result = DistilResult(
             track=facts.get("track", "text"),
-            output="text",
+            output=facts.get("output", "text"),
             n_rows=facts.get("n_rows", 40),
             rows_per_class=(10, 10, 10, 10),
             n_tokens=900,
@@ -168,7 +168,7 @@ class RecordFactory:
                 python="3.11",
                 packages={},
                 platform="linux",
-                cpu="Some CPU",
+                cpu=facts.get("cpu", "Some CPU"),
                 cores=2,
                 gpu=None,
                 device=facts.get("device", "cpu"),

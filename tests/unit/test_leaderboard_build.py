@@ -11,7 +11,14 @@ import pytest
 from leaderboard.build import build
 from leaderboard.schema import ROW_KEYS
 
-FILES = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md", "site/index.html", "site/leaderboard.parquet")
+FILES = (
+    "leaderboard.json",
+    "leaderboard.schema.json",
+    "leaderboard.csv",
+    "LEADERBOARD.md",
+    "site/index.html",
+    "site/leaderboard.parquet",
+)
 HOSTILE = '<script>alert("x")</script>|[x](javascript:1)\n=1+1'
 PAIR = {"minilm": [[0.5], [0.6], [0.7]]}
 
@@ -47,7 +54,7 @@ class Page(HTMLParser):
 def test_equal_records_give_equal_bytes_in_any_order(board_records, tmp_path):
     records = board_records.board()
     assert write(records, tmp_path / "a") == write(records[::-1], tmp_path / "b")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted([*FILES[:3], "site"])
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted([*FILES[:4], "site"])
     assert write(records, tmp_path / "a") == write(records, tmp_path / "b")
 
 
@@ -57,11 +64,29 @@ def test_board_names_its_files_and_rows(board_records, tmp_path):
     assert len(board.rows) == len(json.loads((tmp_path / "leaderboard.json").read_text())["rows"])
 
 
+def test_json_follows_its_schema_and_the_schema_refuses_other_files(board_records, tmp_path):
+    jsonschema = pytest.importorskip("jsonschema")
+    records = [*board_records.board(), *board_records.board(task="films")]
+    records += board_records.runs("p", {"minilm": [[0.5], [0.6], [0.7]]}, private=True, epsilon="inf")
+    files = write(records, tmp_path)
+    board, schema = json.loads(files["leaderboard.json"]), json.loads(files["leaderboard.schema.json"])
+    check = jsonschema.Draft202012Validator(schema)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert list(check.iter_errors(board)) == []
+    assert board["rankings"]
+    assert "inf" in {row["epsilon"] for row in board["rows"]}
+    assert schema["$defs"]["Row"]["required"] == list(ROW_KEYS)
+    row = board["rows"][0]
+    for changed in ({**row, "score_frac": "0.5"}, {**row, "more": 1}, {k: v for k, v in row.items() if k != "task"}):
+        assert list(check.iter_errors({**board, "rows": [changed]}))
+    assert list(check.iter_errors({**board, "schema_version": 3}))
+
+
 def test_json_is_strict_and_rounded(board_records, tmp_path):
     sets = {"minilm": [[1 / 3], [0.5], [2 / 3]]}
     text = write(board_records.runs("m", sets) + board_records.board(), tmp_path)["leaderboard.json"].decode()
     board = json.loads(text, parse_constant=reject_constant)
-    assert (board["schema_version"], board["built_from"]) == (3, ["leaderboard/records", "runs"])
+    assert (board["schema_version"], board["built_from"]) == (4, ["leaderboard/records", "runs"])
     assert all(list(row) == list(ROW_KEYS) for row in board["rows"])
     assert not re.search(r"\d\.\d{7,}", text)
 

@@ -8,7 +8,7 @@ import pytest
 from leaderboard.curves import scaling_sections
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
-from leaderboard.rows import rows_and_curves
+from leaderboard.rows import find
 from leaderboard.scaling import Law
 from leaderboard.tables import build_tables
 
@@ -28,7 +28,8 @@ def records(board_records, method="random", sizes=SIZES, factor=1, n_sets=5, **f
 
 
 def found(*groups):
-    rows, sections = rows_and_curves([record for group in groups for record in group])
+    found = find([record for group in groups for record in group])
+    rows, sections = found.rows, found.curves
     return {(row["method"], row["budget"]): row for row in rows if row["is_source"]}, sections, rows
 
 

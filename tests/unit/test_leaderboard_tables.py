@@ -33,7 +33,7 @@ def test_order_of_lines_and_learners(board_records):
     assert [line.name for line in table.lines] == ["strong", "kmeans", "random", "weak", "majority", "full"]
     assert [line.kind for line in table.lines] == ["method", "reference", "reference", "method", "reference", "full"]
     headings = [field.heading for field in table.fields("markdown")]
-    assert headings[:5] == ["minilm (source)", "textcnn", "macro-F1", "unseen mean", "Δ random"]
+    assert headings[:5] == ["minilm (source)", "textcnn", "macro-F1", "unseen mean", "rank"]
 
 
 def test_cell_texts(board_records):

@@ -1,0 +1,63 @@
+"""After how many downstream trainings a distilled set has paid for itself."""
+
+from __future__ import annotations
+
+import math
+
+from leaderboard.compare import index_roles, reference_of
+from leaderboard.derived_fields import BreakevenFields
+from leaderboard.entries import Entry
+from leaderboard.schema import UNSEEN_MEAN, Row
+
+_UNITS = (
+    ("cpu", "distil_cpu_s", "train_cpu_s"),
+    ("gpu", "distil_gpu_s", "train_gpu_s"),
+    ("flops", "distil_flops_counted", "train_flops"),
+)
+
+
+def trainings_to_pay(distil: float, train: float, distil_other: float, train_other: float) -> float:
+    """Returns the number n of trainings from which distil + n train <= distil_other + n train_other.
+
+    Args:
+        distil: Cost of making the set.
+        train: Cost of one training on it, in the same unit.
+        distil_other: Cost of making what it is compared with; 0 for all real data.
+        train_other: Cost of one training on that.
+
+    Returns:
+        The least whole number of trainings, or infinity where each training costs no less than the other's.
+    """
+    extra, saved = distil - distil_other, train_other - train
+    if extra <= 0:
+        return 0.0
+    return float(math.ceil(extra / saved)) if saved > 0 else math.inf
+
+
+def fill_breakeven(entries: list[Entry]) -> None:
+    """Fills the break-even points of all rows in place; seconds are compared within one kind of hardware only.
+
+    Args:
+        entries: All entries of the board, unseen means included; these have none.
+    """
+    index = index_roles(entries)
+    for entry in entries:
+        if entry.row["full_data"] or entry.row["external"] or entry.row["learner"] == UNSEEN_MEAN:
+            continue
+        full, kmeans = (reference_of(entry, role, index) for role in ("full", "kmeans"))
+        entry.row.update(_against(entry.row, full and full.row, "full"))  # type: ignore[typeddict-item]
+        if kmeans is not entry:
+            entry.row.update(_against(entry.row, kmeans and kmeans.row, "kmeans"))  # type: ignore[typeddict-item]
+
+
+def _against(row: Row, other: Row | None, name: str) -> BreakevenFields:
+    found = {}
+    for unit, distil_key, train_key in _UNITS:
+        value = None
+        if other is not None and (unit == "flops" or row["hardware"] == other["hardware"]):
+            made, trained, trained_other = row[distil_key], row[train_key], other[train_key]
+            made_other = 0.0 if other["full_data"] else other[distil_key]
+            if None not in (made, trained, made_other, trained_other):
+                value = trainings_to_pay(made, trained, made_other, trained_other)
+        found[f"breakeven_{name}_{unit}"] = value
+    return found  # type: ignore[return-value]

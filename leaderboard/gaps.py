@@ -1,0 +1,102 @@
+"""Gaps between rows: to full data and random as bounded fractions, to unseen learners, and between token vectors and texts."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from leaderboard.compare import Index, index_roles, reference_of
+from leaderboard.entries import Entry
+from leaderboard.keys import options_text
+from leaderboard.schema import UNSEEN_MEAN
+from leaderboard.stats import mean_interval, welch
+
+_Lines: TypeAlias = dict[tuple[Any, ...], Entry]
+
+
+def fill_gaps(entries: list[Entry]) -> None:
+    """Fills the gaps of all rows in place.
+
+    Args:
+        entries: All entries of the board, unseen means included.
+    """
+    index = index_roles(entries)
+    unseen = {entry.key: entry for entry in entries if entry.row["learner"] == UNSEEN_MEAN}
+    vectors = {_twin(entry): entry for entry in entries if entry.row["output"] == "embedding"}
+    gaps = {entry.key: _paired(entry, unseen.get(entry.key)) for entry in entries if entry.row["is_source"]}
+    for entry in entries:
+        _bounded(entry, index)
+        if entry.row["is_source"]:
+            _transfer(entry, gaps, index)
+        if entry.row["output"] == "text":
+            _discretisation(entry, vectors.get(_twin(entry)))
+
+
+def _bounded(entry: Entry, index: Index) -> None:
+    score, full, random = entry.row["score_frac"], _score(entry, "full", index), _score(entry, "random", index)
+    if score is None:
+        return
+    if (
+        full
+        and entry.key.track.split("+")[0] == "text"
+        and "soft" not in entry.key.track
+        and not entry.row["full_data"]
+    ):
+        entry.row["hard_label_recovery_frac"] = min(1.0, score / full)
+    if random is not None and reference_of(entry, "random", index) is not entry:
+        entry.row["gain_random_frac"] = gain_frac(score, random)
+
+
+def gain_frac(score: float, random: float) -> float:
+    """Returns a gain over random as a fraction from -1 (all that random had is lost) to 1 (no error is left).
+
+    Args:
+        score: Score as a fraction.
+        random: Score of random selection as a fraction.
+    """
+    room = 1.0 - random if score >= random else random
+    return 0.0 if room <= 0.0 else (score - random) / room
+
+
+def _score(entry: Entry, role: str, index: Index) -> float | None:
+    found = reference_of(entry, role, index)
+    return None if found is None else found.row["score_frac"]
+
+
+def _paired(source: Entry, unseen: Entry | None) -> list[float]:
+    """Returns source - unseen of every unit that both have; empty where the mean has a hole."""
+    if unseen is None:
+        return []
+    seen, others = source.by_unit, unseen.by_unit
+    return [seen[unit] - others[unit] for unit in sorted(set(seen) & set(others))]
+
+
+def _transfer(entry: Entry, gaps: dict[Any, list[float]], index: Index) -> None:
+    own, random = gaps[entry.key], reference_of(entry, "random", index)
+    gap = mean_interval(own)
+    entry.row.update(transfer_gap=gap.mean, transfer_gap_low=gap.low, transfer_gap_high=gap.high)
+    if random is None or random is entry:
+        return
+    excess = welch(own, gaps[random.key])
+    if own and gaps[random.key]:
+        entry.row.update(transfer_excess=excess.value, transfer_excess_low=excess.low, transfer_excess_high=excess.high)
+
+
+def _twin(entry: Entry) -> tuple[Any, ...]:
+    """Returns what a method's texts and its token vectors share."""
+    key, others = entry.key, {name: value for name, value in entry.options.items() if name != "output"}
+    return (
+        key.scope,
+        key.vintage,
+        key.budget,
+        key.method,
+        key.method_version,
+        options_text(others),
+        entry.row["learner"],
+    )
+
+
+def _discretisation(entry: Entry, vectors: Entry | None) -> None:
+    if vectors is None:
+        return
+    gap = welch(vectors.units, entry.units)
+    entry.row.update(discretisation_gap=gap.value, discretisation_gap_low=gap.low, discretisation_gap_high=gap.high)

@@ -1,0 +1,116 @@
+"""The JSON Schema of `leaderboard.json`, from the fields of a row and what is said about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+from leaderboard.derived_fields import BreakevenFields
+from leaderboard.ranks import Ranking
+from leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS
+
+INFINITE = frozenset({"epsilon", "epsilon_all_sets", *BreakevenFields.__annotations__})
+"""Fields that may be infinite; JSON has no infinity, so that it is written as the text `inf`."""
+
+DECIMALS = 6
+
+
+class PlaceJson(TypedDict):
+    """A rank with the best and the worst place that the data leave open."""
+
+    rank: int
+    low: int
+    high: int
+
+
+class StandingJson(TypedDict):
+    """One entrant over all tasks of a ranking."""
+
+    label: str
+    mean_rank: float
+    low: float
+    high: float
+    places: list[PlaceJson]
+    """In the order of the ranking's tasks."""
+
+
+class RankingJson(TypedDict):
+    """Entrants of one pool that were measured on all tasks, best first."""
+
+    protocol: str
+    budget: str
+    track: str
+    learner: str
+    """`source` or `unseen-mean`."""
+    pool: str
+    tasks: list[str]
+    critical_difference: float | None
+    """Nemenyi's, of mean ranks; null with fewer than eight tasks."""
+    standings: list[StandingJson]
+    holes: dict[str, list[str]]
+    """Entrants without a mean rank -> tasks that they lack."""
+
+
+def ranking_json(ranking: Ranking) -> RankingJson:
+    """Writes a ranking for JSON."""
+    return {
+        "protocol": ranking.protocol,
+        "budget": ranking.budget,
+        "track": ranking.track,
+        "learner": ranking.learner,
+        "pool": ranking.pool.name,
+        "tasks": list(ranking.tasks),
+        "critical_difference": ranking.critical,
+        "standings": [
+            {
+                "label": one.label,
+                "mean_rank": round(one.mean, DECIMALS),
+                "low": round(one.low, DECIMALS),
+                "high": round(one.high, DECIMALS),
+                "places": [{"rank": p.rank, "low": p.low, "high": p.high} for p in one.places],
+            }
+            for one in ranking.standings
+        ],
+        "holes": {label: list(tasks) for label, tasks in ranking.holes},
+    }
+
+
+def board_schema() -> dict[str, Any]:
+    """Returns the schema (draft 2020-12) that every `leaderboard.json` of this version follows."""
+    properties: dict[str, Any] = {}
+    for group in FIELD_GROUPS:
+        properties |= _described(group)["properties"]
+    for name in INFINITE:
+        properties[name]["anyOf"].append({"const": "inf"})
+    ranking = _described(RankingJson)
+    definitions = ranking.pop("$defs")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "TDBench leaderboard",
+        "description": "Rows: one method under one protocol, seen by one learner. Null means unknown.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["schema_version", "built_from", "rows", "rankings"],
+        "properties": {
+            "schema_version": {"const": BOARD_SCHEMA_VERSION},
+            "built_from": {"type": "array", "items": {"type": "string"}},
+            "rows": {"type": "array", "items": {"$ref": "#/$defs/Row"}},
+            "rankings": {"type": "array", "items": ranking},
+        },
+        "$defs": {
+            "Row": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": list(properties),
+                "properties": properties,
+            },
+            **definitions,
+        },
+    }
+
+
+def _described(fields: Any) -> dict[str, Any]:
+    """Returns the schema of one group of fields with the texts that stand below them."""
+    return TypeAdapter(with_config(ConfigDict(use_attribute_docstrings=True))(fields)).json_schema()
