@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.experiment.record import Record
 from leaderboard.audits import set_curves
+from leaderboard.cards import Samples
 from leaderboard.json_schema import board_schema, ranking_json
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
@@ -43,7 +44,13 @@ class Board:
     files: tuple[Path, ...]
 
 
-def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: list[str]) -> Board:
+def build(
+    records: Iterable[Record],
+    out_dir: Path,
+    site_dir: Path,
+    built_from: list[str],
+    samples: Samples | None = None,
+) -> Board:
     """Computes the board and writes all its files; equal records give equal bytes.
 
     Args:
@@ -51,6 +58,7 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
         out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv` and `LEADERBOARD.md`.
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
+        samples: Stage id of a set -> (class, generated text) of a few of its texts, for the page.
 
     Raises:
         RecordError: A train record does not hold a whole protocol.
@@ -65,7 +73,7 @@ def build(records: Iterable[Record], out_dir: Path, site_dir: Path, built_from: 
         out_dir / "leaderboard.schema.json": _dumped(board_schema()),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
         out_dir / "LEADERBOARD.md": render_markdown(tables, found.curves, found.rankings).encode(),
-        site_dir / "index.html": render_page(tables, places, set_curves(given), found.curves).encode(),
+        site_dir / "index.html": render_page(tables, found, places, set_curves(given), samples).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():

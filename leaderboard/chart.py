@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from leaderboard.column import score_text
 from leaderboard.schema import ALL_BUDGET
-from leaderboard.tables import Line, LineKind, Table
+from leaderboard.tables import LineKind, Table
 
 WIDTH = 720
 LABEL_WIDTH = 210
@@ -113,8 +113,8 @@ def build_chart(table: Table) -> Chart | None:
         low = score if row["ci_low"] is None else row["ci_low"]
         high = score if row["ci_high"] is None else row["ci_high"]
         y = TOP + (len(marks) + 0.5) * ROW_HEIGHT
-        name = _shortened(_full_name(line))
-        text = f"{_full_name(line)}: {score_text(row)}"
+        name = _shortened(line.title)
+        text = f"{line.title}: {score_text(row)}"
         x, x_low, x_high = scale.x(score), scale.x(low), scale.x(high)
         marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
     floor = TOP + len(marks) * ROW_HEIGHT
@@ -122,11 +122,6 @@ def build_chart(table: Table) -> Chart | None:
     summary = f"{name} in percent with {table.source} on {table.title}. "
     summary += "; ".join([mark.text for mark in marks] + [reference.text for reference in references]) + "."
     return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)
-
-
-def _full_name(line: Line) -> str:
-    options = line.any_row["options"]
-    return line.name + (f" ({options})" if options else "")
 
 
 def _shortened(text: str) -> str:

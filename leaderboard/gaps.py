@@ -11,6 +11,8 @@ from leaderboard.schema import UNSEEN_MEAN
 from leaderboard.stats import mean_interval, welch
 
 _Lines: TypeAlias = dict[tuple[Any, ...], Entry]
+_OPTIONS = 5
+"""Place of the options in what `_twin` returns."""
 
 
 def fill_gaps(entries: list[Entry]) -> None:
@@ -21,7 +23,7 @@ def fill_gaps(entries: list[Entry]) -> None:
     """
     index = index_roles(entries)
     unseen = {entry.key: entry for entry in entries if entry.row["learner"] == UNSEEN_MEAN}
-    vectors = {_twin(entry): entry for entry in entries if entry.row["output"] == "embedding"}
+    vectors = _vectors(entries)
     gaps = {entry.key: _paired(entry, unseen.get(entry.key)) for entry in entries if entry.row["is_source"]}
     for entry in entries:
         _bounded(entry, index)
@@ -79,6 +81,23 @@ def _transfer(entry: Entry, gaps: dict[Any, list[float]], index: Index) -> None:
     excess = welch(own, gaps[random.key])
     if own and gaps[random.key]:
         entry.row.update(transfer_excess=excess.value, transfer_excess_low=excess.low, transfer_excess_high=excess.high)
+
+
+def _vectors(entries: list[Entry]) -> _Lines:
+    """Finds the token vectors that a method's texts are compared with.
+
+    Texts of the default configuration have the plainest configuration that makes token vectors, whose other options are those that token
+    vectors need; texts of other configurations have the one that differs in the output alone.
+    """
+    found: _Lines = {}
+    made = [entry for entry in entries if entry.row["output"] == "embedding" and not entry.row["reference"]]
+    for entry in sorted(made, key=lambda one: -len(one.options)):
+        default = list(_twin(entry))
+        default[_OPTIONS] = ""
+        found[tuple(default)] = entry
+        if _twin(entry)[_OPTIONS]:
+            found[_twin(entry)] = entry
+    return found
 
 
 def _twin(entry: Entry) -> tuple[Any, ...]:

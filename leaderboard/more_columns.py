@@ -93,8 +93,8 @@ MORE_COLUMNS: tuple[Column, ...] = (
     Column(
         "discretisation_gap",
         "lost to words",
-        "Discretisation gap in points, with its 95 % Welch interval: score of the same method's token vectors (output=embedding) less that "
-        "of its texts; source learner.",
+        "Discretisation gap in points, with its 95 % Welch interval: score of the same method's token vectors less that of its texts; "
+        "source learner. Options differ in the output, and for the default in what token vectors need.",
         lambda row: difference_text(
             row["discretisation_gap"], row["discretisation_gap_low"], row["discretisation_gap_high"]
         ),

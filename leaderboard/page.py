@@ -8,31 +8,43 @@ from pathlib import Path
 import jinja2
 
 from bench.experiment.record import ROC_FPR
-from leaderboard import chart, square
+from leaderboard import chart, heatmap, square
+from leaderboard.cards import Samples
 from leaderboard.chart import build_chart
+from leaderboard.column import MISSING, NOT_APPLICABLE
 from leaderboard.columns import COLUMNS
-from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
+from leaderboard.curves import HEADINGS, SCALING_NOTE
+from leaderboard.heatmap import heat_map
+from leaderboard.page_data import as_script, page_data
+from leaderboard.pareto import pareto_figure
 from leaderboard.privacy_charts import privacy_figures
+from leaderboard.ranks import RANKING_NOTE
+from leaderboard.rows import Findings
 from leaderboard.tables import Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_PICKERS = ("task", "budget", "track", "protocol", "data")
+"""What chooses a table; each names a field of the script's tables."""
 
 
 def render_page(
-    tables: list[Table],
-    built_from: list[str],
-    curves: Mapping[str, Sequence[float]],
-    scaling: Sequence[ScalingSection] = (),
+    tables: Sequence[Table],
+    found: Findings,
+    built_from: Sequence[str],
+    attacks: Mapping[str, Sequence[float]],
+    samples: Samples | None = None,
 ) -> str:
     """Writes the page.
 
-    Every string of a record is escaped by the template; the page forbids itself to load anything.
+    Texts of records reach it escaped by the template, or as JSON that the script writes as plain text; the page forbids itself to load
+    anything.
 
     Args:
-        tables: Tables in the order in which they appear.
+        tables: Tables in the order in which the page offers them.
+        found: What the board says.
         built_from: Names of the places the records came from.
-        curves: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
-        scaling: Curves over budgets.
+        attacks: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
+        samples: Generated texts by set.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -42,34 +54,25 @@ def render_page(
         lstrip_blocks=True,
     )
     return environment.get_template("index.html.j2").render(
-        sections=[
+        tables=[
             {
-                "id": f"t{index}",
-                "table": table,
-                "fields": table.fields("page"),
-                "texts": table.fields("texts"),
                 "chart": build_chart(table),
-                "privacy": privacy_figures(table, curves, ROC_FPR),
+                "heat": heat_map(table),
+                "squares": [one for one in (pareto_figure(table), *privacy_figures(table, attacks, ROC_FPR)) if one],
             }
-            for index, table in enumerate(tables)
+            for table in tables
         ],
-        scaling=scaling,
+        data=as_script(page_data(tables, found, samples or {})),
+        pickers=_PICKERS,
+        scaling=found.curves,
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
-        pickers=_pickers(tables),
+        ranking_note=RANKING_NOTE,
         legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         built_from=built_from,
         geometry=chart,
         square=square,
+        heatmap=heatmap,
+        missing=MISSING,
+        not_applicable=NOT_APPLICABLE,
     )
-
-
-def _pickers(tables: list[Table]) -> list[dict[str, object]]:
-    """Returns the pickers above the tables, with their values in the order of the tables."""
-    values = {
-        "task": [table.task for table in tables],
-        "budget": [table.budget for table in tables],
-        "protocol": [table.protocol for table in tables],
-        "data": [table.data_kind for table in tables],
-    }
-    return [{"name": name, "values": list(dict.fromkeys(found))} for name, found in values.items()]

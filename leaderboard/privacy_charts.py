@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from leaderboard.chart import Guide, round_limits
 from leaderboard.column import percent
 from leaderboard.schema import Row
-from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, up
+from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, spread_names, up
 from leaderboard.tables import Line, Table
 
 _LEAST_RATE = 0.01
 """Below it a curve rests on fewer than ten of a run's non-members."""
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
-_NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
 
 
 def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: Sequence[float]) -> tuple[Figure, ...]:
@@ -81,29 +79,13 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
             for value in ticks(x_low, x_high, x_step)
         ),
         y_ticks=tuple(Guide(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
-        points=_spread(marks),
+        points=spread_names(marks),
         curves=(),
         chance=f"M{x(0.5)} {up(0)}V{up(1)}",
         summary=f"{metric} against AUC of membership inference on {table.title}. "
         + "; ".join(mark.text for mark in marks)
         + ".",
     )
-
-
-def _spread(points: list[Point]) -> tuple[Point, ...]:
-    """Moves names up where they would cover one that stands lower."""
-    placed: list[tuple[float, float, float]] = []
-    moved = []
-    for point in sorted(points, key=lambda one: -one.y):
-        width = _CHARACTER_WIDTH * len(point.name)
-        left, right = (point.x - width, point.x) if point.ends else (point.x, point.x + width)
-        y = point.name_y
-        for other_y, other_left, other_right in placed:
-            if left < other_right and other_left < right and abs(y - other_y) < _NAME_HEIGHT:
-                y = other_y - _NAME_HEIGHT
-        placed.append((y, left, right))
-        moved.append(replace(point, name_y=round(y, 1)))
-    return tuple(moved)
 
 
 def _roc(

@@ -6,15 +6,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeAlias
 
 from leaderboard.entries import Entry
 from leaderboard.pools import ALL, Pool, competes, pools_of
-from leaderboard.schema import UNSEEN_MEAN, budget_order
+from leaderboard.schema import UNSEEN_MEAN, Row, budget_order
 from leaderboard.stats import holm, welch
 
+_IDENTITY = (
+    *("task", "task_options", "data_kind", "protocol", "custom_id", "budget", "track", "method", "options"),
+    *("method_version", "task_version", "data_fingerprint", "test_fingerprint", "learner"),
+)
 LEVEL = 0.05
 """Chance that any bound of one ranking is wrong."""
 RANKING_NOTE = (
@@ -85,17 +88,41 @@ def critical_difference(n_entrants: int, n_tasks: int, level: float = LEVEL) -> 
     return quantile * math.sqrt(n_entrants * (n_entrants + 1) / (6 * n_tasks))
 
 
-def fill_ranks(entries: Iterable[Entry]) -> None:
-    """Ranks the entrants of every table, for each learner by itself, in place."""
-    tables: dict[tuple[Any, ...], dict[str, Entry]] = defaultdict(dict)
+PoolPlaces: TypeAlias = dict[tuple[Any, ...], dict[str, Place]]
+"""Identity of a row -> pool -> place; see `row_id`."""
+
+
+def row_id(row: Row) -> tuple[Any, ...]:
+    """Returns what tells a row from all others of a board."""
+    return tuple(row[name] for name in _IDENTITY)  # type: ignore[literal-required]
+
+
+def fill_ranks(entries: Iterable[Entry]) -> PoolPlaces:
+    """Ranks the entrants of every table, for each learner by itself.
+
+    Args:
+        entries: All entries of the board; the places in the pool of all are written into their rows.
+
+    Returns:
+        The places in every pool.
+    """
+    tables: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         if competes(entry.row):
             key = entry.key
-            tables[key.scope, key.vintage, key.budget, key.track, entry.row["learner"]][key.method] = entry
+            tables[key.scope, key.vintage, key.budget, key.track, entry.row["learner"]].append(entry)
+    found: PoolPlaces = defaultdict(dict)
+    pools = pools_of(entry.row for table in tables.values() for entry in table)
     for table in tables.values():
-        (found,) = places([{name: entry.units for name, entry in table.items()}])
-        for name, place in found.items():
-            table[name].row.update(rank=place.rank, rank_low=place.low, rank_high=place.high, n_entrants=len(table))
+        for pool in pools:
+            own = {entry.key.method: entry for entry in table if pool.admits(entry.row)}
+            (ranked,) = places([{name: entry.units for name, entry in own.items()}])
+            for name, place in ranked.items():
+                found[row_id(own[name].row)][pool.name] = place
+                if pool is ALL:
+                    bounds = {"rank": place.rank, "rank_low": place.low, "rank_high": place.high}
+                    own[name].row.update(**bounds, n_entrants=len(own))  # type: ignore[typeddict-item]
+    return found
 
 
 @dataclass(frozen=True)
@@ -165,20 +192,23 @@ def rankings(entries: Iterable[Entry]) -> list[Ranking]:
 def _rankings(key: tuple[str, ...], tasks: Mapping[str, Mapping[str, Entry]], pool: Pool) -> Iterator[Ranking]:
     """Ranks one pool on all tasks, and on those fewer tasks that more entrants share.
 
-    Of each number of tasks the set with the most complete entrants is taken, which scores have no part in.
+    Of the sets of tasks that some entrants share, one is left out where a set of as many or more tasks has as many entrants; scores have
+    no part in the choice.
     """
     own = {task: {method: e for method, e in tasks[task].items() if pool.admits(e.row)} for task in sorted(tasks)}
+    measured: dict[str, set[str]] = defaultdict(set)
+    for task, methods in own.items():
+        for method in methods:
+            measured[method].add(task)
+    shared: set[frozenset[str]] = set()
+    for found in {frozenset(found) for found in measured.values()}:
+        shared |= {found} | {found & other for other in shared}
+    candidates = [(names, [m for m in sorted(measured) if names <= measured[m]]) for names in shared if len(names) > 1]
     most = 1
-    for count in range(len(own), 1, -1):
-        sets = [(names, _complete(own, names)) for names in combinations(own, count)]
-        names, complete = max(sets, key=lambda found: len(found[1]))
+    for names, complete in sorted(candidates, key=lambda one: (-len(one[0]), -len(one[1]), sorted(one[0]))):
         if len(complete) > most:
             most = len(complete)
-            yield _ranking(key, pool, {task: own[task] for task in names}, complete)
-
-
-def _complete(tasks: Mapping[str, Mapping[str, Entry]], names: Sequence[str]) -> list[str]:
-    return sorted(set.intersection(*(set(tasks[name]) for name in names)))
+            yield _ranking(key, pool, {task: own[task] for task in sorted(names)}, complete)
 
 
 def _ranking(

@@ -10,6 +10,7 @@ from typing import Any
 from bench.experiment.record import Cell, Record
 from leaderboard.audits import Audits, privacy_fields
 from leaderboard.breakeven import fill_breakeven
+from leaderboard.commands import run_command
 from leaderboard.compare import compare
 from leaderboard.costs import cost_detail_fields, cost_fields
 from leaderboard.curves import ScalingSection, scaling_sections
@@ -19,7 +20,7 @@ from leaderboard.gaps import fill_gaps
 from leaderboard.keys import Scope
 from leaderboard.llm_fields import llm_fields
 from leaderboard.promises import promise_fields
-from leaderboard.ranks import Ranking, fill_ranks, rankings
+from leaderboard.ranks import PoolPlaces, Ranking, fill_ranks, rankings
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
     MIXED,
@@ -65,17 +66,19 @@ class Findings:
     """Error by budget."""
     rankings: list[Ranking]
     """Over tasks."""
+    places: PoolPlaces
+    """In tables, by pool."""
 
 
 def find(records: Iterable[Record]) -> Findings:
     """Computes all rows, curves and rankings of the board; see `build_rows`."""
     entries = sorted(entries_of(records), key=_order)
     curves = scaling_sections(entries)  # fills what a text is worth, too
-    return Findings([entry.row for entry in entries], curves, rankings(entries))
+    return Findings([entry.row for entry in entries], curves, rankings(entries), fill_ranks(entries))
 
 
 def entries_of(records: Iterable[Record]) -> list[Entry]:
-    """Computes all rows of the board with what stands behind them, without what follows from curves; see `build_rows`."""
+    """Computes all rows of the board with what stands behind them, without ranks and what follows from curves; see `build_rows`."""
     found = list(records)
     groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
@@ -84,7 +87,6 @@ def entries_of(records: Iterable[Record]) -> list[Entry]:
     compare(entries)
     fill_gaps(entries)
     fill_breakeven(entries)
-    fill_ranks(entries)
     find_signs(entries)
     return entries
 
@@ -236,7 +238,22 @@ def _origin(group: Group, records: list[Record]) -> OriginFields:
         "contamination": _joined((r.train.contamination for r in records if r.train and r.train.contamination), "; "),
         "distil_contamination": _joined(filter(None, _distil_facts(group, "contamination")), "; "),
         "notes": _joined((note for record in records if record.train for note in record.train.notes), "; "),
+        "commits": _joined(filter(None, (_commit(record) for record in records)), ", "),
+        "command": _command(group),
+        "first_set_id": next((record.id for record in group.distils.values()), ""),
+        "first_train_id": records[0].id if records else "",
     }
+
+
+def _commit(record: Record) -> str:
+    found = record.provenance
+    return "" if found.git_commit is None else found.git_commit[:10] + ("+" if found.git_dirty else "")
+
+
+def _command(group: Group) -> str:
+    cell = _cell(group)
+    repeatable = cell is not None and not group.facts.external and not group.key.scope.custom_id
+    return run_command(cell, group.key.scope.protocol) if cell is not None and repeatable else ""
 
 
 def _collapse(scores: list[float], majority: float | None) -> float | None:

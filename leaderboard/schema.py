@@ -201,6 +201,14 @@ class OriginFields(TypedDict):
     """The same of the encoder that the method read."""
     notes: str
     """Remarks of the harness on the trained models, joined by `; `."""
+    commits: str
+    """Short commits of the suite that made the runs, joined by `, `; `+` marks one with local changes."""
+    command: str
+    """Makes the row's runs again; empty for sets from files and for custom protocols."""
+    first_set_id: str
+    """Stage id of the first set; empty where none is known."""
+    first_train_id: str
+    """Stage id of the first set's first training, for `tdbench reproduce`; empty where none ended."""
 
 
 class Row(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from leaderboard.chart import Guide
 
@@ -11,10 +12,12 @@ SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
 COLOURS = 8
 """Number of colours that the style sheet has; later curves repeat them."""
 
+_NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
+
 
 @dataclass(frozen=True)
 class Point:
-    """One method: AUC with its interval to the right, score upwards."""
+    """One method: a dot with its interval to both sides."""
 
     name: str
     text: str
@@ -68,3 +71,19 @@ def along(share: float) -> float:
 def up(share: float) -> float:
     """Returns where a share of the vertical axis lies, in pixels."""
     return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
+
+
+def spread_names(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Moves names up where they would cover one that stands lower."""
+    placed: list[tuple[float, float, float]] = []
+    moved = []
+    for point in sorted(points, key=lambda one: -one.y):
+        width = _CHARACTER_WIDTH * len(point.name)
+        left, right = (point.x - width, point.x) if point.ends else (point.x, point.x + width)
+        y = point.name_y
+        for other_y, other_left, other_right in placed:
+            if left < other_right and other_left < right and abs(y - other_y) < _NAME_HEIGHT:
+                y = other_y - _NAME_HEIGHT
+        placed.append((y, left, right))
+        moved.append(replace(point, name_y=round(y, 1)))
+    return tuple(moved)

@@ -49,6 +49,12 @@ class Line:
         label = self.any_row["label"]
         return f"{label} ({self.mark})" if self.mark else label
 
+    @property
+    def title(self) -> str:
+        """The name with the options."""
+        options = self.any_row["options"]
+        return f"{self.name} ({options})" if options else self.name
+
 
 @dataclass(frozen=True)
 class Field:
@@ -100,12 +106,8 @@ class Table:
     @property
     def promises(self) -> list[tuple[str, str, str]]:
         """Returns (method with its options, promise, what it releases) of every private line."""
-        rows = [(line.name, line.any_row) for line in self.lines]
-        return [
-            (f"{name} ({row['options']})" if row["options"] else name, row["promise"], row["released"])
-            for name, row in rows
-            if row["promise"]
-        ]
+        rows = [(line.title, line.any_row) for line in self.lines]
+        return [(title, row["promise"], row["released"]) for title, row in rows if row["promise"]]
 
     @property
     def measured(self) -> list[Line]:

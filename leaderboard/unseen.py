@@ -85,6 +85,7 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "t2_null_auc": None,
         "t2_void": False,
         "is_source": False,
+        "first_train_id": "",
         "n_sets": n_sets,
         "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,
         "train_wall_s": None if missing else _mean([part.row["train_wall_s"] for part in parts]),

@@ -10,6 +10,7 @@ from typing import Any
 from bench._paths import RECORDS, default_board
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import write_packs
+from bench.experiment.samples import generated_samples
 from bench.experiment.store import Store
 from bench.registry import TASKS
 
@@ -25,14 +26,16 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     from leaderboard.build import build
 
     warnings: list[str] = []
-    records = Accepted(RECORDS).records()
-    if with_runs:
-        records += Store(root).records(warnings)
+    accepted, store = Accepted(RECORDS), Store(root) if with_runs else None
+    records = accepted.records()
+    if store is not None:
+        records += store.records(warnings)
     for warning in warnings:
         sys.stderr.write(f"left out of the leaderboard: {warning}\n")
     kept = [record for record in records if not _is_development(record.cell.task) or with_runs]
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
-    return list(build(kept, out, out / "site", built_from).rows)
+    samples = generated_samples(kept, accepted, store)
+    return list(build(kept, out, out / "site", built_from, samples).rows)
 
 
 def _is_development(task: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 
 from bench._paths import RECORDS
 from bench.commands.board import build_board
+from bench.config import settings_for
 from bench.experiment.accepted import Accepted
 from bench.metrics import score
+from bench.registry import METHODS
 from leaderboard.audits import Audits
+from leaderboard.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md")
@@ -99,3 +103,26 @@ def test_accepted_accuracy_can_be_recomputed_where_the_data_are(real_task):
         assert again["macro_f1_frac"] == pytest.approx(record.train.macro_f1_frac, abs=1e-12)
         checked += 1
     assert checked
+
+
+def test_the_command_of_every_accepted_row_with_options_says_what_was_run():
+    checked = 0
+    seen = set()
+    for record in Accepted(RECORDS).records():
+        if record.stage != "train" or not record.cell.options:
+            continue
+        assert record.protocol is not None
+        command = run_command(record.cell, record.protocol["name"])
+        if command in seen:
+            continue
+        seen.add(command)
+        words = shlex.split(command)
+        assert words[:2] == ["tdbench", "run"]
+        (one,) = settings_for(words[2:])
+        cell = record.cell
+        assert (one.task_name, one.method_name, one.protocol.name) == (cell.task, cell.method, record.protocol["name"])
+        config = METHODS.get(cell.method).Config(**one.method_options).model_dump(mode="json")
+        assert {key: config[key] for key in cell.options} == cell.options
+        assert (cell.budget == "all") or one.budget.per_class == cell.per_class
+        checked += 1
+    assert checked > 20

@@ -64,12 +64,12 @@ def test_tasks_and_data_are_kept_apart(board_records):
 
 
 def test_documents_show_law_and_figure_and_escape_names(board_records):
-    _, sections, rows = found(records(board_records), records(board_records, "<b>x</b>|", label="<b>x</b>|"))
-    tables = build_tables(rows)
+    board = find([*records(board_records), *records(board_records, "<b>x</b>|", label="<b>x</b>|")])
+    tables, sections = build_tables(board.rows), board.curves
     text = render_markdown(tables, sections)
     assert f"## Scaling: {sections[0].title}" in text
     assert "D^0." in text
-    page = render_page(tables, ["here"], {}, sections)
+    page = render_page(tables, board, ["here"], {})
     assert 'aria-label="error by number of texts a class' in page
     assert "<b>x</b>" not in page
     assert "worth in random texts" in page

@@ -17,6 +17,7 @@ from leaderboard.stats import mean_interval, welch
 
 SHARE = st.floats(0, 1)
 RANDOM = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}
+WORSE = {"minilm": [[0.30], [0.34], [0.32]]}
 METHOD = {"minilm": [[0.70], [0.73], [0.71]], "textcnn": [[0.51], [0.55], [0.50]]}
 
 
@@ -104,13 +105,16 @@ def test_discretisation_gap_compares_a_methods_texts_with_its_token_vectors(boar
     for rho in ({}, {"rho": 2}):
         records += board_records.runs("m", METHOD, options=rho)
     bound = {"track": "learner-bound", "output": "embedding"}
-    records += board_records.runs("m", vectors, options={"output": "embedding"}, **bound)
+    records += board_records.runs("m", vectors, options={"output": "embedding", "lr": 0.1}, **bound)
+    control = {"output": "embedding", "lr": 0.1, "target": "permuted"}
+    records += board_records.runs("m", WORSE, options=control, **bound)
     rows = build_rows(records)
     expected = welch([0.80, 0.84, 0.82], [0.70, 0.73, 0.71])
     row = row_of(rows, method="m", learner="minilm", options="")
     assert triple(row, "discretisation_gap") == pytest.approx((expected.value, expected.low, expected.high))
     assert row_of(rows, method="m", learner="minilm", options="rho=2")["discretisation_gap"] is None
-    assert row_of(rows, method="m", learner="minilm", track="learner-bound")["discretisation_gap"] is None
+    bound_rows = [row for row in rows if row["track"] == "learner-bound"]
+    assert [row["discretisation_gap"] for row in bound_rows] == [None, None]
 
 
 @given(*[st.floats(0, 1e6)] * 4)
@@ -163,3 +167,12 @@ def test_seconds_on_other_hardware_are_not_compared_but_operations_are(board_rec
     )
     row = row_of(build_rows(records), method="m", learner="minilm")
     assert (row["breakeven_full_cpu"], row["breakeven_full_flops"]) == (None, 1.0)
+
+
+def test_texts_of_other_options_are_compared_with_what_differs_in_the_output_alone(board_records):
+    bound = {"track": "learner-bound", "output": "embedding"}
+    records = board_records.runs("m", METHOD, options={"rho": 2})
+    records += board_records.runs("m", WORSE, options={"output": "embedding", "rho": 2}, **bound)
+    records += board_records.runs("m", RANDOM, options={"output": "embedding"}, **bound)
+    row = row_of(build_rows(records), method="m", learner="minilm", options="rho=2")
+    assert row["discretisation_gap"] == pytest.approx(0.32 - (0.70 + 0.73 + 0.71) / 3)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from bench.experiment.record import PrivacyStatement, PrivateQuery
+from leaderboard.cards import card_of
 from leaderboard.markdown import render_markdown
-from leaderboard.page import render_page
 from leaderboard.promises import NO_PROMISE, promise_fields
 from leaderboard.rows import build_rows
 from leaderboard.tables import build_tables
@@ -60,13 +60,15 @@ def test_a_row_prints_everything_that_its_promise_rests_on(board_records):
 
 def test_tables_list_promises_and_the_page_holds_them(board_records):
     tables = build_tables(rows_of(board_records, statement()))
-    text, page = render_markdown(tables), render_page(tables, [], {})
+    text = render_markdown(tables)
     assert "Differential privacy:" in text
     assert "Released: labels, texts." in text
-    assert "<dt>privacy</dt><dd>Epsilon 4 at delta" in page
+    facts = dict(card_of(tables[0].lines[0], tables[0], {})["facts"])
+    assert facts["privacy"].startswith("Epsilon 4 at delta")
+    assert facts["released"] == "labels, texts"
     plain = build_tables(build_rows(board_records.runs("plain", SETS)))
     assert "Differential privacy:" not in render_markdown(plain)
-    assert "<dt>privacy</dt>" not in render_page(plain, [], {})
+    assert "privacy" not in dict(card_of(plain[0].lines[0], plain[0], {})["facts"])
 
 
 def test_a_promise_that_was_lost_says_why(board_records):

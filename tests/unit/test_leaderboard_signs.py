@@ -8,7 +8,7 @@ import pytest
 
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
-from leaderboard.rows import build_rows
+from leaderboard.rows import build_rows, find
 from leaderboard.tables import build_tables
 
 GOOD = {"minilm": [[0.80], [0.82], [0.81]]}
@@ -105,9 +105,9 @@ def test_single_sets_are_compared_without_an_interval(board_records):
 
 
 def test_documents_show_signs_in_a_column_of_their_own(board_records):
-    rows = build_rows(board_records.runs("m", GOOD, quality={"empty_frac": 0.5, "repetitive_frac": 0.6}))
-    tables = build_tables(rows)
-    for document in (render_markdown(tables), render_page(tables, [], {})):
+    board = find(board_records.runs("m", GOOD, quality={"empty_frac": 0.5, "repetitive_frac": 0.6}))
+    tables = build_tables(board.rows)
+    for document in (render_markdown(tables), render_page(tables, board, [], {})):
         assert "signs of failure" in document
         assert "empty texts: 50.0 %; repetitive texts: 60 %" in document
     assert "| signs of failure" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))

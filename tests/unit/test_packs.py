@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench._paths import RECORDS
 from bench.config import settings_for
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import RecordError
 from bench.experiment.accepted import Accepted
+from bench.experiment.migrations import migrate
 from bench.experiment.packs import write_packs
 from bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
 from bench.experiment.store import Store
+from bench.registry import METHODS
 
 TRAIN_TEXTS = {"text": [f"secret real text {i}" for i in range(6)]}
 REAL = LabelledText(TRAIN_TEXTS, np.arange(6) % 3, ("a", "b", "c"), np.arange(6, dtype=np.int64) * 10)
@@ -217,3 +220,19 @@ def test_records_of_the_first_schema_are_led_to_the_current_one(store, tmp_path)
         record["schema_version"] = 1
     path.write_text(json.dumps(raw))
     assert {r.id: r for r in Accepted(tmp_path / "packs").records()} == {r.id: r for r in store[1]}
+
+
+def test_records_from_before_tags_were_kept_have_those_of_the_methods_card():
+    raw = {"schema_version": 9, "cell": {"method": "dp_pe"}, "method_facts": {"private": True}}
+    assert migrate(raw)["method_facts"] == {"private": True, "tags": ["public-pool"]}
+    own = {**raw, "method_facts": {"tags": ["own"]}}
+    assert migrate(own)["method_facts"] == {"tags": ["own"]}
+    assert migrate({**raw, "cell": {"method": "kmeans"}})["method_facts"] == {"private": True}
+    assert migrate({**raw, "cell": None})["cell"] is None
+
+
+def test_tags_of_accepted_records_are_those_of_the_cards():
+    records = Accepted(RECORDS).records()
+    assert {tag for record in records for tag in record.method_facts.tags} >= {"public-pool", "real-texts-in-prompts"}
+    for record in records:
+        assert record.method_facts.tags == METHODS.get(record.cell.method).card.tags, record.cell.method

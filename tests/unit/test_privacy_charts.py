@@ -12,7 +12,7 @@ from bench.commands.show import draw_curves
 from bench.experiment.audit_record import ROC_FPR
 from leaderboard.page import render_page
 from leaderboard.privacy_charts import privacy_figures
-from leaderboard.rows import build_rows
+from leaderboard.rows import build_rows, find
 from leaderboard.square import BOTTOM, LEFT, RIGHT, SIZE, TOP
 from leaderboard.tables import build_tables
 from tests.unit.audit_results import ATTACK, RESULT
@@ -95,12 +95,12 @@ def test_names_that_would_cover_each_other_are_moved_apart(board_records):
 
 
 def test_the_page_draws_them_and_says_so_without_a_picture(records):
-    tables = build_tables(build_rows(records))
-    page = render_page(tables, [], {f"audit-{name}": CURVE for name in AUDITED})
-    assert page.count('class="chart square"') == 2
+    board = find(records)
+    page = render_page(build_tables(board.rows), board, [], {f"audit-{name}": CURVE for name in AUDITED})
+    assert page.count('class="chart square"') == 3  # with score against cost
     assert "Utility against leakage" in page
     assert 'aria-label="accuracy against AUC of membership inference' in page
-    assert ">void<" in page
+    assert '["void"' in page
 
 
 def test_an_audit_in_words_begins_with_the_copies():

@@ -1,0 +1,71 @@
+"""What the page says about one line of a table when a reader opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, TypedDict
+
+from leaderboard.column import MISSING
+from leaderboard.schema import UNSEEN_MEAN, Row
+from leaderboard.tables import Line, Table
+
+Samples: TypeAlias = Mapping[str, Sequence[tuple[str, str]]]
+"""Stage id of a set -> (class, generated text) of a few of its texts."""
+SAMPLE_LETTERS = 280
+"""Longer texts are cut off on the page."""
+
+
+class Card(TypedDict):
+    """Facts as (term, text) in the order in which they are shown."""
+
+    facts: list[tuple[str, str]]
+    commands: list[tuple[str, str]]
+    samples: list[tuple[str, str]]
+
+
+def card_of(line: Line, table: Table, samples: Samples) -> Card:
+    """Writes the card of a line.
+
+    Args:
+        line: The line.
+        table: Its table.
+        samples: Generated texts by set.
+    """
+    row = line.rows.get(table.source, line.any_row)
+    found = [(name, text) for name, text in _facts(row) if text]
+    for learner, seen in line.rows.items():
+        if seen["unranked_reason"] and seen["unranked_reason"] != row["unranked_reason"] and learner != UNSEEN_MEAN:
+            found.append((f"{learner} not ranked", seen["unranked_reason"]))
+    commands = [("make these runs again", row["command"])] if row["command"] else []
+    if row["first_train_id"] and not row["external"]:
+        commands.append(("check one of them", f"tdbench reproduce {row['first_train_id']}"))
+    texts = [
+        (label, text if len(text) <= SAMPLE_LETTERS else f"{text[: SAMPLE_LETTERS - 1]}…")
+        for label, text in samples.get(row["first_set_id"], ())
+    ]
+    return {"facts": found, "commands": commands, "samples": texts}
+
+
+def _facts(row: Row) -> list[tuple[str, str]]:
+    options = f"; {row['options']}" if row["options"] else ""
+    failed = f", {row['n_failed']} failed" if row["n_failed"] else ""
+    exact = MISSING if row["n_test_exact"] is None else f"{row['n_test_exact']:,}"
+    counted = row["distil_flops_uncounted"]
+    return [
+        ("method", f"{row['method']} v{row['method_version']}, {row['family']}{options}"),
+        ("tags", row["tags"]),
+        ("not ranked", row["unranked_reason"]),
+        ("runs", f"{row['n_sets']} sets × {row['n_seeds']} seeds{failed}"),
+        ("set", f"{MISSING if row['n_rows'] is None else row['n_rows']} rows, {exact} equal to a test text"),
+        ("training", "" if row["mode"] == "recipe" else row["mode"]),
+        ("remarks", row["notes"]),
+        ("contamination", "; ".join(filter(None, (row["contamination"], row["distil_contamination"])))),
+        ("privacy", row["promise"]),
+        ("released", row["released"]),
+        ("signs of failure", row["failure_signs"]),
+        ("hardware", ", ".join(filter(None, (row["device"], row["hardware"])))),
+        ("FLOPs leave out", counted if row["distil_flops_counted"] is not None else ""),
+        ("data", f"{row['data_fingerprint']}, test {row['test_fingerprint'] or MISSING}"),
+        ("suite", row["commits"]),
+        ("first set", row["first_set_id"]),
+    ]

@@ -1,0 +1,83 @@
+"""Geometry of the heat map of a table: methods by learners. The template draws it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard.chart import Guide
+from leaderboard.column import MISSING, percent
+from leaderboard.schema import ALL_BUDGET
+from leaderboard.tables import Table
+
+LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 210, 74, 22, 44
+LEVELS = 7
+"""Shades; 0 is the lowest score of a learner's column, the last the highest."""
+_LETTERS = 30
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One method with one learner."""
+
+    x: int
+    y: int
+    text: str
+    level: int | None
+    """Shade; null for a hole."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A drawing ready for the template, in pixels."""
+
+    width: int
+    height: int
+    columns: tuple[Guide, ...]
+    rows: tuple[Guide, ...]
+    cells: tuple[HeatCell, ...]
+    summary: str
+
+
+def heat_map(table: Table) -> HeatMap | None:
+    """Lays out the scores of a table's methods with every learner; null with fewer than two learners or two methods.
+
+    Shades compare methods within a learner's column, because learners differ by more than methods do.
+
+    Args:
+        table: The table to draw.
+    """
+    lines = [line for line in table.lines if line.any_row["budget"] != ALL_BUDGET]
+    scores = [
+        [row["score_frac"] if (row := line.rows.get(learner)) is not None else None for learner in table.learners]
+        for line in lines
+    ]
+    if len(lines) < 2 or len(table.learners) < 2:
+        return None
+    cells, said = [], []
+    for column, learner in enumerate(table.learners):
+        known = [own[column] for own in scores if own[column] is not None]
+        for place, own in enumerate(scores):
+            value = own[column]
+            x, y = LABEL_WIDTH + column * CELL_WIDTH, TOP + place * CELL_HEIGHT
+            cells.append(HeatCell(x, y, percent(value), _level(value, [v for v in known if v is not None])))
+        best = max((own[column] or 0.0, lines[place].name) for place, own in enumerate(scores)) if known else None
+        said.append(f"{learner}: {MISSING if best is None else f'{best[1]} {percent(best[0])}'}")
+    return HeatMap(
+        width=LABEL_WIDTH + CELL_WIDTH * len(table.learners),
+        height=TOP + CELL_HEIGHT * len(lines) + 6,
+        columns=tuple(Guide(LABEL_WIDTH + (i + 0.5) * CELL_WIDTH, name) for i, name in enumerate(table.learners)),
+        rows=tuple(Guide(TOP + (i + 0.5) * CELL_HEIGHT + 4, _short(line.title)) for i, line in enumerate(lines)),
+        cells=tuple(cells),
+        summary=f"Score of {len(lines)} methods with {len(table.learners)} learners on {table.title}; best by learner: {'; '.join(said)}.",
+    )
+
+
+def _level(value: float | None, known: list[float]) -> int | None:
+    if value is None:
+        return None
+    low, high = min(known), max(known)
+    return LEVELS // 2 if high - low <= 0 else min(LEVELS - 1, int((value - low) / (high - low) * LEVELS))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

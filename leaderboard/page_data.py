@@ -1,0 +1,145 @@
+"""What the page's script reads: every cell of every table as text and sorting number, ranks by pool, and cards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leaderboard.cards import Samples, card_of
+from leaderboard.column import MISSING, Column, Output
+from leaderboard.columns import COLUMNS
+from leaderboard.json_schema import ranking_json
+from leaderboard.pools import Pool, competes, pools_of
+from leaderboard.ranks import PoolPlaces, Ranking, row_id
+from leaderboard.rows import Findings
+from leaderboard.schema import ALL_BUDGET, MIXED, Row
+from leaderboard.tables import Line, Table
+
+ON_PAGE: frozenset[Output] = frozenset({"page", "texts", "request"})
+SHOWN = frozenset(
+    {
+        *("score", "accuracy", "unseen_mean", "rank", "diff_random", "diff_kmeans", "diff_reference"),
+        *("epsilon", "copied", "t1_auc", "failure_signs", "distil_wall", "standing"),
+    }
+)
+"""Columns that stand in a table before a reader chooses."""
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all tables are written with."""
+
+    columns: Sequence[Column]
+    pools: Sequence[Pool]
+    places: PoolPlaces
+    samples: Samples
+
+
+def page_data(tables: Sequence[Table], found: Findings, samples: Samples) -> dict[str, Any]:
+    """Returns what the script of the page needs, as plain JSON.
+
+    Args:
+        tables: Tables in the order in which the page offers them.
+        found: What the board says.
+        samples: Generated texts by set.
+    """
+    columns = [column for column in COLUMNS if column.outputs & ON_PAGE]
+    pools = pools_of(row for row in found.rows if competes(row))
+    shared = _Shared(columns, pools, found.places, samples)
+    return {
+        "columns": [_column(column) for column in columns],
+        "pools": [{"name": pool.name, "description": pool.description} for pool in pools],
+        "tables": [_table(table, shared) for table in tables],
+        "rankings": [_ranking(ranking) for ranking in found.rankings],
+    }
+
+
+def as_script(value: Any) -> str:
+    """Writes JSON that may stand inside a script element: no text of it can end the element or begin a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {
+        "key": column.key,
+        "heading": column.heading,
+        "description": column.description,
+        "view": column.viewpoint,
+        "shown": column.key in SHOWN,
+    }
+
+
+def _table(table: Table, shared: _Shared) -> dict[str, Any]:
+    columns = shared.columns
+    own = [place for place, column in enumerate(columns) if _applies(column, table)]
+    filled = [
+        place
+        for place in own
+        if not columns[place].optional
+        or any(columns[place].show(row) != MISSING for line in table.lines for row in line.rows.values())
+    ]
+    return {
+        "task": table.task,
+        "data": table.data_kind,
+        "protocol": table.protocol + (f" (custom {table.custom_id})" if table.custom_id else ""),
+        "budget": table.budget,
+        "track": table.track,
+        "title": table.title,
+        "learners": list(table.learners),
+        "source": table.source,
+        "bound": table.track.removesuffix(MIXED) == "learner-bound",
+        "dataNote": table.data_note,
+        "notes": list(table.notes),
+        "columns": filled,
+        "lines": [_line(line, table, filled, shared) for line in table.lines],
+    }
+
+
+def _applies(column: Column, table: Table) -> bool:
+    of_track = column.tracks is None or table.track.removesuffix(MIXED) in column.tracks
+    return of_track and column.metric in {None, table.metric}
+
+
+def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> dict[str, Any]:
+    row = line.rows.get(table.source, line.any_row)
+    return {
+        "name": line.name,
+        "options": row["options"],
+        "kind": line.kind,
+        "private": row["private"],
+        "everyBudget": row["budget"] == ALL_BUDGET,
+        "ranked": {learner: seen["ranked"] for learner, seen in line.rows.items()},
+        "pools": [place for place, pool in enumerate(shared.pools) if pool.admits(row)],
+        "cells": {
+            learner: [_cell(shared.columns[place], seen) for place in filled] for learner, seen in line.rows.items()
+        },
+        "ranks": {
+            learner: {pool: [place.rank, place.low, place.high] for pool, place in shared.places[row_id(seen)].items()}
+            for learner, seen in line.rows.items()
+            if row_id(seen) in shared.places
+        },
+        "card": card_of(line, table, shared.samples),
+    }
+
+
+def _cell(column: Column, row: Row) -> list[Any] | int:
+    """Returns a cell's text and the number that sorts it; 0 for a hole."""
+    text = column.show(row)
+    if text == MISSING:
+        return 0
+    order = column.order(row)
+    return [text] if order is None else [text, _number(order)]
+
+
+def _number(value: float) -> float:
+    """Returns a number of six digits; JSON has no infinity, so that the largest float stands for it."""
+    return max(-1e308, min(1e308, float(f"{float(value):.6g}")))
+
+
+def _ranking(ranking: Ranking) -> dict[str, Any]:
+    return {**ranking_json(ranking), "title": ranking.title}
