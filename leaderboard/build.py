@@ -19,6 +19,7 @@ from leaderboard.cards import Samples
 from leaderboard.json_schema import board_schema, ranking_json
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
+from leaderboard.reported import reported
 from leaderboard.rows import Findings, find
 from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from leaderboard.tables import build_tables
@@ -112,6 +113,7 @@ def _json_bytes(found: Findings, built_from: list[str]) -> bytes:
             "built_from": built_from,
             "rows": [json_row(row) for row in found.rows],
             "rankings": [ranking_json(ranking) for ranking in found.rankings],
+            "reported": [figure.model_dump() for figure in reported()],
         }
     )
 

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from leaderboard.derived_fields import BreakevenFields
 from leaderboard.ranks import Ranking
+from leaderboard.reported import Reported
 from leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS
 
 INFINITE = frozenset({"epsilon", "epsilon_all_sets", *BreakevenFields.__annotations__})
@@ -85,19 +86,24 @@ def board_schema() -> dict[str, Any]:
     for name in INFINITE:
         properties[name]["anyOf"].append({"const": "inf"})
     ranking = _described(RankingJson)
-    definitions = ranking.pop("$defs")
+    definitions, figure = ranking.pop("$defs"), Reported.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "TDBench leaderboard",
         "description": "Rows: one method under one protocol, seen by one learner. Null means unknown.",
         "type": "object",
         "additionalProperties": False,
-        "required": ["schema_version", "built_from", "rows", "rankings"],
+        "required": ["schema_version", "built_from", "rows", "rankings", "reported"],
         "properties": {
             "schema_version": {"const": BOARD_SCHEMA_VERSION},
             "built_from": {"type": "array", "items": {"type": "string"}},
             "rows": {"type": "array", "items": {"$ref": "#/$defs/Row"}},
             "rankings": {"type": "array", "items": ranking},
+            "reported": {
+                "type": "array",
+                "items": figure,
+                "description": "Published figures, made under other protocols.",
+            },
         },
         "$defs": {
             "Row": {

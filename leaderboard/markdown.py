@@ -10,6 +10,8 @@ from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
 from leaderboard.pools import ALL
 from leaderboard.ranks import RANKING_NOTE, Ranking, standing_texts
+from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
+from leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
 from leaderboard.tables import Field, Line, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
@@ -46,6 +48,7 @@ def render_markdown(
         parts += _ranking(ranking)
     for section in curves:
         parts += [f"## Scaling: {escape(section.title)}", SCALING_NOTE, _scaling_table(section)]
+    parts += _reported(reported()) if tables else []
     legend = [column for column in COLUMNS if column.outputs & {"markdown", "texts"}]
     parts += ["## Columns", "\n".join(f"- **{_legend_name(c.heading)}**: {c.description}" for c in legend)]
     return "\n\n".join(parts) + "\n"
@@ -66,6 +69,20 @@ def _section(table: Table) -> list[str]:
     said = ["Differential privacy:", "\n".join(promises)] if promises else []
     texts = ["How the texts read:", _lines(of_texts, table.measured)] if table.measured else []
     return [f"## {escape(table.title)}", *remarks, _lines(fields, table.lines), *texts, *said]
+
+
+def _reported(figures: Sequence[Reported]) -> list[str]:
+    """Writes the published figures of every task under a heading of their own."""
+    parts = ["## Reported elsewhere", REPORTED_NOTE]
+    for task in dict.fromkeys(figure.task for figure in figures):
+        lines = [_row([*REPORTED_HEADINGS]), "|---|" + "---|" * (len(REPORTED_HEADINGS) - 1)]
+        lines += [_row([escape(text) for text in figure.texts]) for figure in figures if figure.task == task]
+        parts += [f"### {escape(task)}, reported", "\n".join(lines)]
+    said = [
+        f"- **{escape(key)}**: {escape(one.citation)}; read {escape(one.read)}. {escape('; '.join(one.differences))}."
+        for key, one in sources(figures).items()
+    ]
+    return [*parts, "\n".join(said)]
 
 
 def _ranking(ranking: Ranking) -> list[str]:

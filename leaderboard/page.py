@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -19,6 +20,8 @@ from leaderboard.page_data import as_script, page_data
 from leaderboard.pareto import pareto_figure
 from leaderboard.privacy_charts import privacy_figures
 from leaderboard.ranks import RANKING_NOTE
+from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
+from leaderboard.reported import REPORTED_NOTE, reported, sources
 from leaderboard.rows import Findings
 from leaderboard.tables import Table
 
@@ -46,28 +49,16 @@ def render_page(
         attacks: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
         samples: Generated texts by set.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("index.html.j2").render(
-        tables=[
-            {
-                "chart": build_chart(table),
-                "heat": heat_map(table),
-                "squares": [one for one in (pareto_figure(table), *privacy_figures(table, attacks, ROC_FPR)) if one],
-            }
-            for table in tables
-        ],
+    template = _environment().get_template("index.html.j2")
+    return template.render(
+        tables=[_figures(table, attacks) for table in tables],
         data=as_script(page_data(tables, found, samples or {})),
         pickers=_PICKERS,
         scaling=found.curves,
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
         ranking_note=RANKING_NOTE,
+        **_published(),
         legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         built_from=built_from,
         geometry=chart,
@@ -75,4 +66,31 @@ def render_page(
         heatmap=heatmap,
         missing=MISSING,
         not_applicable=NOT_APPLICABLE,
+    )
+
+
+def _figures(table: Table, attacks: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    squares = (pareto_figure(table), *privacy_figures(table, attacks, ROC_FPR))
+    return {"chart": build_chart(table), "heat": heat_map(table), "squares": [one for one in squares if one]}
+
+
+def _published() -> dict[str, Any]:
+    """Returns what the template needs of published figures."""
+    figures = reported()
+    return {
+        "reported": figures,
+        "reported_tasks": list(dict.fromkeys(figure.task for figure in figures)),
+        "reported_headings": REPORTED_HEADINGS,
+        "reported_note": REPORTED_NOTE,
+        "reported_sources": sources(figures),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from leaderboard.build import build
 from tests.browser.conftest import texts
@@ -53,7 +55,7 @@ def test_nothing_of_a_hostile_record_runs(open_page, tmp_path: Path, text: str):
     page.locator(".chooser summary").click()
     for kind in ("markdown", "latex", "csv", "link"):
         page.locator(f"button[data-copy={kind}]").click()
-    page.wait_for_function("document.getElementById('said').value")
+    expect(page.locator("#said")).to_have_text(re.compile("copied"))
     page.locator("input[name=q]").fill(text[:20])
     page.locator("#table thead button").first.click()
     page.locator("button.name").first.click()
@@ -84,7 +86,7 @@ def test_csv_of_the_page_holds_no_formula(open_page, tmp_path: Path):
     build(made, tmp_path, tmp_path / "site", [])
     page = open_page(tmp_path / "site" / "index.html")
     page.locator("button[data-copy=csv]").click()
-    page.wait_for_function("document.getElementById('said').value")
+    expect(page.locator("#said")).to_have_text(re.compile("copied"))
     names = [
         line.split('","')[0].removeprefix('"')
         for line in page.evaluate("navigator.clipboard.readText()").splitlines()[1:]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.commands.board import build_board
 from tests.browser.conftest import texts
@@ -105,9 +107,9 @@ def test_pickers_offer_what_is_there_and_choose_tables_curves_and_ranks(open_pag
     page.select_option("select[name=task]", "spam")
     assert page.locator("#board-title").inner_text().startswith("spam")
     assert "macro-F1" in " ".join(texts(page, "#notes"))
-    assert page.locator(".scaling:visible").count() == 0
+    assert page.locator(".scaling:not(.reported):visible").count() == 0
     page.select_option("select[name=task]", "sst2")
-    assert page.locator(".scaling:visible").count() == 1
+    assert page.locator(".scaling:not(.reported):visible").count() == 1
     assert page.locator("#over-tasks").is_visible()
     page.select_option("select[name=track]", "learner-bound")
     assert "meta" in texts(page, NAMES) or "gradmm-embedding" in texts(page, NAMES)
@@ -115,6 +117,16 @@ def test_pickers_offer_what_is_there_and_choose_tables_curves_and_ranks(open_pag
     page.select_option("select[name=budget]", "dpc1")
     assert set(budgets) >= {"dpc1", "dpc10"}
     assert page.input_value("select[name=task]") == "sst2"
+
+
+def test_reported_figures_stand_apart_under_their_task(open_page, page_file):
+    page = open_page(page_file, AGNEWS)
+    (section,) = page.locator(".reported:visible").all()
+    said = section.inner_text()
+    assert "Reported, not measured" in said
+    assert "93.2" in said
+    assert "Maekawa" in said
+    assert not any("Attention labels" in name for name in texts(page, NAMES))
 
 
 def test_a_chosen_learner_is_who_differences_and_ranks_are_about(open_page, page_file, rows):
@@ -166,7 +178,7 @@ def test_a_permalink_opens_the_same_view(open_page, page_file):
     page.locator(".chooser summary").click()
     page.locator("#columns input[value=copied]").uncheck()
     page.locator("button[data-copy=link]").click()
-    page.wait_for_function("document.getElementById('said').value")
+    expect(page.locator("#said")).to_have_text(re.compile("copied"))
     link = page.evaluate("navigator.clipboard.readText()")
     again = open_page(page_file, "#" + link.split("#")[1])
     for name in ("task", "budget", "track", "protocol", "data", "learner", "pool"):
@@ -182,8 +194,9 @@ def test_addresses_that_name_nothing_open_a_table(open_page, page_file, address)
 
 
 def copied(page: Any, kind: str) -> str:
+    page.evaluate("document.getElementById('said').value = ''")
     page.locator(f"button[data-copy={kind}]").click()
-    page.wait_for_function("document.getElementById('said').value.includes('rows copied')")
+    expect(page.locator("#said")).to_have_text(re.compile("rows copied"))
     return page.evaluate("navigator.clipboard.readText()")
 
 
@@ -220,7 +233,7 @@ def test_a_card_tells_where_a_row_comes_from_and_shows_generated_texts(open_page
     assert all(name in said for name in ("World", "Sports", "Business"))
     assert page.locator("dl.samples dd").count() == 4
     page.locator(".command button").first.click()
-    page.wait_for_function("document.querySelector('.command button').textContent === 'Copied'")
+    expect(page.locator(".command button").first).to_have_text("Copied")
     page.keyboard.press("Escape")
     assert not card.is_visible()
     assert page.evaluate("document.activeElement.textContent") == "simprompt"
