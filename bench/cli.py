@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bench import __version__
+from bench.cli_results import RESULT_COMMANDS, JsonFlag, RootOption
 from bench.errors import TDBenchError, UsageError
 
 app = typer.Typer(
@@ -19,8 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-RootOption = Annotated[Path, typer.Option("--root", help="Run folder.")]
 
 
 @app.callback()
@@ -163,55 +162,8 @@ def doctor(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
     raise typer.Exit(doctor_command(root, json_))
 
 
-@app.command()
-def reproduce(
-    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training.")],
-    root: RootOption = Path("runs"),
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
-    json_: JsonFlag = False,
-) -> None:
-    """Run one recorded training again, distilled set and all, and compare."""
-    from bench.commands.reproduce import reproduce_command
-
-    raise typer.Exit(reproduce_command(stage_id, root, device, json_))
-
-
-@app.command()
-def leaderboard(
-    root: RootOption = Path("runs"),
-    with_runs: Annotated[bool, typer.Option("--with-runs", help="Add the run folder to the accepted records.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
-    json_: JsonFlag = False,
-) -> None:
-    """Build the leaderboard from the accepted records."""
-    from bench.commands.board import leaderboard_command
-
-    raise typer.Exit(leaderboard_command(root, with_runs, out, json_))
-
-
-@app.command()
-def quality(
-    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; default all.")] = None,
-    root: RootOption = Path("runs"),
-    accepted: Annotated[bool, typer.Option("--accepted", help="Also the sets of leaderboard/records.")] = False,
-    json_: JsonFlag = False,
-) -> None:
-    """Measure the texts of finished sets that are not measured yet, and write it into their records."""
-    from bench.commands.quality import quality_command
-
-    raise typer.Exit(quality_command(root, tuple(tasks or ()), accepted, json_))
-
-
-@app.command()
-def pack(
-    root: RootOption = Path("runs"),
-    out: Annotated[Path | None, typer.Option("--out", help="Pack folder; default leaderboard/records.")] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="Only this protocol.")] = "lite-v1",
-) -> None:
-    """Pack finished stages of a run folder into records for the committed leaderboard."""
-    from bench.commands.board import pack_command
-
-    raise typer.Exit(pack_command(root, out, protocol))
+for command in RESULT_COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:

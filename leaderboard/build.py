@@ -68,7 +68,7 @@ def build(
     found = find(given)
     rows, tables = found.rows, build_tables(found.rows)
     places = sorted(set(built_from))
-    frame = _frame(rows)
+    frame = frame_of(rows)
     contents = {
         out_dir / "leaderboard.json": _json_bytes(found, places),
         out_dir / "leaderboard.schema.json": _dumped(board_schema()),
@@ -82,8 +82,8 @@ def build(
     return Board(tuple(rows), tuple(contents))
 
 
-def _frame(rows: list[Row]) -> pd.DataFrame:
-    """Returns the rounded rows with the declared type of every field, so that a column of nulls keeps its type."""
+def frame_of(rows: list[Row]) -> pd.DataFrame:
+    """Returns the rounded rows as a frame with the declared type of every field, so that a column of nulls keeps its type."""
     frame = pd.DataFrame([_rounded(row) for row in rows], columns=pd.Index(ROW_KEYS))
     return frame.astype({key: _DTYPES[kind] for key, kind in get_type_hints(Row).items()})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from leaderboard.chart import Guide
 from leaderboard.column import MISSING, percent
 from leaderboard.schema import ALL_BUDGET
-from leaderboard.tables import Table
+from leaderboard.tables import Line, Table
 
 LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 210, 74, 22, 44
 LEVELS = 7
@@ -46,15 +46,11 @@ def heat_map(table: Table) -> HeatMap | None:
     Args:
         table: The table to draw.
     """
-    lines = [line for line in table.lines if line.any_row["budget"] != ALL_BUDGET]
-    scores = [
-        [row["score_frac"] if (row := line.rows.get(learner)) is not None else None for learner in table.learners]
-        for line in lines
-    ]
-    if len(lines) < 2 or len(table.learners) < 2:
+    lines, learners, scores = score_grid(table)
+    if len(lines) < 2 or len(learners) < 2:
         return None
     cells, said = [], []
-    for column, learner in enumerate(table.learners):
+    for column, learner in enumerate(learners):
         known = [own[column] for own in scores if own[column] is not None]
         for place, own in enumerate(scores):
             value = own[column]
@@ -63,13 +59,24 @@ def heat_map(table: Table) -> HeatMap | None:
         best = max((own[column] or 0.0, lines[place].name) for place, own in enumerate(scores)) if known else None
         said.append(f"{learner}: {MISSING if best is None else f'{best[1]} {percent(best[0])}'}")
     return HeatMap(
-        width=LABEL_WIDTH + CELL_WIDTH * len(table.learners),
+        width=LABEL_WIDTH + CELL_WIDTH * len(learners),
         height=TOP + CELL_HEIGHT * len(lines) + 6,
-        columns=tuple(Guide(LABEL_WIDTH + (i + 0.5) * CELL_WIDTH, name) for i, name in enumerate(table.learners)),
+        columns=tuple(Guide(LABEL_WIDTH + (i + 0.5) * CELL_WIDTH, name) for i, name in enumerate(learners)),
         rows=tuple(Guide(TOP + (i + 0.5) * CELL_HEIGHT + 4, _short(line.title)) for i, line in enumerate(lines)),
         cells=tuple(cells),
-        summary=f"Score of {len(lines)} methods with {len(table.learners)} learners on {table.title}; best by learner: {'; '.join(said)}.",
+        summary=f"Score of {len(lines)} methods with {len(learners)} learners on {table.title}; best by learner: {'; '.join(said)}.",
     )
+
+
+def score_grid(table: Table) -> tuple[list[Line], list[str], list[list[float | None]]]:
+    """Returns a table's methods, the learners that any of them was measured with, and their mean scores (methods x learners)."""
+    lines = [line for line in table.lines if line.any_row["budget"] != ALL_BUDGET]
+    grid = {
+        name: [None if (row := line.rows.get(name)) is None else row["score_frac"] for line in lines]
+        for name in table.learners
+    }
+    learners = [name for name, column in grid.items() if any(value is not None for value in column)]
+    return lines, learners, [[grid[name][place] for name in learners] for place in range(len(lines))]
 
 
 def _level(value: float | None, known: list[float]) -> int | None:

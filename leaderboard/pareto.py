@@ -40,7 +40,7 @@ def pareto_figure(table: Table) -> Figure | None:
     Args:
         table: The table to draw. Where its rows come from several kinds of hardware, the one with the most is drawn.
     """
-    hardware, found = _measured(table)
+    hardware, found = measured(table)
     if len(found) < 2:
         return None
     costs = [cost for _, cost, _ in found]
@@ -76,7 +76,7 @@ def pareto_figure(table: Table) -> Figure | None:
     )
 
 
-def _measured(table: Table) -> tuple[str, list[tuple[Line, float, float]]]:
+def measured(table: Table) -> tuple[str, list[tuple[Line, float, float]]]:
     """Returns the kind of hardware that most methods were measured on, and their (line, seconds, score)."""
     by_kind: dict[str, list[tuple[Line, float, float]]] = defaultdict(list)
     for line in table.lines:

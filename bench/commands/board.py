@@ -10,6 +10,7 @@ from typing import Any
 from bench._paths import RECORDS, default_board
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import write_packs
+from bench.experiment.record import Record
 from bench.experiment.samples import generated_samples
 from bench.experiment.store import Store
 from bench.registry import TASKS
@@ -25,6 +26,22 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     """
     from leaderboard.build import build
 
+    kept, accepted, store = board_records(root, with_runs)
+    built_from = ["accepted records", *(["local runs"] if with_runs else [])]
+    samples = generated_samples(kept, accepted, store)
+    return list(build(kept, out, out / "site", built_from, samples).rows)
+
+
+def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:
+    """Reads what a board is built from; records that cannot be read are named on the error stream.
+
+    Args:
+        root: Run folder.
+        with_runs: Whether its records join the accepted ones.
+
+    Returns:
+        The records, the accepted sets, and the run folder where it takes part.
+    """
     warnings: list[str] = []
     accepted, store = Accepted(RECORDS), Store(root) if with_runs else None
     records = accepted.records()
@@ -32,10 +49,7 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
         records += store.records(warnings)
     for warning in warnings:
         sys.stderr.write(f"left out of the leaderboard: {warning}\n")
-    kept = [record for record in records if not _is_development(record.cell.task) or with_runs]
-    built_from = ["accepted records", *(["local runs"] if with_runs else [])]
-    samples = generated_samples(kept, accepted, store)
-    return list(build(kept, out, out / "site", built_from, samples).rows)
+    return [r for r in records if not _is_development(r.cell.task) or with_runs], accepted, store
 
 
 def _is_development(task: str) -> bool:

@@ -1,0 +1,88 @@
+"""The verbs about finished results; see `bench.cli`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RootOption = Annotated[Path, typer.Option("--root", help="Run folder.")]
+WithRuns = Annotated[bool, typer.Option("--with-runs", help="Add the run folder to the accepted records.")]
+
+
+def reproduce(
+    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training.")],
+    root: RootOption = Path("runs"),
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    json_: JsonFlag = False,
+) -> None:
+    """Run one recorded training again, distilled set and all, and compare."""
+    from bench.commands.reproduce import reproduce_command
+
+    raise typer.Exit(reproduce_command(stage_id, root, device, json_))
+
+
+def leaderboard(
+    root: RootOption = Path("runs"),
+    with_runs: WithRuns = False,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Build the leaderboard from the accepted records."""
+    from bench.commands.board import leaderboard_command
+
+    raise typer.Exit(leaderboard_command(root, with_runs, out, json_))
+
+
+def quality(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; default all.")] = None,
+    root: RootOption = Path("runs"),
+    accepted: Annotated[bool, typer.Option("--accepted", help="Also the sets of leaderboard/records.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Measure the texts of finished sets that are not measured yet, and write it into their records."""
+    from bench.commands.quality import quality_command
+
+    raise typer.Exit(quality_command(root, tuple(tasks or ()), accepted, json_))
+
+
+def pack(
+    root: RootOption = Path("runs"),
+    out: Annotated[Path | None, typer.Option("--out", help="Pack folder; default leaderboard/records.")] = None,
+    protocol: Annotated[str, typer.Option("--protocol", help="Only this protocol.")] = "lite-v1",
+) -> None:
+    """Pack finished stages of a run folder into records for the committed leaderboard."""
+    from bench.commands.board import pack_command
+
+    raise typer.Exit(pack_command(root, out, protocol))
+
+
+def export(
+    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a distilled set.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    root: RootOption = Path("runs"),
+    json_: JsonFlag = False,
+) -> None:
+    """Write a distilled set as a data-set folder with a card, in the layout of the Hugging Face Hub."""
+    from bench.commands.export import export_command
+
+    raise typer.Exit(export_command(stage_id, out, root, json_))
+
+
+def figures(  # noqa: PLR0917 - typer's options are parameters
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; default all.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
+    kind: Annotated[str, typer.Option("--format", help="svg, pdf or png.")] = "svg",
+    root: RootOption = Path("runs"),
+    with_runs: WithRuns = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Draw the leaderboard's figures for a paper."""
+    from bench.commands.figures import figures_command
+
+    raise typer.Exit(figures_command(out, kind, tuple(tasks or ()), root=root, with_runs=with_runs, as_json=json_))
+
+
+RESULT_COMMANDS = (reproduce, leaderboard, quality, pack, export, figures)

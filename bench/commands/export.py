@@ -1,0 +1,140 @@
+"""`tdbench export`: a distilled set as a data-set folder in the layout of the Hugging Face Hub, with a generated card."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bench._paths import RECORDS
+from bench.commands.set_card import set_card
+from bench.commands.show import find_stage
+from bench.data.loading import load_task
+from bench.data.sources import DATA_VARIABLE
+from bench.data.task import Task
+from bench.data.text import LabelledText
+from bench.distilled import DistilledSet
+from bench.errors import PrerequisiteError, UsageError
+from bench.experiment.accepted import Accepted
+from bench.experiment.record import Record
+from bench.experiment.store import Store
+from bench.registry import TASKS
+
+TABLE = "data/train.parquet"
+TENSORS = "data/tensors.safetensors"
+RECORD = "tdbench.json"
+
+
+def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
+    """Writes a finished set as a data-set folder. Returns the exit code.
+
+    Args:
+        stage_id: Beginning of the id of a distil stage, or of a training on it.
+        out: Folder to make; it must not exist, or be empty.
+        root: Run folder.
+        as_json: Whether to print one JSON object.
+
+    Raises:
+        UsageError: There is no such set, or the folder is taken.
+        PrerequisiteError: Its texts are rows of data that are not here, or the set's content was not kept.
+    """
+    record = _set_record(find_stage(stage_id, root), root)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder; name another one.")
+    task = TASKS.get(record.cell.task)(**_task_options(record))
+    made = _content(record, task, root)
+    trained = [r for r in _all_records(root) if r.distil_id == record.id and r.train is not None]
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        _write(partial, made, record, task, trained)
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    if as_json:
+        print(json.dumps({"folder": str(out), "n_rows": len(made), "id": record.id}))  # noqa: T201
+    else:
+        print(f'{len(made)} rows in {out}; load them with datasets.load_dataset("{out}").')  # noqa: T201
+    return 0
+
+
+def _task_options(record: Record) -> dict[str, Any]:
+    options = record.cell.task_options
+    return {"config": TASKS.get(record.cell.task).Config(**options)} if options else {}
+
+
+def _all_records(root: Path) -> Iterable[Record]:
+    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([])]}
+    return known.values()
+
+
+def _set_record(found: Record, root: Path) -> Record:
+    record = found if found.stage == "distil" else find_stage(found.distil_id, root)
+    if record.distil is None:
+        raise UsageError(f"{record.id} is no finished distilled set; `tdbench status` lists what failed.")
+    return record
+
+
+def _content(record: Record, task: Task, root: Path) -> DistilledSet:
+    """Reads the set and turns chosen rows into their texts."""
+    assert record.distil is not None
+    place, accepted = Store(root).folder("distil", record.id), Accepted(RECORDS)
+    if place.is_dir():
+        made = DistilledSet.load(place, record.artefacts)
+        return made if made.row_ids_M is None else _with_texts(made, _train(record, task))
+    if not accepted.keeps(record.id):
+        why = accepted.packed_set(record.id)["not_kept"]
+        raise PrerequisiteError(f"the content of {record.id} was not kept ({why}). Make it again: tdbench reproduce.")
+    if record.distil.output != "rows":
+        return accepted.distilled(record.id, LabelledText({}, [], task.label_names, []))  # type: ignore[arg-type]
+    real = _train(record, task)
+    return _with_texts(accepted.distilled(record.id, real), real)
+
+
+def _train(record: Record, task: Task) -> LabelledText:
+    """Loads the train split that the set's rows are of."""
+    folder = os.environ.get(DATA_VARIABLE)
+    kind = "standin" if record.cell.data_kind == "standin" else "auto"
+    data = load_task(task, kind, Path(folder) if folder else None)
+    if data.fingerprint != record.cell.data_fingerprint:
+        raise PrerequisiteError(
+            f"{record.id} holds rows of {task.name} with fingerprint {record.cell.data_fingerprint}; the data here have "
+            f"{data.fingerprint}. Put the same files under {DATA_VARIABLE}."
+        )
+    return data.train
+
+
+def _with_texts(made: DistilledSet, real: LabelledText) -> DistilledSet:
+    texts = made.resolve(real)
+    return DistilledSet(
+        labels_M=made.labels_M,
+        fields={name: list(column) for name, column in texts.fields.items()},
+        soft_labels_MC=made.soft_labels_MC,
+        weights_M=made.weights_M,
+    )
+
+
+def _write(folder: Path, made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> None:
+    import numpy as np
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    (folder / "data").mkdir(parents=True)
+    columns: dict[str, Any] = dict(made.fields or {})
+    kinds: dict[str, Any] = {name: Value("string") for name in columns}
+    columns["label"], kinds["label"] = made.labels_M.tolist(), ClassLabel(names=list(task.label_names))
+    if made.soft_labels_MC is not None and made.schedule is None:
+        columns["soft_label"], kinds["soft_label"] = made.soft_labels_MC.tolist(), List(Value("float32"))
+    if made.weights_M is not None:
+        columns["weight"], kinds["weight"] = made.weights_M.tolist(), Value("float32")
+    Dataset.from_dict(columns, features=Features(kinds)).to_parquet(folder / TABLE)
+    if made.soft is not None:
+        from safetensors.numpy import save_file
+
+        save_file({name: np.ascontiguousarray(tensor) for name, tensor in made.tensors().items()}, folder / TENSORS)
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(set_card(made, record, task, trained), encoding="utf-8")

@@ -1,0 +1,98 @@
+"""Figures for papers: what they show, and equal bytes for equal boards."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leaderboard.paper import all_figures, cliques, critical_difference, save, scaling
+from leaderboard.paper_tables import heat, pareto, roc, scores
+from leaderboard.ranks import rankings
+from leaderboard.rows import entries_of, find
+from leaderboard.tables import build_tables
+
+LEVELS = {"best": 0.8, "good": 0.7, "poor": 0.5}
+
+
+def figures(records):
+    board = find(records)
+    return all_figures(build_tables(board.rows), board.curves, board.rankings, {})
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf"])
+def test_equal_boards_give_equal_files(board_records, tmp_path, kind):
+    for folder in ("a", "b"):
+        for name, draw in figures(board_records.board()).items():
+            save(draw, tmp_path / folder / f"{name}.{kind}")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == [f"news-dpc10-text-tiny-v1-{what}.{kind}" for what in ("heat", "pareto", "scores")]
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_figures_name_methods_as_text_and_read_no_mathematics(board_records, tmp_path):
+    records = board_records.board() + board_records.runs("odd", {"minilm": [[0.5], [0.6], [0.7]]}, label="$x_1$<b>")
+    (table,) = build_tables(find(records).rows)
+    for name, draw in (("scores", scores(table)), ("heat", heat(table)), ("pareto", pareto(table))):
+        path = tmp_path / f"{name}.svg"
+        assert save(draw, path)
+        text = path.read_text()
+        assert "strong" in text
+        assert "$x_1$&lt;b&gt;" in text
+
+
+def test_what_was_not_measured_makes_no_file(board_records, tmp_path):
+    (table,) = build_tables(find(board_records.runs("m", {"minilm": [[0.5]]})).rows)
+    for draw in (pareto(table), heat(table), roc(table, {})):
+        assert not save(draw, tmp_path / "none.svg")
+    assert not (tmp_path / "none.svg").exists()
+
+
+def test_critical_difference_is_drawn_from_eight_tasks(board_records, tmp_path):
+    def made(count):
+        records = []
+        for number in range(count):
+            for name, level in LEVELS.items():
+                records += board_records.runs(name, {"minilm": [[level], [level + 0.01], [level]]}, task=f"t{number}")
+        return next(r for r in rankings(entries_of(records)) if r.learner == "source" and r.pool.name == "all")
+
+    assert not save(critical_difference(made(7)), tmp_path / "cd.svg")
+    assert save(critical_difference(made(8)), tmp_path / "cd.svg")
+    text = (tmp_path / "cd.svg").read_text()
+    assert "best 1.00" in text
+    assert "mean rank over 8 tasks (critical difference 1.17)" in text
+
+
+@given(st.lists(st.floats(1, 10), min_size=1, max_size=10).map(sorted), st.floats(0.1, 5))
+def test_cliques_are_the_largest_runs_that_are_close_enough(means, width):
+    found = cliques(means, width)
+    for group in found:
+        assert group == list(range(group[0], group[-1] + 1))
+        assert means[group[-1]] - means[group[0]] < width
+        assert group[-1] == len(means) - 1 or means[group[-1] + 1] - means[group[0]] >= width
+    assert all(a[0] < b[0] and a[-1] < b[-1] for a, b in pairwise(found))
+    close = {(i, j) for i in range(len(means)) for j in range(i + 1, len(means)) if means[j] - means[i] < width}
+    covered = {(i, j) for group in found for i in group for j in group if i < j}
+    assert covered == close
+
+
+def test_hostile_names_stay_inside_the_folder(board_records, tmp_path):
+    records = board_records.board(task="../../x/y", protocol={"name": "..\\up"})
+    drawn = figures(records)
+    assert all("/" not in name and "\\" not in name and name not in {".", ".."} for name in drawn)
+    for name, draw in drawn.items():
+        save(draw, tmp_path / "out" / f"{name}.svg")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_curves_are_drawn_with_their_laws(board_records, tmp_path):
+    records = []
+    for size in (1, 2, 5, 10, 20, 50):
+        error = 0.1 + 0.8 / (1 + size)
+        sets = {"minilm": [[1 - error], [1 - error - 0.01], [1 - error + 0.01]]}
+        records += board_records.runs("random", sets, reference=True, budget=f"dpc{size}")
+    (section,) = find(records).curves
+    assert save(scaling(section), tmp_path / "s.svg")
+    assert "texts a class" in (tmp_path / "s.svg").read_text()
