@@ -120,7 +120,7 @@ def _with_texts(made: DistilledSet, real: LabelledText) -> DistilledSet:
 
 def _write(folder: Path, made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> None:
     import numpy as np
-    from datasets import ClassLabel, Dataset, Features, List, Value
+    from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars, enable_progress_bars
 
     (folder / "data").mkdir(parents=True)
     columns: dict[str, Any] = dict(made.fields or {})
@@ -130,7 +130,9 @@ def _write(folder: Path, made: DistilledSet, record: Record, task: Task, trained
         columns["soft_label"], kinds["soft_label"] = made.soft_labels_MC.tolist(), List(Value("float32"))
     if made.weights_M is not None:
         columns["weight"], kinds["weight"] = made.weights_M.tolist(), Value("float32")
+    disable_progress_bars()
     Dataset.from_dict(columns, features=Features(kinds)).to_parquet(folder / TABLE)
+    enable_progress_bars()
     if made.soft is not None:
         from safetensors.numpy import save_file
 
