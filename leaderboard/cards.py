@@ -55,7 +55,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("method", f"{row['method']} v{row['method_version']}, {row['family']}{options}"),
         ("tags", row["tags"]),
         ("not ranked", row["unranked_reason"]),
-        ("runs", f"{row['n_sets']} sets × {row['n_seeds']} seeds{failed}"),
+        ("runs", f"sets: {row['n_sets']}, trainings of each: {row['n_seeds']}{failed}"),
         ("set", f"{MISSING if row['n_rows'] is None else row['n_rows']} rows, {exact} equal to a test text"),
         ("training", "" if row["mode"] == "recipe" else row["mode"]),
         ("remarks", row["notes"]),

@@ -18,6 +18,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/first-run.md",
+    "docs/leaderboard.md",
     "docs/learners.md",
     "docs/llm.md",
     "docs/methods.md",
@@ -83,6 +84,13 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
         rest += ["data.kind=standin"]
     done = tdbench(verb, *rest, **environment)
     assert done.returncode == (3 if verb == "fetch" else 0), done.stderr  # nothing is there to fetch, and no Hub
+
+
+def test_the_frame_of_the_docs_is_there():
+    (example,) = blocks("docs/leaderboard.md", "python")
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert len(names["best"]) == 5  # type: ignore[arg-type]
 
 
 def small_audit(tdbench) -> str:
