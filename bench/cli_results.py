@@ -85,4 +85,29 @@ def figures(  # noqa: PLR0917 - typer's options are parameters
     raise typer.Exit(figures_command(out, kind, tuple(tasks or ()), root=root, with_runs=with_runs, as_json=json_))
 
 
-RESULT_COMMANDS = (reproduce, leaderboard, quality, pack, export, figures)
+def submit(
+    method: Annotated[str, typer.Argument(help="Name of a method with finished runs.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to make; default submission-METHOD.")] = None,
+    root: RootOption = Path("runs"),
+    json_: JsonFlag = False,
+) -> None:
+    """Collect a method's records, sets and hashes into a folder that can be proposed."""
+    from bench.commands.submit import submit_command
+
+    raise typer.Exit(submit_command(method, out, root, json_))
+
+
+def validate(
+    path: Annotated[Path, typer.Argument(help="A submission: folder or .zip file.")],
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Merge its packs into leaderboard/records where nothing refuses it.")
+    ] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Check a submission without running any of its code; print all findings."""
+    from bench.commands.submit import validate_command
+
+    raise typer.Exit(validate_command(path, accept, json_))
+
+
+RESULT_COMMANDS = (reproduce, leaderboard, quality, pack, export, figures, submit, validate)

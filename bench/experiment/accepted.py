@@ -28,8 +28,20 @@ def read_pack(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
+    return parse_pack(raw, str(path))
+
+
+def parse_pack(raw: Any, where: str) -> tuple[dict[str, Record], dict[str, Any]]:
+    """Reads a pack from its JSON; `where` is part of messages.
+
+    Raises:
+        RecordError: It is no pack, or a record is not what its name or schema says.
+    """
+    try:
         if raw["pack_version"] != PACK_VERSION:
-            raise RecordError(f"{path}: pack version is {raw['pack_version']!r}, expected {PACK_VERSION}.")
+            raise RecordError(f"{where}: pack version is {raw['pack_version']!r}, expected {PACK_VERSION}.")
         records = {}
         for number, item in enumerate(raw["records"]):
             for key in SHARED_KEYS:
@@ -37,15 +49,15 @@ def read_pack(path: Path) -> tuple[dict[str, Record], dict[str, Any]]:
                     item[key] = raw["shared"][item[key]]
             if item.get("train") is not None:
                 item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
-            record = parse_record(item, f"{path}, record {number}")
+            record = parse_record(item, f"{where}, record {number}")
             if record.protocol is not None and record.custom != _is_custom(record):
                 raise RecordError(
-                    f"{path}, record {number}: its protocol or audit is not the published one of its name."
+                    f"{where}, record {number}: its protocol or audit is not the published one of its name."
                 )
             records[record.id] = record
         return records, dict(raw["sets"])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, UsageError) as error:
-        raise RecordError(f"{path} is no pack ({type(error).__name__}: {error}).") from None
+        raise RecordError(f"{where} is no pack ({type(error).__name__}: {error}).") from None
 
 
 def _is_custom(record: Record) -> bool:

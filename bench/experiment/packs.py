@@ -58,6 +58,28 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
     return sorted(groups)
 
 
+def accept_packs(source: Path, folder: Path, method: str) -> list[Path]:
+    """Merges the packs of one method from a checked submission into accepted ones; its controls stay out.
+
+    Args:
+        source: The submission's folder of packs.
+        folder: Pack folder, such as leaderboard/records.
+        method: Name of the method.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for path in sorted(source.glob(f"*/*/{method}.json")):
+        records, sets = read_pack(path)
+        target = folder / path.relative_to(source)
+        with _lock(target):
+            known, kept = read_pack(target) if target.is_file() else ({}, {})
+            _write(target, {**known, **records}, {**kept, **sets})
+        written.append(target)
+    return written
+
+
 def amend_packs(folder: Path, found: dict[SetKey, TextQuality]) -> None:
     """Writes what was measured about the texts of sets into the packs that hold them."""
     for path in sorted(folder.glob("*/*/*.json")):

@@ -13,7 +13,7 @@ from bench._paths import IS_CHECKOUT, ROOT
 from bench._version import __version__
 from bench.experiment.record import Provenance
 
-PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "skmatter", "opacus", "datasets")
+PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "skmatter", "opacus", "datasets", "pyarrow")
 
 
 def provenance(device: str, **extra: object) -> Provenance:

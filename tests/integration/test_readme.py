@@ -25,6 +25,7 @@ PAGES = (
     "docs/privacy.md",
     "docs/private-methods.md",
     "docs/protocol.md",
+    "docs/submission.md",
     "docs/tasks.md",
 )
 EXAMPLES = {"longest.py": "README.md", "tickets.py": "docs/tasks.md", "hashed_words.py": "docs/learners.md"}
@@ -77,13 +78,19 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
         (tmp_path / rest[0]).write_text("\n".join(map(json.dumps, texts)))
     if "AUDIT_ID" in rest:
         rest[rest.index("AUDIT_ID")] = small_audit(tdbench)
+    if verb in {"submit", "validate"}:
+        smoke = ("task=agnews", "suite=smoke", "method=trigram", "budget=dpc1", "data.kind=standin")
+        assert tdbench("run", *smoke).returncode == 0
+    if verb == "validate":
+        assert tdbench("submit", "trigram").returncode == 0
     rest = [word.replace("hf:FOLDER_OR_HUB_ID", "bow-logreg") for word in rest]
     if verb == "run" and "--help" not in rest and "suite=smoke" not in rest:
         verb = "plan"  # the whole run would take minutes
     if verb in ("plan", "run") and "--help" not in rest:
         rest += ["data.kind=standin"]
     done = tdbench(verb, *rest, **environment)
-    assert done.returncode == (3 if verb == "fetch" else 0), done.stderr  # nothing is there to fetch, and no Hub
+    # Nothing is there to fetch, and no Hub; the form of a submission is still blank.
+    assert done.returncode == {"fetch": 3, "validate": 1}.get(verb, 0), done.stderr
 
 
 def test_the_frame_of_the_docs_is_there():

@@ -1,0 +1,70 @@
+"""`tdbench submit` and `tdbench validate`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from bench._paths import RECORDS
+from bench.errors import UsageError
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import accept_packs
+from bench.experiment.store import Store
+from bench.submission.collect import collect
+from bench.submission.findings import ORDER
+from bench.submission.form import FORM
+from bench.submission.form import RECORDS as PACKS
+from bench.submission.validate import validate
+
+
+def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> int:
+    """Collects a method's results into a folder. Returns the exit code.
+
+    Args:
+        method: Name of the plug-in.
+        out: Folder to make; `submission-METHOD` by default.
+        root: Run folder.
+        as_json: Whether to print one JSON object.
+    """
+    folder = out or Path(f"submission-{method}")
+    counts = collect(method, Store(root), folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), **counts}))  # noqa: T201
+        return 0
+    held = f"{counts['sets']} sets, {counts['trainings']} trainings, {counts['audits']} audits, {counts['controls']} of controls"
+    print(f"{folder}: {held}.\nFill in {folder / FORM}, then check it: tdbench validate {folder}")  # noqa: T201
+    return 0
+
+
+def validate_command(path: Path, accept: bool, as_json: bool) -> int:
+    """Checks a submission and prints all findings, worst first. Returns 0 when nothing refuses it, else 1.
+
+    Args:
+        path: A folder or .zip file.
+        accept: Whether to merge its packs into leaderboard/records where nothing refuses it.
+        as_json: Whether to print one JSON object.
+
+    Raises:
+        UsageError: A zip file is to be accepted.
+    """
+    if accept and not path.is_dir():
+        raise UsageError("--accept takes a folder; unpack the zip file once it has been checked.")
+    report, contents = validate(path, Accepted(RECORDS))
+    if accept and not report.refused and contents.form is not None:
+        for file in accept_packs(path / PACKS, RECORDS, contents.form.method):
+            report.add(
+                "note", "accepted", file.name, f"merged into {file.parent}; build the board: tdbench leaderboard"
+            )
+    counted = Counter(finding.severity for finding in report.findings)
+    if as_json:
+        found = [asdict(finding) for finding in report.sorted()]
+        print(json.dumps({"valid": not report.refused, "records": len(contents.records), "findings": found}))  # noqa: T201
+        return int(report.refused)
+    for finding in report.sorted():
+        print(f"{finding.severity:9} {finding.code:16} {finding.where}\n{'':26} {finding.message}")  # noqa: T201
+    said = ", ".join(f"{counted[severity]} {severity}" for severity in ORDER if counted[severity]) or "nothing found"
+    verdict = "REFUSED" if report.refused else "Nothing refuses it"
+    print(f"{len(contents.records)} records; {said}. {verdict}.")  # noqa: T201
+    return int(report.refused)

@@ -1,0 +1,1 @@
+"""Submissions: collecting results, and checking those of others without running any of their code."""

@@ -1,0 +1,104 @@
+"""Collects the results of one method into a folder that can be submitted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench._version import __version__
+from bench.canonical import sha256_file
+from bench.errors import UsageError
+from bench.experiment.accepted import Accepted
+from bench.experiment.packs import write_packs
+from bench.experiment.record import Record
+from bench.experiment.store import Store
+from bench.submission.form import FORM, MANIFEST, RECORDS, SETS, blank_form
+
+CONTROLS = ("random",)
+"""References whose own runs go along: they show that the suite gives here what it gives elsewhere."""
+
+
+def collect(method: str, store: Store, out: Path) -> dict[str, int]:
+    """Writes the submission of one method.
+
+    Args:
+        method: Name of the plug-in.
+        store: The run folder.
+        out: Folder to make; it must not exist, or be empty.
+
+    Returns:
+        Numbers of sets, trainings, audits, and trainings of controls.
+
+    Raises:
+        UsageError: There are no finished runs of the method under a published protocol, or the folder is taken.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder; name another one with --out.")
+    records = [record for record in store.records([]) if record.status == "ok"]
+    own = [record for record in records if record.cell.method == method]
+    counted = [record for record in own if record.stage != "distil" and not record.custom]
+    if not counted:
+        names = sorted({record.cell.method for record in records if record.stage == "train" and not record.custom})
+        raise UsageError(
+            f"{store.root} holds no finished runs of '{method}' under a published protocol; it has runs of "
+            f"{', '.join(names) or 'no method'}. Make some: tdbench run -m task=sst2,agnews method={method} protocol=lite-v1"
+        )
+    scopes = {_scope(record) for record in counted}
+    controls = [r for r in records if r.cell.method in CONTROLS and r.cell.method != method and _near(r, scopes)]
+    out.mkdir(parents=True, exist_ok=True)
+    packs = write_packs(store, out / RECORDS, [*own, *controls])
+    for lock in (out / RECORDS).rglob("*.lock"):
+        lock.unlink()
+    _copy_sets(own, store, packs, out)
+    hardware = sorted({record.provenance.gpu or record.provenance.cpu for record in counted})
+    tags = counted[-1].method_facts.tags
+    (out / FORM).write_text(blank_form(method, tags, ", ".join(hardware)), encoding="utf-8")
+    write_manifest(out)
+    kept = {"train": 0, "audit": 0}
+    for record in counted:
+        kept[record.stage] += 1
+    sets = {record.distil_id for record in counted if record.stage == "train"}
+    return {
+        "sets": len(sets),
+        "trainings": kept["train"],
+        "audits": kept["audit"],
+        "controls": sum(record.stage == "train" for record in controls),
+    }
+
+
+def _scope(record: Record) -> tuple[str, str, str]:
+    return record.cell.task, record.cell.budget, (record.protocol or {}).get("name", "")
+
+
+def _near(record: Record, scopes: Iterable[tuple[str, str, str]]) -> bool:
+    """Tells whether a control's record belongs beside the method's."""
+    if record.stage == "distil":
+        return any((record.cell.task, record.cell.budget) == scope[:2] for scope in scopes)
+    return record.stage == "train" and not record.custom and _scope(record) in scopes
+
+
+def _copy_sets(own: list[Record], store: Store, packs: list[Path], out: Path) -> None:
+    """Copies the files of new sets that packs only name by their hash, such as token vectors."""
+    packed = Accepted(out / RECORDS) if packs else None
+    for record in own:
+        if packed is None or record.stage != "distil" or packed.get(record.id) is None or packed.keeps(record.id):
+            continue
+        if record.distil is None or record.distil.n_train_exact or record.distil.n_public_exact:
+            continue  # text of data sets is not ours to hand on
+        place = out / SETS / record.id
+        place.mkdir(parents=True)
+        for name in record.artefacts:
+            shutil.copyfile(store.folder("distil", record.id) / name, place / name)
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes the hash of every file but the manifest and the form, which authors still edit."""
+    files = {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in {FORM, MANIFEST}
+    }
+    manifest = {"manifest_version": 1, "suite_version": __version__, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

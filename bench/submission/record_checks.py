@@ -1,0 +1,259 @@
+"""Checks that need the records alone: ids, seeds, recipe, replication, costs, names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.canonical import content_id, seed_from
+from bench.config import locked
+from bench.experiment.record import Record, set_sha256
+from bench.settings import Protocol, check_values
+from bench.submission.contents import Contents
+from bench.submission.findings import Report
+
+_NAME = re.compile(r"[A-Za-z0-9][\w .:/+=,()-]{0,119}", re.ASCII)
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_MARKUP = re.compile(r"<[a-zA-Z!/]|javascript:", re.IGNORECASE)
+MOST_LETTERS = 20_000
+ALL_BUDGET = "all"
+
+
+def check_records(contents: Contents, report: Report) -> None:
+    """Checks every record, and what they say together."""
+    for record in contents.records.values():
+        where = contents.where(record)
+        _check_standing(record, where, report)
+        _check_texts(record, where, report)
+        _check_costs(record, where, report)
+        if record.stage == "distil":
+            _check_distil(record, where, report)
+        if record.train is not None:
+            _check_train(record, contents, where, report)
+    _check_twins(contents, report)
+    _check_source(contents.records.values(), report)
+
+
+def _check_standing(record: Record, where: str, report: Report) -> None:
+    if record.status != "ok":
+        report.error("failed-record", where, "it is the record of a failure; only finished stages are submitted.")
+    if record.custom:
+        report.error(
+            "custom", where, "it was made with changed settings; results are made under a published protocol as it is."
+        )
+    if record.stage not in {"distil", "train", "audit"}:
+        report.error("stage", where, f"a submission holds no {record.stage} records.")
+    if record.method_facts.external:
+        report.error(
+            "external", where, "the set was made outside of the suite; `tdbench evaluate` rows are not submitted."
+        )
+    if record.protocol is not None:
+        name = str(record.protocol.get("name"))
+        known = locked("protocol")
+        if name not in known:
+            report.error(
+                "protocol", where, f"there is no published protocol {name}; there are {', '.join(sorted(known))}."
+            )
+        elif check_values(Protocol, record.protocol).sha256 != known[name]:
+            report.error("protocol", where, f"its protocol is not {name} as it is published.")
+    if record.provenance.git_dirty:
+        report.add("warning", "dirty", where, "the suite had local changes when it was made.")
+    if _is_late(record.created):
+        report.error("created", where, f"it says that it was made at {record.created}.")
+
+
+def _is_late(created: str) -> bool:
+    try:
+        made = datetime.fromisoformat(created)
+    except ValueError:
+        return True
+    return made.tzinfo is None or made > datetime.now(UTC)
+
+
+def _check_texts(record: Record, where: str, report: Report) -> None:
+    """Looks at every text of a record: names must be names, and none may hide or pretend."""
+    facts, cell = record.method_facts, record.cell
+    names = {"label": facts.label, "family": facts.family, "budget": cell.budget, "learner": record.learner or "x"}
+    for what, text in names.items():
+        if not _NAME.fullmatch(text):
+            report.error("name", where, f"its {what} is {text!r}; a name has letters, digits and a few signs.")
+    for path, text in _texts(record.model_dump(mode="json", exclude={"train": {"predictions"}})):
+        if len(text) > MOST_LETTERS:
+            report.error("text", where, f"{path} has {len(text):,} letters, at most {MOST_LETTERS:,} are taken.")
+        elif _HIDDEN.search(text):
+            report.error("text", where, f"{path} has invisible or control characters.")
+        elif _MARKUP.search(text):
+            report.error("text", where, f"{path} has markup.")
+
+
+def _texts(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    stack = [(path, value)]
+    while stack:
+        place, one = stack.pop()
+        if isinstance(one, str):
+            yield place, one
+        elif isinstance(one, dict):
+            stack += [(f"{place}.{key}".lstrip("."), item) for key, item in one.items()]
+            stack += [("a key of " + (place or "it"), key) for key in one]
+        elif isinstance(one, list):
+            stack += [(place, item) for item in one]
+
+
+def _check_costs(record: Record, where: str, report: Report) -> None:
+    for cost in record.cost:
+        numbers = {
+            key: value
+            for key, value in cost.model_dump().items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        for key, value in numbers.items():
+            if not 0 <= value < 1e30:
+                report.error("cost", where, f"phase {cost.phase}: {key} is {value}.")
+    if record.cell.budget == ALL_BUDGET:
+        return  # majority and full: nothing is made, and the one trains nothing
+    if record.stage in {"distil", "train"} and not record.cost:
+        report.error("cost", where, "it has no costs; the suite always measures them.")
+    elif record.train is not None and sum(cost.wall_s or 0.0 for cost in record.cost) <= 0:
+        report.error("cost", where, "its training took no time.")
+
+
+def _check_distil(record: Record, where: str, report: Report) -> None:
+    expected = content_id(
+        {"stage": "distil", **record.cell.model_dump(mode="json", exclude={"task_options", "options"})}
+    )
+    if record.id != expected or record.distil_id != expected:
+        report.error(
+            "id", where, f"its id would be {expected}: task, data, method, options, budget or set index were changed."
+        )
+    options, config = record.cell.options, record.cell.config
+    if differing := [key for key, value in options.items() if config.get(key) != value]:
+        report.error(
+            "options",
+            where,
+            f"its options say {differing[0]}={options[differing[0]]!r}, its configuration {config.get(differing[0])!r}.",
+        )
+    if record.distil is None:
+        report.error("pack", where, "it has no result.")
+
+
+def _check_train(record: Record, contents: Contents, where: str, report: Report) -> None:
+    train, protocol = record.train, record.protocol
+    assert train is not None
+    if protocol is None:
+        report.error("protocol", where, "it has no protocol.")
+        return
+    identity = {
+        "stage": "train",
+        "distil": record.distil_id,
+        "learner": train.learner_spec,
+        "seed_index": train.seed_index,
+        "protocol": protocol.get("name"),
+        "custom": None,
+        "test": train.test_fingerprint,
+        "engine_numerics": train.engine_numerics,
+    }
+    if record.id != content_id(identity):
+        report.error(
+            "id",
+            where,
+            "its id is not that of its set, learner, seed, protocol and test rows: one of them was changed.",
+        )
+    if (record.learner, record.seed_index) != (train.learner, train.seed_index):
+        report.error("seed", where, "its learner or seed index is not that of its result.")
+    if train.seed != seed_from("learner", record.cell.set_index, train.seed_index):
+        report.error(
+            "seed",
+            where,
+            f"its seed is {train.seed}; the suite derives {seed_from('learner', record.cell.set_index, train.seed_index)}.",
+        )
+    if train.learner not in protocol.get("learners", ()):
+        report.error("learner", where, f"{train.learner} is no learner of {protocol.get('name')}.")
+    if train.is_source != (train.learner == protocol.get("source")):
+        report.error("learner", where, f"the source learner of {protocol.get('name')} is {protocol.get('source')}.")
+    _check_recipe(record, where, report)
+    distil = contents.records.get(record.distil_id)
+    if distil is None:
+        report.error("missing-set", where, f"the record of its set, {record.distil_id}, is not there.")
+    elif distil.cell.model_dump() != record.cell.model_dump():
+        report.error("cell", where, "its cell is not that of its set.")
+    elif record.set_sha256 != set_sha256(distil):
+        report.error("set-hash", where, "it was trained on a set of another content than the one recorded.")
+
+
+def _check_recipe(record: Record, where: str, report: Report) -> None:
+    from bench.training.recipe import ENGINE_NUMERICS
+
+    train, protocol = record.train, record.protocol or {}
+    assert train is not None
+    if train.engine_numerics != ENGINE_NUMERICS:
+        report.error(
+            "engine",
+            where,
+            f"its engine's numbers are version {train.engine_numerics}, those of today {ENGINE_NUMERICS}; run it again.",
+        )
+    steps, lr = protocol.get("steps"), (protocol.get("lr") or {}).get(train.learner, protocol.get("default_lr"))
+    if train.mode != "recipe" or record.cell.budget == ALL_BUDGET:
+        return
+    if train.lr is not None and (steps is not None and train.steps != steps):
+        report.error("recipe", where, f"it trained {train.steps} steps; {protocol.get('name')} has {steps}.")
+    if train.lr is not None and lr is not None and abs(train.lr - lr) > 1e-12:
+        report.error(
+            "recipe",
+            where,
+            f"its learning rate is {train.lr:g}; {protocol.get('name')} has {lr:g} for {train.learner}.",
+        )
+
+
+def _check_twins(contents: Contents, report: Report) -> None:
+    """Looks for results that stand for several runs: equal predictions of different trainings, equal sets of different indices."""
+    seen: dict[tuple[Any, ...], Record] = {}
+    for record in contents.records.values():
+        if record.train is None or record.method_facts.deterministic or _says_one_thing(record.train.predictions):
+            continue
+        key = (record.cell.task, record.train.learner, record.train.predictions)
+        other = seen.setdefault(key, record)
+        if other is not record and other.set_sha256 != record.set_sha256:
+            report.add(
+                "warning",
+                "twins",
+                contents.where(record),
+                f"its predictions are all equal to those of {other.id}, of another set.",
+            )
+    sets: dict[tuple[Any, ...], Record] = {}
+    for record in contents.records.values():
+        if (
+            record.stage != "distil"
+            or record.method_facts.deterministic
+            or record.cell.budget == "all"
+            or not record.artefacts
+        ):
+            continue
+        key = (record.cell.task, record.cell.method, str(record.cell.config), record.cell.budget, set_sha256(record))
+        other = sets.setdefault(key, record)
+        if other is not record:
+            said = f"its set equals set {other.cell.set_index}; sets of a method that draws differ, unless there is only one choice."
+            report.add("warning", "twins", contents.where(record), said)
+
+
+def _says_one_thing(predictions: tuple[int, ...]) -> bool:
+    """Tells whether nearly all predictions are of one class, so that equal ones mean nothing."""
+    return max(Counter(predictions).values(), default=0) > 0.9 * len(predictions)
+
+
+def _check_source(records: Iterable[Record], report: Report) -> None:
+    """Looks for results of several states of one plug-in under one version."""
+    found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    for record in records:
+        if record.stage == "distil" and record.provenance.plugin_source_sha256:
+            found[record.cell.method, record.cell.method_version][record.provenance.plugin_source_sha256] += 1
+    for (method, version), hashes in found.items():
+        if len(hashes) > 1:
+            report.add(
+                "warning",
+                "source",
+                method,
+                f"version {version} was run in {len(hashes)} states of its code; raise `version` when a set would change.",
+            )

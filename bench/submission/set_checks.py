@@ -1,0 +1,171 @@
+"""Checks of the sets themselves: content, hash, budget."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.text import LabelledText
+from bench.distilled import CARD_FILE, DistilledSet
+from bench.errors import TDBenchError
+from bench.experiment.record import Record, unpack_ints
+from bench.submission.contents import Contents
+from bench.submission.findings import Report
+
+MOST_ROWS, MOST_TEXT = 20_000, 20_000
+"""Rows of a set, letters of a text."""
+
+
+def check_sets(contents: Contents, report: Report) -> dict[str, DistilledSet]:
+    """Reads every set and counts it again.
+
+    Returns:
+        The sets that could be read, by id.
+    """
+    found: dict[str, DistilledSet] = {}
+    distils = {record.id: record for record in contents.records.values() if record.stage == "distil"}
+    for set_id in sorted(set(contents.sets) - set(distils)):
+        report.error("missing-set", set_id, "a pack holds this set without its record.")
+    for set_id in sorted(set(contents.set_files) - set(distils)):
+        report.error("missing-set", set_id, "there are files of this set without its record.")
+    for record in distils.values():
+        where = contents.where(record)
+        if record.id not in contents.sets:
+            report.error("missing-set", where, "no pack holds this set.")
+            continue
+        made = _read(record, contents, where, report)
+        if made is not None:
+            found[record.id] = made
+            _count(made, record, where, report)
+    return found
+
+
+def _read(record: Record, contents: Contents, where: str, report: Report) -> DistilledSet | None:
+    raw = contents.sets[record.id]
+    try:
+        if record.id in contents.set_files:
+            return _from_files(record, contents.set_files[record.id], where, report)
+        if "not_kept" in raw or raw.get("all_rows"):
+            if (
+                "not_kept" in raw
+                and record.distil is not None
+                and not record.distil.n_train_exact + record.distil.n_public_exact
+            ):
+                report.add(
+                    "unchecked", "set", where, "its content is not here, only its hash; `tdbench submit` adds it."
+                )
+            return None
+        made = _from_pack(raw)
+    except (TDBenchError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        report.error("set", where, f"its content cannot be read ({type(error).__name__}: {error}).")
+        return None
+    _check_hash(made, record, where, report)
+    return made
+
+
+def _from_pack(raw: dict[str, Any]) -> DistilledSet:
+    """Builds a set from what a pack holds.
+
+    Raises:
+        ValueError: A part is of the wrong kind or size.
+    """
+    if extra := set(raw) - {"labels", "row_ids", "fields", "soft_labels", "weights"}:
+        raise ValueError(f"it has the unknown part {sorted(extra)[0][:40]!r}")
+    labels = np.array(unpack_ints(raw["labels"], MOST_ROWS), dtype=np.int64)
+    fields, rows = raw.get("fields"), raw.get("row_ids")
+    if (fields is None) == (rows is None):
+        raise ValueError("a set holds either row ids or texts")
+    if fields is not None:
+        for name, column in fields.items():
+            if (
+                not isinstance(column, list)
+                or len(column) != len(labels)
+                or not all(isinstance(t, str) for t in column)
+            ):
+                raise ValueError(f"field {str(name)[:40]!r} is no list of {len(labels)} texts")
+            if any(len(text) > MOST_TEXT for text in column):
+                raise ValueError(f"a text is longer than {MOST_TEXT:,} letters")
+            for text in column:
+                text.encode()
+    if rows is not None and not (isinstance(rows, list) and all(type(i) is int and 0 <= i < 1 << 40 for i in rows)):
+        raise ValueError("row ids are whole numbers from 0")
+    soft, weights = raw.get("soft_labels"), raw.get("weights")
+    return DistilledSet(
+        labels_M=labels,
+        row_ids_M=None if rows is None else np.array(rows, dtype=np.int64),
+        fields=fields,
+        soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
+        weights_M=None if weights is None else np.array(weights, dtype=np.float32),
+    )
+
+
+def _from_files(record: Record, files: dict[str, bytes], where: str, report: Report) -> DistilledSet | None:
+    """Reads a set's own files from memory by way of a private folder that is gone afterwards."""
+    hashes = {name: sha for name, sha in record.artefacts.items() if name != CARD_FILE}
+    for name, sha in hashes.items():
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != sha:
+            report.error("set-hash", where, f"its file {name} is missing or not the one recorded.")
+            return None
+    with tempfile.TemporaryDirectory() as name:
+        for file, content in files.items():
+            (Path(name) / file).write_bytes(content)
+        try:
+            return DistilledSet.load(Path(name), hashes)
+        except (TDBenchError, OSError) as error:
+            raise ValueError(str(error)) from None
+        except Exception as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def _check_hash(made: DistilledSet, record: Record, where: str, report: Report) -> None:
+    """Writes the set anew and compares its files' hashes; other versions of the writing library may give other bytes."""
+    import pyarrow
+
+    with tempfile.TemporaryDirectory() as name:
+        hashes = made.save(Path(name), {})
+    differing = [file for file, sha in hashes.items() if file != CARD_FILE and record.artefacts.get(file) != sha]
+    if not differing:
+        return
+    theirs = record.provenance.packages.get("pyarrow")
+    if theirs in {None, pyarrow.__version__}:
+        report.error(
+            "set-hash",
+            where,
+            f"its content does not give the recorded hash of {differing[0]}: the set or its record was changed.",
+        )
+    else:
+        said = f"its hash was written by pyarrow {theirs}, here is {pyarrow.__version__}; install that to compare."
+        report.add("unchecked", "set-hash", where, said)
+
+
+def _count(made: DistilledSet, record: Record, where: str, report: Report) -> None:
+    said, cell = record.distil, record.cell
+    assert said is not None
+    counts = np.bincount(made.labels_M, minlength=len(said.rows_per_class)).tolist()
+    if len(made) != said.n_rows or counts != list(said.rows_per_class):
+        report.error(
+            "count",
+            where,
+            f"it holds {len(made)} rows, {counts} by class; recorded are {said.n_rows}, {list(said.rows_per_class)}.",
+        )
+    if cell.per_class is not None and max(counts, default=0) > cell.per_class:
+        report.error("budget", where, f"a class has {max(counts)} rows; budget {cell.budget} allows {cell.per_class}.")
+    kind = "embedding" if made.soft is not None else "rows" if made.row_ids_M is not None else "text"
+    if kind != said.output:
+        report.error("track", where, f"it holds {kind}, recorded is {said.output}.")
+    track = "learner-bound" if made.soft is not None else "text+soft" if made.soft_labels_MC is not None else "text"
+    if track != said.track:
+        report.error("track", where, f"it belongs to the track {track}, recorded is {said.track}.")
+    if made.soft_labels_MC is not None and not np.isfinite(made.soft_labels_MC).all():
+        report.error("set", where, "its soft labels are not finite.")
+    if made.weights_M is not None and not (np.isfinite(made.weights_M).all() and (made.weights_M > 0).all()):
+        report.error("set", where, "its weights are not positive finite numbers.")
+
+
+def texts_of(made: DistilledSet, real: LabelledText) -> LabelledText:
+    """Returns a set's texts; rows are looked up in the train split."""
+    return made.resolve(real)

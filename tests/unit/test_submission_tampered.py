@@ -1,0 +1,425 @@
+"""Tampered submissions: each is refused for the right reason."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench._paths import RECORDS
+from bench.experiment.accepted import Accepted
+from bench.experiment.record import pack_ints, unpack_ints
+from bench.submission.collect import write_manifest
+from bench.submission.form import FORM, MANIFEST
+from tests.unit.submissions import FILLED, PACK, first, from_accepted, own_copy, report_of, tampered, write_form
+
+
+@pytest.fixture(scope="module")
+def accepted() -> Accepted:
+    return Accepted(RECORDS)
+
+
+@pytest.fixture
+def submission(tmp_path, monkeypatch) -> Path:
+    """A whole submission; data are left out, so that these checks rest on the submission alone."""
+    monkeypatch.setenv("TDBENCH_DATA", str(tmp_path / "no-data"))
+    return from_accepted(tmp_path / "mine")
+
+
+def test_an_honest_submission_is_not_refused(submission, accepted):
+    report = report_of(submission, accepted)
+    assert report.codes() == set(), report.sorted()
+    assert report.codes("warning") <= {"dirty", "source"}
+    assert "data" in report.codes("unchecked")
+
+
+def edit(stage: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    def change(raw):
+        first(raw, stage).update(changes)
+
+    return change
+
+
+def inside(stage: str, part: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
+    def change(raw):
+        first(raw, stage)[part].update(changes)
+
+    return change
+
+
+def shared(stage: str, part: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], None]:
+    def act(raw):
+        change(own_copy(raw, first(raw, stage), part))
+
+    return act
+
+
+def swap_predictions(raw):
+    """Gives a training the predictions of another one."""
+    one, two = [r for r in raw["records"] if r["stage"] == "train"][:2]
+    one["train"]["predictions"] = two["train"]["predictions"]
+
+
+def drop_set_record(raw):
+    raw["records"].remove(first(raw, "distil"))
+
+
+def drop_set(raw):
+    del raw["sets"][first(raw, "distil")["id"]]
+
+
+def change_set(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], None]:
+    def act(raw):
+        change(raw["sets"][first(raw, "distil")["id"]])
+
+    return act
+
+
+def longer(made):
+    """Adds a text of the first class."""
+    labels = unpack_ints(made["labels"])
+    made["labels"] = pack_ints((*labels, labels[0]))
+    for column in made["fields"].values():
+        column.append("one more text")
+
+
+def all_sets_one(raw):
+    """Says that every set had the content of the first."""
+    sets = [r for r in raw["records"] if r["stage"] == "distil"]
+    for record in sets[1:]:
+        record["artefacts"] = sets[0]["artefacts"]
+
+
+def fewer_sets(raw):
+    kept = {r["id"] for r in raw["records"] if r["stage"] == "distil"}
+    dropped = sorted(kept)[0]
+    raw["records"] = [r for r in raw["records"] if r["distil_id"] != dropped]
+    del raw["sets"][dropped]
+
+
+def repeated(raw):
+    other = copy.deepcopy(first(raw, "train"))
+    other["id"] = other["id"][:-1] + ("0" if other["id"][-1] != "0" else "1")
+    raw["records"].append(other)
+
+
+TAMPERED: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
+    ("another set index", shared("distil", "cell", lambda c: c.update(set_index=77)), "id"),
+    ("other data", shared("distil", "cell", lambda c: c.update(data_fingerprint="0" * 16)), "id"),
+    ("another budget", shared("distil", "cell", lambda c: c.update(per_class=50)), "id"),
+    ("other configuration", shared("distil", "cell", lambda c: c["config"].update(over=11)), "id"),
+    (
+        "options that are not the configuration",
+        shared("distil", "cell", lambda c: c.update(options={"over": 11})),
+        "options",
+    ),
+    ("a made-up id", edit("distil", id="f" * 16), "id"),
+    ("another seed", inside("train", "train", seed=1), "seed"),
+    ("another seed index", inside("train", "train", seed_index=9), "id"),
+    ("seed indices that differ", edit("train", seed_index=3), "seed"),
+    ("another learner", inside("train", "train", learner="textcnn-large"), "learner"),
+    ("other weights", inside("train", "train", learner_spec={"learner": "minilm"}), "id"),
+    (
+        "an unseen learner as source",
+        lambda raw: [r["train"].update(is_source=True) for r in raw["records"] if r["stage"] == "train"],
+        "learner",
+    ),
+    ("an older engine", inside("train", "train", engine_numerics=1), "engine"),
+    ("more steps", inside("train", "train", steps=1_000), "recipe"),
+    ("another learning rate", inside("train", "train", lr=0.01), "recipe"),
+    ("a changed protocol", shared("train", "protocol", lambda p: p.update(steps=1_000)), "pack"),
+    ("a protocol of another name", shared("train", "protocol", lambda p: p.update(name="lite-v9")), "pack"),
+    ("a custom run", edit("train", custom=True), "pack"),
+    ("a set of another content", edit("train", set_sha256="0" * 64), "set-hash"),
+    ("a changed text", change_set(lambda s: s["fields"]["sentence"].__setitem__(0, "a better text")), "set-hash"),
+    ("a changed label", change_set(lambda s: s.update(labels=pack_ints((1,) * 20))), "count"),
+    ("a set over budget", change_set(longer), "budget"),
+    ("a set without its record", drop_set_record, "missing-set"),
+    ("a record without its set", drop_set, "missing-set"),
+    ("an unknown part of a set", change_set(lambda s: s.update(extra=[1])), "set"),
+    ("texts that are numbers", change_set(lambda s: s["fields"].update(sentence=list(range(20)))), "set"),
+    ("row ids beside texts", change_set(lambda s: s.update(row_ids=list(range(20)))), "set"),
+    ("negative row ids", change_set(lambda s: (s.pop("fields"), s.update(row_ids=[-1] * 20))), "set"),
+    ("weights that are none", change_set(lambda s: s.update(weights=["many"] * 20)), "set"),
+    ("labels that unpack for ever", change_set(lambda s: s.update(labels=pack_ints((0,) * 10_000_000))), "set"),
+    ("one set's hash for all", all_sets_one, "set-hash"),
+    ("too few sets", fewer_sets, "incomplete"),
+    ("a training under two ids", repeated, "id"),
+    ("a failure", edit("train", status="failed"), "failed-record"),
+    ("a made-up accuracy", inside("train", "train", accuracy_frac=1.5), "pack"),
+    ("no accuracy", inside("train", "train", accuracy_frac=None), "pack"),
+    ("an accuracy in words", inside("train", "train", accuracy_frac="high"), "pack"),
+    ("an unknown field", edit("train", more="x"), "pack"),
+    ("a newer schema", edit("train", schema_version=99), "pack"),
+    ("a negative cost", edit("train", cost=[{"phase": "train", "wall_s": -1.0}]), "cost"),
+    ("no cost", edit("train", cost=[]), "cost"),
+    ("a free training", edit("train", cost=[{"phase": "train", "wall_s": 0.0}]), "cost"),
+    ("a date to come", edit("train", created="2999-01-01T00:00:00+00:00"), "created"),
+    ("no date", edit("train", created="yesterday"), "created"),
+    ("a set from elsewhere", shared("distil", "method_facts", lambda f: f.update(external=True)), "external"),
+    (
+        "a script as label",
+        shared("distil", "method_facts", lambda f: f.update(label="<script>alert(1)</script>")),
+        "name",
+    ),
+    ("a formula as label", shared("distil", "method_facts", lambda f: f.update(label="=1+1")), "name"),
+    ("a turned label", shared("distil", "method_facts", lambda f: f.update(label="synalign\u202e")), "name"),
+    ("a look-alike label", shared("distil", "method_facts", lambda f: f.update(label="r\u0430ndom")), "name"),
+    ("markup in a remark", inside("train", "train", notes=["<img src=x onerror=alert(1)>"]), "text"),
+    ("a zero-width remark", inside("train", "train", notes=["best\u200bmethod"]), "text"),
+    ("a privacy promise of a plain method", inside("distil", "distil", epsilon=1.0, delta=1e-5), "privacy"),
+    (
+        "a private method without a promise",
+        shared("distil", "method_facts", lambda f: f.update(private=True)),
+        "privacy",
+    ),
+    ("a text as track", inside("distil", "distil", track="text+soft"), "track"),
+    ("rows for texts", inside("distil", "distil", output="rows"), "track"),
+    ("other counts", inside("distil", "distil", n_rows=19), "count"),
+    ("a record of another task", shared("distil", "cell", lambda c: c.update(task="agnews")), "pack"),
+    ("packs of no version", lambda raw: raw.pop("pack_version"), "pack"),
+    ("records that are none", lambda raw: raw.update(records=[1, 2]), "pack"),
+    ("sets that are none", lambda raw: raw.update(sets=[1]), "pack"),
+    ("a set that is a text", lambda raw: raw["sets"].update(x="text"), "pack"),
+    ("a reference beyond what is shared", edit("train", cell=10_000), "pack"),
+)
+
+
+@pytest.mark.parametrize(("change", "code"), [pytest.param(c, code, id=name) for name, c, code in TAMPERED])
+def test_a_tampered_pack_is_refused_for_its_reason(submission, accepted, change, code):
+    report = report_of(tampered(submission, change), accepted)
+    assert code in report.codes(), report.sorted()
+
+
+def test_there_are_many_ways_to_tamper():
+    assert len(TAMPERED) >= 40
+
+
+def raw_pack(submission: Path, text: str) -> Path:
+    (submission / PACK).write_text(text)
+    write_manifest(submission)
+    return submission
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "JSON"),
+        ("{" * 100 + "}" * 100, "nested"),
+        ("[" * 200_000, "nested"),
+        ('{"pack_version": NaN}', "NaN"),
+        ('{"pack_version": 1e999}', "finite"),
+        ('{"pack_version": 1, "pack_version": 1}', "twice"),
+        ('"\\ud800"', "pack"),
+        ("null", "pack"),
+        ("[1]", "pack"),
+    ],
+)
+def test_json_that_is_no_pack_is_refused(submission, text, said):
+    report = report_of(raw_pack(submission, text))
+    assert any(f.code == "pack" and said in f.message + f.where for f in report.findings if f.severity == "error")
+
+
+def test_json_in_another_encoding_is_refused(submission):
+    (submission / PACK).write_bytes(b"\xff\xfe{\x00}\x00")
+    write_manifest(submission)
+    assert "pack" in report_of(submission).codes()
+
+
+def test_edited_missing_and_added_files_are_seen(submission):
+    (submission / PACK).write_text((submission / PACK).read_text() + " ")
+    assert "hash" in report_of(submission).codes()
+    (submission / PACK).unlink()
+    assert "hash" in report_of(submission).codes()
+    (submission / "records" / "lite-v1" / "sst2" / "other.json").write_text("{}")
+    assert "hash" in report_of(submission).codes()
+    (submission / MANIFEST).unlink()
+    assert "missing-file" in report_of(submission).codes()
+
+
+@pytest.mark.parametrize(
+    "name", ["run.py", "x.pkl", "records/a.json", "sets/x/distilled.parquet", ".hidden.json", "a b.json"]
+)
+def test_files_that_belong_to_no_submission_are_refused(submission, name):
+    path = submission / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    write_manifest(submission)
+    assert {"unexpected-file", "file-name"} & report_of(submission).codes()
+
+
+def test_links_are_refused_and_not_followed(submission, tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (submission / "records" / "lite-v1" / "sst2" / "link.json").symlink_to(secret)
+    (submission / "records" / "lite-v1" / "linked").symlink_to(tmp_path)
+    os.link(secret, submission / "records" / "lite-v1" / "sst2" / "hard.json")
+    report = report_of(submission)
+    assert sum(finding.code == "link" for finding in report.findings) == 3
+    (tmp_path / "folder-link").symlink_to(submission)
+    assert report_of(tmp_path / "folder-link").codes() == {"link"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x 1\nb: *x", "anchor"),
+        ("a: !!python/object/apply:os.system ['touch broken']", "tag"),
+        ("a: [" * 50 + "]" * 50, "nested"),
+        ("a: 1\na: 2", "twice"),
+        ("a: .inf", "finite"),
+        ("1: x", "no text"),
+        ("a: 'x", "YAML"),
+        ("- a", "form"),
+        ("x" * 100_000, "KiB"),
+        ("\x00", "YAML"),
+        ("", "form"),
+    ],
+)
+def test_yaml_that_is_no_form_is_refused(submission, text, said):
+    (submission / FORM).write_text(text)
+    report = report_of(submission)
+    assert any(f.code == "form" and said in f"{f.where} {f.message} form" for f in report.findings), report.sorted()
+    assert not Path("broken").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"authors": []},
+        {"authors": ["<b>Me</b>"]},
+        {"title": "=cmd|' /C calc'!A0"},
+        {"title": "a\u202eb"},
+        {"title": "TODO: later"},
+        {"contact": ""},
+        {"division": "best"},
+        {"code": "javascript:alert(1)"},
+        {"code": "http://example.org"},
+        {"tags": ["Very Good"]},
+        {"tuning": {"configurations": -1, "chosen_on": "x"}},
+        {"tuning": {"configurations": "few", "chosen_on": "x"}},
+        {"tuning": {"configurations": 1}},
+        {"form_version": 2},
+        {"method": "../random"},
+        {"more": 1},
+        {"title": 7},
+        {"title": "e\u0301"},
+    ],
+)
+def test_a_form_with_a_wrong_field_is_refused(submission, change):
+    write_form(submission, **change)
+    assert "form" in report_of(submission).codes()
+
+
+def test_a_form_about_another_method_is_refused(submission, accepted):
+    write_form(submission, method="kmeans")
+    assert "method" in report_of(submission, accepted).codes()
+
+
+def test_controls_must_agree_with_accepted_ones(submission, accepted):
+    def worse(raw):
+        record = first(raw, "train")
+        predictions = unpack_ints(record["train"]["predictions"])
+        record["train"].update(
+            accuracy_frac=record["train"]["accuracy_frac"] - 0.1, predictions=pack_ints(predictions[::-1])
+        )
+
+    report = report_of(tampered(submission, worse, "records/lite-v1/sst2/random.json"), accepted)
+    assert "control" in report.codes()
+    assert "no-control" not in report.codes("warning")
+    (submission / "records" / "lite-v1" / "sst2" / "random.json").unlink()
+    write_manifest(submission)
+    assert "no-control" in report_of(submission, accepted).codes("warning")
+
+
+def zipped(submission: Path, tmp_path: Path, top: str = "mine/") -> Path:
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(submission.rglob("*")):
+            if file.is_file():
+                archive.write(file, top + file.relative_to(submission).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("top", ["mine/", ""])
+def test_a_zip_file_is_read_like_its_folder(submission, accepted, tmp_path, top):
+    report = report_of(zipped(submission, tmp_path, top), accepted)
+    assert report.codes() == set(), report.sorted()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("../../evil.json", "file-name"),
+        ("/etc/evil.json", "file-name"),
+        ("a/../../evil.json", "file-name"),
+        ("C:/evil.json", "file-name"),
+        ("..\\evil.json", "file-name"),
+        ("a//evil.json", "file-name"),
+        ("con.json", "file-name"),
+        ("e\u0301.json", "file-name"),
+        ("\u202egnosj.json", "file-name"),
+        ("a/b/c/d/e/f/g/h.json", "file-name"),
+        ("evil.exe", "file-name"),
+        ("x" * 300 + ".json", "file-name"),
+    ],
+)
+def test_names_that_lead_out_of_a_zip_file_are_refused(submission, tmp_path, name, code):
+    path = zipped(submission, tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "{}")
+    before = sorted(tmp_path.rglob("*"))
+    assert code in report_of(path).codes()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_zip_bombs_links_and_broken_zips_are_refused(submission, tmp_path):
+    path = zipped(submission, tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mine/bomb.json", " " * 50_000_000)
+    assert "zip-bomb" in report_of(path).codes()
+    link = zipfile.ZipInfo("mine/link.json")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert "link" in report_of(tmp_path / "link.zip").codes()
+    (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 not a zip file")
+    assert "bad-zip" in report_of(tmp_path / "no.zip").codes()
+    content = bytearray(path.read_bytes())
+    content[200:260] = b"\x00" * 60
+    (tmp_path / "broken.zip").write_bytes(bytes(content))
+    assert report_of(tmp_path / "broken.zip").refused
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(1_000):
+            archive.writestr(f"f{number}.json", "{}")
+    assert "too-many-files" in report_of(tmp_path / "many.zip").codes()
+
+
+def test_what_is_no_submission_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert report_of(tmp_path / "nothing").codes() == {"no-submission"}
+    assert report_of(tmp_path / "empty").refused
+    (tmp_path / "file.json").write_text("{}")
+    assert report_of(tmp_path / "file.json").codes() == {"no-submission"}
+
+
+def test_findings_are_one_plain_line_each(submission, accepted):
+    hostile = "x\x1b[31m\n\u202e<script>" + "y" * 5_000
+    report = report_of(
+        tampered(submission, shared("distil", "method_facts", lambda f: f.update(label=hostile))), accepted
+    )
+    assert report.refused
+    for finding in report.findings:
+        assert finding.message.isprintable()
+        assert finding.where.isprintable()
+        assert len(finding.message) <= 400
+
+
+def test_form_of_the_tests_is_filled_in():
+    assert json.dumps(FILLED)
