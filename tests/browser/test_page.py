@@ -61,7 +61,7 @@ def test_table_holds_the_rows_of_the_board(open_page, page_file, rows):
     own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     assert sorted(set(texts(page, NAMES)) - {"majority", "full"}) == sorted({row["label"] for row in own})
     names = texts(page, "#table tbody:first-of-type th")
-    badges = {"private", "reference", "verified"}
+    badges = {"private", "reference"}
     plain = [" ".join(word for word in name.split() if word not in badges) for name in names]
     shown = dict(zip(plain, column(page, "score.minilm"), strict=True))
     for row in own:

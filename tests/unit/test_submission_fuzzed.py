@@ -1,0 +1,150 @@
+"""Ten thousand generated files: validation never crashes or hangs, and never writes anything."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench._paths import RECORDS
+from bench.experiment.accepted import Accepted
+from bench.submission.contents import read_contents
+from bench.submission.findings import Report
+from bench.submission.form import FORM, MANIFEST
+from bench.submission.intake import name_problem, read_files
+from bench.submission.strict import StrictError, strict_json, strict_yaml
+from bench.submission.validate import validate
+from tests.unit.submissions import FILLED, PACK, from_accepted
+
+EACH = 2_500
+LOOSE = settings(max_examples=EACH, deadline=2_000, suppress_health_check=list(HealthCheck), database=None)
+SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
+VALUE = st.recursive(
+    SCALAR,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    max_leaves=12,
+)
+NAMES = st.one_of(
+    st.text(max_size=30),
+    st.sampled_from(
+        [FORM, MANIFEST, PACK, "../x.json", "/x.json", "records/a/b/c.json", "sets/0123456789abcdef/card.yaml"]
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> dict[str, bytes]:
+    folder = from_accepted(tmp_path_factory.mktemp("small") / "mine", ("synalign",))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory) -> Path:
+    """A folder whose surroundings must stay as they are."""
+    return tmp_path_factory.mktemp("guarded")
+
+
+@LOOSE
+@given(st.one_of(st.binary(max_size=400), VALUE.map(lambda value: json.dumps(value).encode())))
+def test_json_is_read_or_refused(content):
+    try:
+        value = strict_json(content)
+    except StrictError:
+        return
+    json.dumps(value, allow_nan=False)
+
+
+@LOOSE
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        VALUE.map(lambda value: yaml.safe_dump(value).encode()),
+        st.text(max_size=200).map(str.encode),
+    )
+)
+def test_yaml_is_read_or_refused(content):
+    with contextlib.suppress(StrictError):
+        strict_yaml(content)
+
+
+@LOOSE
+@given(
+    st.dictionaries(
+        NAMES, st.one_of(st.binary(max_size=200), VALUE.map(lambda value: json.dumps(value).encode())), max_size=4
+    )
+)
+def test_zip_files_of_anything_are_read_or_refused(guarded, files):
+    path = guarded / "any.zip"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            if name and "\x00" not in name:
+                try:
+                    archive.writestr(zipfile.ZipInfo(name), content)
+                except (UnicodeEncodeError, ValueError):
+                    continue
+    path.write_bytes(buffer.getvalue())
+    report = Report()
+    found = read_files(path, report)
+    assert all(not name_problem(name) for name in found)
+    read_contents(found, report)
+    assert report.refused
+    assert [entry.name for entry in guarded.iterdir()] == ["any.zip"]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    if isinstance(value, dict):
+        for key in value:
+            found += places(value[key], (*path, key))
+    elif isinstance(value, list):
+        for index in range(min(3, len(value))):
+            found += places(value[index], (*path, index))
+    return found
+
+
+@settings(max_examples=EACH, deadline=5_000, suppress_health_check=list(HealthCheck), database=None)
+@given(st.data())
+def test_packs_with_one_part_replaced_are_checked_to_the_end(small, guarded, data):
+    """Any value in the place of any part of a real pack: a report, never an exception."""
+    raw = json.loads(small[PACK])
+    raw["records"], kept = raw["records"][:2] + raw["records"][-1:], set()
+    kept = {record["distil_id"] for record in raw["records"]}
+    raw["sets"] = {key: made for key, made in raw["sets"].items() if key in kept}
+    path = data.draw(st.sampled_from(places(raw)[1:]))
+    target = raw
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = data.draw(VALUE)
+    contents_of = {**small, PACK: json.dumps(raw).encode()}
+    report = Report()
+    contents = read_contents(contents_of, report)
+    if contents.records:
+        from bench.submission.privacy_checks import check_promises
+        from bench.submission.record_checks import check_records
+        from bench.submission.set_checks import check_sets
+
+        check_records(contents, report)
+        check_sets(contents, report)
+        check_promises(contents, report)
+    assert report.refused  # the manifest does not fit, at least
+    assert all(finding.message.isprintable() for finding in report.findings)
+
+
+def test_folder_of_garbage_is_refused_without_a_trace(tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "records").mkdir(parents=True)
+    (folder / FORM).write_text(yaml.safe_dump(FILLED))
+    (folder / "records" / "x.json").write_bytes(bytes(range(256)))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    report, _ = validate(folder, Accepted(RECORDS / "none"))
+    assert report.refused
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
