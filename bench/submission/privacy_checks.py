@@ -9,6 +9,7 @@ from bench.experiment.record import PrivacyStatement, Record
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
+MOST_QUERIES, MOST_STEPS = 100, 1_000_000
 TOLERANCE = 0.02
 """Relative; the two accountants agree to it."""
 
@@ -50,6 +51,25 @@ def _check(record: Record, said: PrivacyStatement, where: str, report: Report) -
         return
     if isinstance(asked, int | float) and not isinstance(asked, bool) and said.epsilon > asked * (1 + 1e-9):
         report.error("privacy", where, f"it promises epsilon {said.epsilon}; its options ask for {asked}.")
+    if absurd := _absurd(said):
+        report.error("privacy", where, f"{absurd}; that is not computed.")
+        return
+    _check_spending(said, where, report)
+
+
+def _absurd(said: PrivacyStatement) -> str:
+    """Says what makes a statement's queries not worth computing; empty where nothing does."""
+    if len(said.queries) > MOST_QUERIES or sum(one.steps for one in said.queries) > MOST_STEPS:
+        return f"it names more than {MOST_QUERIES} queries or {MOST_STEPS:,} answers"
+    if any(not 1e-3 <= one.noise_multiplier <= 1e7 for one in said.queries if one.steps):
+        return "its noise lies outside of 0.001 to 10,000,000 times the sensitivity"
+    if len(said.epsilon_of_sets) > 20 or max(said.epsilon_of_sets, default=1) > 1_000:
+        return "it counts over 1,000 sets"
+    return ""
+
+
+def _check_spending(said: PrivacyStatement, where: str, report: Report) -> None:
+    """Computes epsilon again from what was answered."""
     try:
         spent = _spent(said, 1)
     except (TDBenchError, ValueError, OverflowError, ArithmeticError) as error:

@@ -25,7 +25,7 @@ from bench.submission.validate import validate
 from tests.unit.submissions import FILLED, PACK, from_accepted
 
 EACH = 2_500
-LOOSE = settings(max_examples=EACH, deadline=2_000, suppress_health_check=list(HealthCheck), database=None)
+LOOSE = settings(max_examples=EACH, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 SCALAR = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20))
 VALUE = st.recursive(
     SCALAR,
@@ -111,7 +111,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=EACH, deadline=5_000, suppress_health_check=list(HealthCheck), database=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=EACH, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.data())
 def test_packs_with_one_part_replaced_are_checked_to_the_end(small, guarded, data):
     """Any value in the place of any part of a real pack: a report, never an exception."""

@@ -197,6 +197,48 @@ def test_a_tampered_pack_is_refused_for_its_reason(submission, accepted, change,
     assert code in report.codes(), report.sorted()
 
 
+DP_PACK = "records/lite-v1/spam/dp_mean_match.json"
+
+
+def promise(change: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], None]:
+    """Changes the statement of every set that promises something."""
+
+    def act(raw):
+        for record in raw["records"]:
+            said = (record.get("distil") or {}).get("privacy")
+            if said and said["epsilon"] != "inf" and said.get("oracle", "data") == "data" and said.get("queries"):
+                change(said)
+                record["distil"]["epsilon"], record["distil"]["delta"] = said["epsilon"], said["delta"]
+
+    return act
+
+
+DP_TAMPERED: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+    ("a smaller epsilon", lambda s: s.update(epsilon=s["epsilon"] / 4, epsilon_spent=s["epsilon_spent"] / 4)),
+    ("less noise", lambda s: [q.update(noise_multiplier=q["noise_multiplier"] / 2) for q in s["queries"]]),
+    ("more answers", lambda s: [q.update(steps=q["steps"] * 4) for q in s["queries"]]),
+    ("answers without end", lambda s: [q.update(steps=10**15) for q in s["queries"]]),
+    ("no noise", lambda s: [q.update(noise_multiplier=0.0) for q in s["queries"]]),
+    ("a smaller delta", lambda s: s.update(delta=s["delta"] / 1e6)),
+    ("no queries", lambda s: s.update(queries=[])),
+    ("sets together for less", lambda s: s.update(epsilon_of_sets={"20": 0.1})),
+    ("many queries", lambda s: s.update(queries=s["queries"] * 200)),
+)
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in DP_TAMPERED])
+def test_a_promise_that_its_queries_do_not_keep_is_refused(tmp_path, change):
+    folder = from_accepted(tmp_path / "mine", ("dp_mean_match",), "spam")
+    assert "privacy" not in report_of(folder).codes()
+    assert "privacy" in report_of(tampered(folder, promise(change), DP_PACK)).codes()
+
+
+def test_a_raw_read_leaves_no_promise(tmp_path):
+    folder = from_accepted(tmp_path / "mine", ("dp_mean_match",), "spam")
+    reports = report_of(tampered(folder, promise(lambda s: s.update(raw_reads=["debugging"])), DP_PACK))
+    assert "pack" in reports.codes()
+
+
 def test_there_are_many_ways_to_tamper():
     assert len(TAMPERED) >= 40
 
