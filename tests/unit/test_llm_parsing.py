@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.models.llm.asks import Ask, Reply
@@ -86,7 +86,9 @@ def test_brackets_without_end_take_no_time(reply):
     assert time.perf_counter() - started < 5
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1_000, deadline=None)
+@example("{[]}")
+@example("{[1]: 2}")
 @given(st.text(alphabet=st.sampled_from('{}[]",:\\ \nab1'), max_size=60))
 def test_no_reply_is_an_error(reply):
     for form in ("json", "plain"):

@@ -141,7 +141,7 @@ def _repaired(text: str, place: int) -> tuple[Any, int]:
             continue
     try:
         return ast.literal_eval(body), end
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # TypeError: a set or a key of lists
         return None, place
 
 
