@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench._paths import RECORDS
+from bench.commands.validation import validate
 from bench.errors import UsageError
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import accept_packs
@@ -16,7 +17,6 @@ from bench.submission.collect import collect
 from bench.submission.findings import ORDER
 from bench.submission.form import FORM
 from bench.submission.form import RECORDS as PACKS
-from bench.submission.validate import validate
 
 
 def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> int:

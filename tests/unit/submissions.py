@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from bench._paths import RECORDS
+from bench.commands.validation import validate
 from bench.experiment.accepted import Accepted
 from bench.submission.collect import write_manifest
 from bench.submission.findings import Report
 from bench.submission.form import FORM
-from bench.submission.validate import validate
 
 FILLED: dict[str, Any] = {
     "form_version": 1,

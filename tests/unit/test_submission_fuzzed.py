@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench._paths import RECORDS
+from bench.commands.validation import validate
 from bench.experiment.accepted import Accepted
 from bench.submission.contents import read_contents
 from bench.submission.findings import Report
 from bench.submission.form import FORM, MANIFEST
 from bench.submission.intake import name_problem, read_files
 from bench.submission.strict import StrictError, strict_json, strict_yaml
-from bench.submission.validate import validate
 from tests.unit.submissions import FILLED, PACK, from_accepted
 
 EACH = 2_500

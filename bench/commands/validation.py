@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.commands.standing_checks import audited, check_against
 from bench.experiment.accepted import Accepted
-from bench.submission.compare_checks import audited, check_against
 from bench.submission.contents import Contents, read_contents
 from bench.submission.data_checks import check_data
 from bench.submission.findings import Report

@@ -1,0 +1,224 @@
+"""Files of hostile submissions: JSON, YAML, forms, links and zip files."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bench._paths import RECORDS
+from bench.experiment.accepted import Accepted
+from bench.submission.collect import write_manifest
+from bench.submission.form import FORM, MANIFEST
+from tests.unit.submissions import FILLED, PACK, from_accepted, report_of, write_form
+
+
+@pytest.fixture(scope="module")
+def accepted() -> Accepted:
+    return Accepted(RECORDS)
+
+
+@pytest.fixture
+def submission(tmp_path, monkeypatch) -> Path:
+    """A whole submission; data are left out, so that these checks rest on the submission alone."""
+    monkeypatch.setenv("TDBENCH_DATA", str(tmp_path / "no-data"))
+    return from_accepted(tmp_path / "mine")
+
+
+def raw_pack(submission: Path, text: str) -> Path:
+    (submission / PACK).write_text(text)
+    write_manifest(submission)
+    return submission
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "JSON"),
+        ("{" * 100 + "}" * 100, "nested"),
+        ("[" * 200_000, "nested"),
+        ('{"pack_version": NaN}', "NaN"),
+        ('{"pack_version": 1e999}', "finite"),
+        ('{"pack_version": 1, "pack_version": 1}', "twice"),
+        ('"\\ud800"', "pack"),
+        ("null", "pack"),
+        ("[1]", "pack"),
+    ],
+)
+def test_json_that_is_no_pack_is_refused(submission, text, said):
+    report = report_of(raw_pack(submission, text))
+    assert any(f.code == "pack" and said in f.message + f.where for f in report.findings if f.severity == "error")
+
+
+def test_json_in_another_encoding_is_refused(submission):
+    (submission / PACK).write_bytes(b"\xff\xfe{\x00}\x00")
+    write_manifest(submission)
+    assert "pack" in report_of(submission).codes()
+
+
+def test_edited_missing_and_added_files_are_seen(submission):
+    (submission / PACK).write_text((submission / PACK).read_text() + " ")
+    assert "hash" in report_of(submission).codes()
+    (submission / PACK).unlink()
+    assert "hash" in report_of(submission).codes()
+    (submission / "records" / "lite-v1" / "sst2" / "other.json").write_text("{}")
+    assert "hash" in report_of(submission).codes()
+    (submission / MANIFEST).unlink()
+    assert "missing-file" in report_of(submission).codes()
+
+
+@pytest.mark.parametrize(
+    "name", ["run.py", "x.pkl", "records/a.json", "sets/x/distilled.parquet", ".hidden.json", "a b.json"]
+)
+def test_files_that_belong_to_no_submission_are_refused(submission, name):
+    path = submission / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    write_manifest(submission)
+    assert {"unexpected-file", "file-name"} & report_of(submission).codes()
+
+
+def test_links_are_refused_and_not_followed(submission, tmp_path):
+    secret = tmp_path / "secret.json"
+    secret.write_text("{}")
+    (submission / "records" / "lite-v1" / "sst2" / "link.json").symlink_to(secret)
+    (submission / "records" / "lite-v1" / "linked").symlink_to(tmp_path)
+    os.link(secret, submission / "records" / "lite-v1" / "sst2" / "hard.json")
+    report = report_of(submission)
+    assert sum(finding.code == "link" for finding in report.findings) == 3
+    (tmp_path / "folder-link").symlink_to(submission)
+    assert report_of(tmp_path / "folder-link").codes() == {"link"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &x 1\nb: *x", "anchor"),
+        ("a: !!python/object/apply:os.system ['touch broken']", "tag"),
+        ("a: [" * 50 + "]" * 50, "nested"),
+        ("a: 1\na: 2", "twice"),
+        ("a: .inf", "finite"),
+        ("1: x", "no text"),
+        ("a: 'x", "YAML"),
+        ("- a", "form"),
+        ("x" * 100_000, "KiB"),
+        ("\x00", "YAML"),
+        ("", "form"),
+    ],
+)
+def test_yaml_that_is_no_form_is_refused(submission, text, said):
+    (submission / FORM).write_text(text)
+    report = report_of(submission)
+    assert any(f.code == "form" and said in f"{f.where} {f.message} form" for f in report.findings), report.sorted()
+    assert not Path("broken").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"authors": []},
+        {"authors": ["<b>Me</b>"]},
+        {"title": "=cmd|' /C calc'!A0"},
+        {"title": "a\u202eb"},
+        {"title": "TODO: later"},
+        {"contact": ""},
+        {"division": "best"},
+        {"code": "javascript:alert(1)"},
+        {"code": "http://example.org"},
+        {"tags": ["Very Good"]},
+        {"tuning": {"configurations": -1, "chosen_on": "x"}},
+        {"tuning": {"configurations": "few", "chosen_on": "x"}},
+        {"tuning": {"configurations": 1}},
+        {"form_version": 2},
+        {"method": "../random"},
+        {"more": 1},
+        {"title": 7},
+        {"title": "e\u0301"},
+    ],
+)
+def test_a_form_with_a_wrong_field_is_refused(submission, change):
+    write_form(submission, **change)
+    assert "form" in report_of(submission).codes()
+
+
+def test_a_form_about_another_method_is_refused(submission, accepted):
+    write_form(submission, method="kmeans")
+    assert "method" in report_of(submission, accepted).codes()
+
+
+def zipped(submission: Path, tmp_path: Path, top: str = "mine/") -> Path:
+    path = tmp_path / "mine.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(submission.rglob("*")):
+            if file.is_file():
+                archive.write(file, top + file.relative_to(submission).as_posix())
+    return path
+
+
+@pytest.mark.parametrize("top", ["mine/", ""])
+def test_a_zip_file_is_read_like_its_folder(submission, accepted, tmp_path, top):
+    report = report_of(zipped(submission, tmp_path, top), accepted)
+    assert report.codes() == set(), report.sorted()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("../../evil.json", "file-name"),
+        ("/etc/evil.json", "file-name"),
+        ("a/../../evil.json", "file-name"),
+        ("C:/evil.json", "file-name"),
+        ("..\\evil.json", "file-name"),
+        ("a//evil.json", "file-name"),
+        ("con.json", "file-name"),
+        ("e\u0301.json", "file-name"),
+        ("\u202egnosj.json", "file-name"),
+        ("a/b/c/d/e/f/g/h.json", "file-name"),
+        ("evil.exe", "file-name"),
+        ("x" * 300 + ".json", "file-name"),
+    ],
+)
+def test_names_that_lead_out_of_a_zip_file_are_refused(submission, tmp_path, name, code):
+    path = zipped(submission, tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name), "{}")
+    before = sorted(tmp_path.rglob("*"))
+    assert code in report_of(path).codes()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_zip_bombs_links_and_broken_zips_are_refused(submission, tmp_path):
+    path = zipped(submission, tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mine/bomb.json", " " * 50_000_000)
+    assert "zip-bomb" in report_of(path).codes()
+    link = zipfile.ZipInfo("mine/link.json")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    assert "link" in report_of(tmp_path / "link.zip").codes()
+    (tmp_path / "no.zip").write_bytes(b"PK\x03\x04 not a zip file")
+    assert "bad-zip" in report_of(tmp_path / "no.zip").codes()
+    content = bytearray(path.read_bytes())
+    content[200:260] = b"\x00" * 60
+    (tmp_path / "broken.zip").write_bytes(bytes(content))
+    assert report_of(tmp_path / "broken.zip").refused
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(1_000):
+            archive.writestr(f"f{number}.json", "{}")
+    assert "too-many-files" in report_of(tmp_path / "many.zip").codes()
+
+
+def test_what_is_no_submission_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert report_of(tmp_path / "nothing").codes() == {"no-submission"}
+    assert report_of(tmp_path / "empty").refused
+    (tmp_path / "file.json").write_text("{}")
+    assert report_of(tmp_path / "file.json").codes() == {"no-submission"}
+
+
+def test_form_of_the_tests_is_filled_in():
+    assert json.dumps(FILLED)
