@@ -40,9 +40,8 @@ def summary_tables(
         for field in fields:
             rich_table.add_column(Text(field.heading), justify="right")
         for line in table.lines:
-            options = line.any_row["options"]
             reference = "" if line.kind == "method" else " [reference]"
-            name = line.name + (f" ({options})" if options else "") + reference
+            name = line.title + reference
             style = "dim" if reference else ""
             rich_table.add_row(Text(name), *(Text(field.text(line)) for field in fields), style=style)
         shown.append(rich_table)

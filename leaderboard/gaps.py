@@ -37,12 +37,7 @@ def _bounded(entry: Entry, index: Index) -> None:
     score, full, random = entry.row["score_frac"], _score(entry, "full", index), _score(entry, "random", index)
     if score is None:
         return
-    if (
-        full
-        and entry.key.track.split("+")[0] == "text"
-        and "soft" not in entry.key.track
-        and not entry.row["full_data"]
-    ):
+    if full and entry.key.track == "text" and not entry.row["full_data"]:
         entry.row["hard_label_recovery_frac"] = min(1.0, score / full)
     if random is not None and reference_of(entry, "random", index) is not entry:
         entry.row["gain_random_frac"] = gain_frac(score, random)

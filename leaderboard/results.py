@@ -10,7 +10,8 @@ import pandas as pd
 
 from bench.errors import RecordError
 from leaderboard.build import frame_of
-from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS
+from leaderboard.json_schema import INFINITE
+from leaderboard.schema import BOARD_SCHEMA_VERSION
 
 COMMITTED = Path(__file__).with_name("leaderboard.json")
 
@@ -37,7 +38,6 @@ def results(path: Path | str = COMMITTED) -> pd.DataFrame:
         raise RecordError(
             f"{path} has board schema {version}, expected {BOARD_SCHEMA_VERSION}; write it anew with `tdbench leaderboard`."
         )
-    texts = ("epsilon", "epsilon_all_sets", *(key for key in ROW_KEYS if key.startswith("breakeven_")))
     for row in rows:
-        row.update({key: math.inf for key in texts if row.get(key) == "inf"})
+        row.update({key: math.inf for key in INFINITE if row.get(key) == "inf"})
     return frame_of(rows)

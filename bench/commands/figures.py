@@ -8,8 +8,6 @@ from pathlib import Path
 from bench.commands.board import board_records
 from bench.errors import UsageError
 
-FORMATS = ("svg", "pdf", "png")
-
 
 def figures_command(out: Path, kind: str, tasks: tuple[str, ...], *, root: Path, with_runs: bool, as_json: bool) -> int:
     """Draws every figure that has something to show. Returns the exit code.
@@ -26,7 +24,7 @@ def figures_command(out: Path, kind: str, tasks: tuple[str, ...], *, root: Path,
         UsageError: There is no such format, or no result for a task.
     """
     from leaderboard.audits import set_curves
-    from leaderboard.paper import all_figures, save
+    from leaderboard.paper import FORMATS, all_figures, save
     from leaderboard.rows import find
     from leaderboard.tables import build_tables
 

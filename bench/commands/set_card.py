@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections import defaultdict
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,12 @@ import yaml
 
 from bench._version import __version__
 from leaderboard.commands import run_command
+from leaderboard.markdown import escape
 
 if TYPE_CHECKING:
     from bench.data.task import Task
     from bench.distilled import DistilledSet
     from bench.experiment.record import Record
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
 
 
 def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> str:
@@ -32,11 +29,11 @@ def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Recor
     """
     parts = [
         f"---\n{yaml.safe_dump(_front(made, record), sort_keys=False, allow_unicode=True)}---",
-        f"# {task.facts.title}, distilled by {_inert(record.method_facts.label)}",
+        f"# {task.facts.title}, distilled by {escape(record.method_facts.label)}",
         f"{len(made)} rows that stand for the {len(task.label_names)} classes of {task.facts.title} ({task.facts.citation}), "
         f"made with TDBench {__version__} by the method `{record.cell.method}` at budget {record.cell.budget}.",
         _what(made, record, task),
-        "## How it was made\n\n" + _origin(record),
+        "## How it was made\n\n" + _origin(record, trained),
     ]
     if scores := _scores(trained):
         parts.append("## What models learn from it\n\n" + scores)
@@ -79,27 +76,25 @@ def _what(made: DistilledSet, record: Record, task: Task) -> str:
         "(after folding case and white space).",
     }[record.distil.output]
     names = ", ".join(f"{place} = {name}" for place, name in enumerate(task.label_names))
-    return f"{kind}\n\nColumns: {', '.join(f'`{name}`' for name in (made.fields or {}))}, `label` ({_inert(names)})" + (
+    return f"{kind}\n\nColumns: {', '.join(f'`{name}`' for name in (made.fields or {}))}, `label` ({escape(names)})" + (
         f"{', `soft_label` (class shares)' if made.soft_labels_MC is not None else ''}"
         f"{', `weight`' if made.weights_M is not None else ''}."
     )
 
 
-def _origin(record: Record) -> str:
+def _origin(record: Record, trained: list[Record]) -> str:
     cell, found = record.cell, record.provenance
     wall = [cost.wall_s for cost in record.cost]
     lines = [
         f"- data: {cell.task} v{cell.task_version} ({cell.data_kind}), fingerprint `{cell.data_fingerprint}`",
-        f"- method: `{cell.method}` v{cell.method_version}, set {cell.set_index}; options `{_inert(str(cell.options or 'default'))}`",
+        f"- method: `{cell.method}` v{cell.method_version}, set {cell.set_index}; options `{escape(str(cell.options or 'default'))}`",
         f"- suite: {found.suite_version}, commit `{found.git_commit or 'unknown'}`",
-        f"- hardware: {_inert(found.gpu or found.cpu)}; "
+        f"- hardware: {escape(found.gpu or found.cpu)}; "
         + (f"{sum(w for w in wall if w is not None):.1f} s" if wall and None not in wall else "time unknown"),
         f"- id: `{record.id}`",
-        "",
-        "```bash",
-        run_command(cell, "lite-v1"),
-        "```",
     ]
+    if names := sorted({str((one.protocol or {}).get("name")) for one in trained if not one.custom}):
+        lines += ["", "```bash", *(run_command(cell, name) for name in names), "```"]
     return "\n".join(lines)
 
 
@@ -115,7 +110,7 @@ def _scores(trained: list[Record]) -> str:
         return ""
     lines = ["| protocol | learner | metric | percent | models |", "|---|---|---|---:|---:|"]
     lines += [
-        f"| {_inert(protocol)} | {_inert(learner)} | {metric} | {100 * fmean(values):.1f} | {len(values)} |"
+        f"| {escape(protocol)} | {escape(learner)} | {metric} | {100 * fmean(values):.1f} | {len(values)} |"
         for (protocol, learner, metric), values in sorted(found.items())
     ]
     return (
@@ -134,8 +129,3 @@ def _limits(made: DistilledSet, record: Record) -> str:
     if made.soft is None and record.distil is not None and record.distil.output == "text":
         said.append("- Generated texts may state falsehoods, and repeat what their generator has learnt.")
     return "\n".join(said)
-
-
-def _inert(text: str) -> str:
-    """Makes a foreign string inert in markdown."""
-    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))

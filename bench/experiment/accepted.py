@@ -123,11 +123,16 @@ class Accepted:
                 f"the accepted records do not hold the distilled set {distil_id}: {raw['not_kept']}. Make it again: "
                 "runtime.accepted=false."
             )
-        soft, weights = raw.get("soft_labels"), raw.get("weights")
-        return DistilledSet(
-            labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),
-            row_ids_M=np.array(raw["row_ids"], dtype=np.int64) if "row_ids" in raw else None,
-            fields=raw.get("fields"),
-            soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
-            weights_M=None if weights is None else np.array(weights, dtype=np.float32),
-        )
+        return unpacked_set(raw)
+
+
+def unpacked_set(raw: dict[str, Any]) -> DistilledSet:
+    """Reads a set of rows or texts as a pack holds it."""
+    soft, weights = raw.get("soft_labels"), raw.get("weights")
+    return DistilledSet(
+        labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),
+        row_ids_M=np.array(raw["row_ids"], dtype=np.int64) if "row_ids" in raw else None,
+        fields=raw.get("fields"),
+        soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
+        weights_M=None if weights is None else np.array(weights, dtype=np.float32),
+    )

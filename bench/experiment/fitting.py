@@ -12,6 +12,7 @@ from bench.canonical import seed_from
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import DataError, PluginError
+from bench.experiment.identity import learner_seed
 from bench.experiment.jobs import TrainJob
 from bench.experiment.recipes import recipe_in_epochs
 from bench.training.learner import TrainContext, TrainingSet
@@ -52,7 +53,7 @@ def mixed_in(job: TrainJob, made: DistilledSet) -> LabelledText:
 
 def train_seed(job: TrainJob) -> int:
     """Returns the learner's seed."""
-    return seed_from("learner", job.distil.cell.set_index, job.seed_index)
+    return learner_seed(job.distil.cell.set_index, job.seed_index)
 
 
 def fitted_scores(

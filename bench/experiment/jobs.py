@@ -11,6 +11,7 @@ from bench.canonical import content_id
 from bench.config import is_custom
 from bench.data.loading import TaskData
 from bench.data.public import PublicPool
+from bench.experiment.identity import set_id, train_id
 from bench.experiment.record import Cell, MethodFacts, Stage
 from bench.method import Method
 from bench.privacy.pool import Pool
@@ -51,9 +52,7 @@ class DistilJob:
     @cached_property
     def id(self) -> str:
         """Hash of the cell; the data enter by their fingerprint."""
-        return content_id(
-            {"stage": self.stage, **self.cell.model_dump(mode="json", exclude={"task_options", "options"})}
-        )
+        return set_id(self.cell, self.stage)
 
     @property
     def title(self) -> str:
@@ -81,18 +80,15 @@ class TrainJob:
     @cached_property
     def id(self) -> str:
         """Hash of the distilled set, learner, seed, protocol and test rows."""
-        return content_id(
-            {
-                "stage": "train",
-                "distil": self.distil.id,
-                "learner": self.learner.identity(),
-                "seed_index": self.seed_index,
-                "protocol": self.protocol.name,
-                # A published protocol is named by its name; any other by its content.
-                "custom": self.protocol.sha256 if is_custom(self.protocol) else None,
-                "test": self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
-                "engine_numerics": ENGINE_NUMERICS,
-            }
+        return train_id(
+            self.distil.id,
+            self.learner.identity(),
+            self.seed_index,
+            protocol=self.protocol.name,
+            # A published protocol is named by its name; any other by its content.
+            custom=self.protocol.sha256 if is_custom(self.protocol) else None,
+            test=self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
+            engine_numerics=ENGINE_NUMERICS,
         )
 
     @property

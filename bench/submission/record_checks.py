@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.canonical import content_id, seed_from
 from bench.config import locked
+from bench.experiment.identity import learner_seed, set_id, train_id
 from bench.experiment.record import Record, set_sha256
 from bench.settings import Protocol, check_values
 from bench.submission.contents import Contents
@@ -121,9 +121,7 @@ def _check_costs(record: Record, where: str, report: Report) -> None:
 
 
 def _check_distil(record: Record, where: str, report: Report) -> None:
-    expected = content_id(
-        {"stage": "distil", **record.cell.model_dump(mode="json", exclude={"task_options", "options"})}
-    )
+    expected = set_id(record.cell)
     if record.id != expected or record.distil_id != expected:
         report.error(
             "id", where, f"its id would be {expected}: task, data, method, options, budget or set index were changed."
@@ -145,17 +143,16 @@ def _check_train(record: Record, contents: Contents, where: str, report: Report)
     if protocol is None:
         report.error("protocol", where, "it has no protocol.")
         return
-    identity = {
-        "stage": "train",
-        "distil": record.distil_id,
-        "learner": train.learner_spec,
-        "seed_index": train.seed_index,
-        "protocol": protocol.get("name"),
-        "custom": None,
-        "test": train.test_fingerprint,
-        "engine_numerics": train.engine_numerics,
-    }
-    if record.id != content_id(identity):
+    expected = train_id(
+        record.distil_id,
+        train.learner_spec,
+        train.seed_index,
+        protocol=str(protocol.get("name")),
+        custom=None,
+        test=train.test_fingerprint,
+        engine_numerics=train.engine_numerics,
+    )
+    if record.id != expected:
         report.error(
             "id",
             where,
@@ -163,12 +160,9 @@ def _check_train(record: Record, contents: Contents, where: str, report: Report)
         )
     if (record.learner, record.seed_index) != (train.learner, train.seed_index):
         report.error("seed", where, "its learner or seed index is not that of its result.")
-    if train.seed != seed_from("learner", record.cell.set_index, train.seed_index):
-        report.error(
-            "seed",
-            where,
-            f"its seed is {train.seed}; the suite derives {seed_from('learner', record.cell.set_index, train.seed_index)}.",
-        )
+    seed = learner_seed(record.cell.set_index, train.seed_index)
+    if train.seed != seed:
+        report.error("seed", where, f"its seed is {train.seed}; the suite derives {seed}.")
     if train.learner not in protocol.get("learners", ()):
         report.error("learner", where, f"{train.learner} is no learner of {protocol.get('name')}.")
     if train.is_source != (train.learner == protocol.get("source")):
@@ -227,7 +221,7 @@ def _check_twins(contents: Contents, report: Report) -> None:
         if (
             record.stage != "distil"
             or record.method_facts.deterministic
-            or record.cell.budget == "all"
+            or record.cell.budget == ALL_BUDGET
             or not record.artefacts
         ):
             continue

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.text import LabelledText
 from bench.distilled import CARD_FILE, DistilledSet
 from bench.errors import TDBenchError
+from bench.experiment.accepted import unpacked_set
 from bench.experiment.record import Record, unpack_ints
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
@@ -68,14 +68,14 @@ def _read(record: Record, contents: Contents, where: str, report: Report) -> Dis
 
 
 def _from_pack(raw: dict[str, Any]) -> DistilledSet:
-    """Builds a set from what a pack holds.
+    """Checks what a pack of a stranger holds, and reads it.
 
     Raises:
         ValueError: A part is of the wrong kind or size.
     """
     if extra := set(raw) - {"labels", "row_ids", "fields", "soft_labels", "weights"}:
         raise ValueError(f"it has the unknown part {sorted(extra)[0][:40]!r}")
-    labels = np.array(unpack_ints(raw["labels"], MOST_ROWS), dtype=np.int64)
+    labels = unpack_ints(raw["labels"], MOST_ROWS)
     fields, rows = raw.get("fields"), raw.get("row_ids")
     if (fields is None) == (rows is None):
         raise ValueError("a set holds either row ids or texts")
@@ -93,14 +93,7 @@ def _from_pack(raw: dict[str, Any]) -> DistilledSet:
                 text.encode()
     if rows is not None and not (isinstance(rows, list) and all(type(i) is int and 0 <= i < 1 << 40 for i in rows)):
         raise ValueError("row ids are whole numbers from 0")
-    soft, weights = raw.get("soft_labels"), raw.get("weights")
-    return DistilledSet(
-        labels_M=labels,
-        row_ids_M=None if rows is None else np.array(rows, dtype=np.int64),
-        fields=fields,
-        soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
-        weights_M=None if weights is None else np.array(weights, dtype=np.float32),
-    )
+    return unpacked_set(raw)
 
 
 def _from_files(record: Record, files: dict[str, bytes], where: str, report: Report) -> DistilledSet | None:
@@ -164,8 +157,3 @@ def _count(made: DistilledSet, record: Record, where: str, report: Report) -> No
         report.error("set", where, "its soft labels are not finite.")
     if made.weights_M is not None and not (np.isfinite(made.weights_M).all() and (made.weights_M > 0).all()):
         report.error("set", where, "its weights are not positive finite numbers.")
-
-
-def texts_of(made: DistilledSet, real: LabelledText) -> LabelledText:
-    """Returns a set's texts; rows are looked up in the train split."""
-    return made.resolve(real)
