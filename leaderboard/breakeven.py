@@ -17,7 +17,7 @@ _UNITS = (
 
 
 def trainings_to_pay(distil: float, train: float, distil_other: float, train_other: float) -> float:
-    """Returns the number n of trainings from which distil + n train <= distil_other + n train_other.
+    """Returns the least number n of trainings at which distil + n train <= distil_other + n train_other.
 
     Args:
         distil: Cost of making the set.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from leaderboard.column import score_text
+from leaderboard.column import score_text, shortened
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import LineKind, Table
 
@@ -15,7 +15,6 @@ RIGHT_MARGIN = 24
 ROW_HEIGHT = 22
 TOP = 26
 BOTTOM = 26
-_LABEL_CHARACTERS = 30
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def build_chart(table: Table) -> Chart | None:
         low = score if row["ci_low"] is None else row["ci_low"]
         high = score if row["ci_high"] is None else row["ci_high"]
         y = TOP + (len(marks) + 0.5) * ROW_HEIGHT
-        name = _shortened(line.title)
+        name = shortened(line.title)
         text = f"{line.title}: {score_text(row)}"
         x, x_low, x_high = scale.x(score), scale.x(low), scale.x(high)
         marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
@@ -122,7 +121,3 @@ def build_chart(table: Table) -> Chart | None:
     summary = f"{name} in percent with {table.source} on {table.title}. "
     summary += "; ".join([mark.text for mark in marks] + [reference.text for reference in references]) + "."
     return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LABEL_CHARACTERS else text[: _LABEL_CHARACTERS - 1] + "…"

@@ -59,6 +59,11 @@ def percent(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
+def shortened(text: str, most: int = 30) -> str:
+    """Cuts a label of a figure to a number of letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def score_text(row: Row) -> str:
     """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`."""
     low, high = row["ci_low"], row["ci_high"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leaderboard.chart import Guide
-from leaderboard.column import MISSING, percent
+from leaderboard.column import MISSING, percent, shortened
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import Line, Table
 
 LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 210, 74, 22, 44
 LEVELS = 7
 """Shades; 0 is the lowest score of a learner's column, the last the highest."""
-_LETTERS = 30
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def heat_map(table: Table) -> HeatMap | None:
         width=LABEL_WIDTH + CELL_WIDTH * len(learners),
         height=TOP + CELL_HEIGHT * len(lines) + 6,
         columns=tuple(Guide(LABEL_WIDTH + (i + 0.5) * CELL_WIDTH, name) for i, name in enumerate(learners)),
-        rows=tuple(Guide(TOP + (i + 0.5) * CELL_HEIGHT + 4, _short(line.title)) for i, line in enumerate(lines)),
+        rows=tuple(Guide(TOP + (i + 0.5) * CELL_HEIGHT + 4, shortened(line.title)) for i, line in enumerate(lines)),
         cells=tuple(cells),
         summary=f"Score of {len(lines)} methods with {len(learners)} learners on {table.title}; best by learner: {'; '.join(said)}.",
     )
@@ -84,7 +83,3 @@ def _level(value: float | None, known: list[float]) -> int | None:
         return None
     low, high = min(known), max(known)
     return LEVELS // 2 if high - low <= 0 else min(LEVELS - 1, int((value - low) / (high - low) * LEVELS))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1] + "…"

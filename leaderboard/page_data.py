@@ -76,7 +76,7 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _table(table: Table, shared: _Shared) -> dict[str, Any]:
     columns = shared.columns
-    own = [place for place, column in enumerate(columns) if _applies(column, table)]
+    own = [place for place, column in enumerate(columns) if table.has(column)]
     filled = [
         place
         for place in own
@@ -98,11 +98,6 @@ def _table(table: Table, shared: _Shared) -> dict[str, Any]:
         "columns": filled,
         "lines": [_line(line, table, filled, shared) for line in table.lines],
     }
-
-
-def _applies(column: Column, table: Table) -> bool:
-    of_track = column.tracks is None or table.track.removesuffix(MIXED) in column.tracks
-    return of_track and column.metric in {None, table.metric}
 
 
 def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> dict[str, Any]:

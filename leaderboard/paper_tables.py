@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.experiment.record import ROC_FPR
+from leaderboard.column import shortened
 from leaderboard.heatmap import score_grid
 from leaderboard.pareto import LEAST_S, front, measured
 from leaderboard.schema import ALL_BUDGET
@@ -167,5 +168,4 @@ def plain_ticks(axis: Axis) -> None:
 
 def plain(text: str) -> str:
     """Keeps matplotlib from reading a name as mathematics, and shortens it."""
-    short = " ".join(text.split())
-    return (short if len(short) <= 40 else f"{short[:39]}…").replace("$", "\\$")
+    return shortened(" ".join(text.split()), 40).replace("$", "\\$")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from leaderboard.chart import Guide, round_limits
-from leaderboard.column import duration_text, percent
+from leaderboard.column import duration_text, percent, shortened
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.square import Curve, Figure, Point, along, spread_names, up
 from leaderboard.tables import Line, Table
@@ -90,5 +90,14 @@ def measured(table: Table) -> tuple[str, list[tuple[Line, float, float]]]:
 
 
 def _mark(line: Line, x: float, y: float, said: str) -> Point:
-    name = line.name if len(line.name) <= _LETTERS else line.name[: _LETTERS - 1] + "…"
-    return Point(name, f"{line.title}: {said}", x, x, x, y, line.kind != "method", x > along(0.5), y - 6)
+    return Point(
+        shortened(line.name, _LETTERS),
+        f"{line.title}: {said}",
+        x,
+        x,
+        x,
+        y,
+        line.kind != "method",
+        x > along(0.5),
+        y - 6,
+    )

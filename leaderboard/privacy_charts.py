@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from leaderboard.chart import Guide, round_limits
-from leaderboard.column import percent
+from leaderboard.column import percent, shortened
 from leaderboard.schema import Row
 from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, spread_names, up
 from leaderboard.tables import Line, Table
@@ -66,7 +66,7 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         auc, score = row["t1_auc"] or 0.5, row["score_frac"] or 0.0
         low, high = (auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
         text = f"{line.name}: AUC {auc:.3f} [{low:.3f}, {high:.3f}], {metric} {percent(score)}"
-        name = line.name if len(line.name) <= 24 else line.name[:23] + "…"
+        name = shortened(line.name, 24)
         ends = auc > (x_low + x_high) / 2
         place = y(score)
         marks.append(Point(name, text, x(auc), x(low), x(high), place, line.kind != "method", ends, place - 6))

@@ -116,15 +116,16 @@ class Table:
         own = [line for line in self.lines if line.any_row["budget"] != ALL_BUDGET]
         return [line for line in own if any(field.text(line) != MISSING for field in fields)]
 
+    def has(self, column: Column) -> bool:
+        """Tells whether a column belongs to tables of this track and headline."""
+        of_track = column.tracks is None or self.track.removesuffix(MIXED) in column.tracks
+        return of_track and column.metric in {None, self.metric}
+
     def fields(self, output: Output) -> list[Field]:
         """Returns the table's columns for one output, with optional columns that nobody fills left out."""
         fields: list[Field] = []
         for column in COLUMNS:
-            if (
-                output in column.outputs
-                and (column.tracks is None or self.track.removesuffix(MIXED) in column.tracks)
-                and column.metric in (None, self.metric)
-            ):
+            if output in column.outputs and self.has(column):
                 fields += self._bound(column)
         return [
             field

@@ -12,16 +12,15 @@ from typing import Any
 from bench._paths import RECORDS
 from bench.commands.set_card import set_card
 from bench.commands.show import find_stage
-from bench.data.loading import load_task
 from bench.data.sources import DATA_VARIABLE
 from bench.data.task import Task
 from bench.data.text import LabelledText
 from bench.distilled import DistilledSet
 from bench.errors import PrerequisiteError, UsageError
 from bench.experiment.accepted import Accepted
+from bench.experiment.cell_data import data_of, task_of
 from bench.experiment.record import Record
 from bench.experiment.store import Store
-from bench.registry import TASKS
 
 TABLE = "data/train.parquet"
 TENSORS = "data/tensors.safetensors"
@@ -44,7 +43,7 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
     record = _set_record(find_stage(stage_id, root), root)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; name another one.")
-    task = TASKS.get(record.cell.task)(**_task_options(record))
+    task = task_of(record.cell)
     made = _content(record, task, root)
     trained = [r for r in _all_records(root) if r.distil_id == record.id and r.train is not None]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
@@ -60,11 +59,6 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
     else:
         print(f'{len(made)} rows in {out}; load them with datasets.load_dataset("{out}").')  # noqa: T201
     return 0
-
-
-def _task_options(record: Record) -> dict[str, Any]:
-    options = record.cell.task_options
-    return {"config": TASKS.get(record.cell.task).Config(**options)} if options else {}
 
 
 def _all_records(root: Path) -> Iterable[Record]:
@@ -85,24 +79,22 @@ def _content(record: Record, task: Task, root: Path) -> DistilledSet:
     place, accepted = Store(root).folder("distil", record.id), Accepted(RECORDS)
     if place.is_dir():
         made = DistilledSet.load(place, record.artefacts)
-        return made if made.row_ids_M is None else _with_texts(made, _train(record, task))
+        return made if made.row_ids_M is None else _with_texts(made, _train(record))
     if not accepted.keeps(record.id):
         why = accepted.packed_set(record.id)["not_kept"]
         raise PrerequisiteError(f"the content of {record.id} was not kept ({why}). Make it again: tdbench reproduce.")
     if record.distil.output != "rows":
         return accepted.distilled(record.id, LabelledText({}, [], task.label_names, []))  # type: ignore[arg-type]
-    real = _train(record, task)
+    real = _train(record)
     return _with_texts(accepted.distilled(record.id, real), real)
 
 
-def _train(record: Record, task: Task) -> LabelledText:
+def _train(record: Record) -> LabelledText:
     """Loads the train split that the set's rows are of."""
-    folder = os.environ.get(DATA_VARIABLE)
-    kind = "standin" if record.cell.data_kind == "standin" else "auto"
-    data = load_task(task, kind, Path(folder) if folder else None)
+    data = data_of(record.cell)
     if data.fingerprint != record.cell.data_fingerprint:
         raise PrerequisiteError(
-            f"{record.id} holds rows of {task.name} with fingerprint {record.cell.data_fingerprint}; the data here have "
+            f"{record.id} holds rows of {record.cell.task} with fingerprint {record.cell.data_fingerprint}; the data here have "
             f"{data.fingerprint}. Put the same files under {DATA_VARIABLE}."
         )
     return data.train

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench._paths import RECORDS
-from bench.data.loading import TaskData, load_task
-from bench.data.sources import DATA_VARIABLE
+from bench.data.loading import TaskData
 from bench.distilled import DistilledSet
 from bench.errors import DataError, PrerequisiteError, RecordError
 from bench.experiment.accepted import Accepted
+from bench.experiment.cell_data import data_of
 from bench.experiment.devices import choose_device
 from bench.experiment.packs import amend_packs
 from bench.experiment.record import Record, TextQuality
@@ -80,23 +79,12 @@ def _unmeasured(record: Record) -> bool:
     return known is None or known.version != QUALITY_VERSION or (known.encoder is None and sentences)
 
 
-def _data_of(record: Record) -> TaskData:
-    """Loads the data that a set was made from."""
-    cell = record.cell
-    if cell.task not in TASKS.entries():
-        raise DataError(f"there is no task '{cell.task}'")
-    plugin = TASKS.get(cell.task)
-    folder = os.environ.get(DATA_VARIABLE)
-    kind = "standin" if cell.data_kind == "standin" else "auto"
-    return load_task(plugin(plugin.Config(**cell.task_options)), kind, Path(folder) if folder else None)
-
-
 def _measured(
     records: list[Record], store: Store, packs: Accepted | None, left: Counter[str]
 ) -> Iterator[tuple[SetKey, TextQuality]]:
     """Measures sets of one task; why some are left out is counted in `left`."""
     try:
-        data = _data_of(records[0])
+        data = data_of(records[0].cell)
     except (DataError, PrerequisiteError) as error:
         left[str(error)] += len(records)
         return

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bench.budget import Budget
-from bench.data.loading import TaskData, load_task
-from bench.data.sources import DATA_VARIABLE
+from bench.data.loading import TaskData
 from bench.distilled import DistilledSet
 from bench.errors import TDBenchError
+from bench.experiment.cell_data import data_of
 from bench.experiment.record import Record
 from bench.metrics import score
-from bench.registry import TASKS
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
@@ -54,10 +51,7 @@ def check_data(contents: Contents, sets: dict[str, DistilledSet], report: Report
 def _load(record: Record, key: _Key, report: Report) -> TaskData | None:
     """Loads the task's data; null where they are not here or others."""
     try:
-        plugin = TASKS.get(key.task)
-        task = plugin(plugin.Config(**record.cell.task_options))
-        folder = os.environ.get(DATA_VARIABLE)
-        data = load_task(task, "standin" if key.kind == "standin" else "auto", Path(folder) if folder else None)
+        data = data_of(record.cell)
     except (TDBenchError, ValueError, TypeError, OSError) as error:
         report.add(
             "unchecked",
@@ -66,11 +60,11 @@ def _load(record: Record, key: _Key, report: Report) -> TaskData | None:
             f"its data cannot be loaded here, so scores and leaks are not checked: {error}",
         )
         return None
-    if record.cell.task_version != task.version:
+    if record.cell.task_version != data.task.version:
         report.error(
             "data",
             key.task,
-            f"results are of version {record.cell.task_version} of the task, today's is {task.version}.",
+            f"results are of version {record.cell.task_version} of the task, today's is {data.task.version}.",
         )
         return None
     if (data.fingerprint, data.data_kind) != (key.fingerprint, key.kind):

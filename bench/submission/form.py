@@ -21,6 +21,11 @@ _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 _MARKUP = re.compile(r"[<>`]|javascript:|data:text", re.IGNORECASE)
 
 
+def hidden_letter(text: str) -> str | None:
+    """Returns the first letter of a text that shows nothing: control, direction, zero width, or no letter at all; None without one."""
+    return next((letter for letter in text if unicodedata.category(letter) in _HIDDEN), None)
+
+
 def _plain(text: str) -> str:
     """Takes one line of readable text without markup.
 
@@ -29,7 +34,7 @@ def _plain(text: str) -> str:
     """
     if unicodedata.normalize("NFC", text) != text:
         raise ValueError("is not in composed Unicode form (NFC)")
-    if hidden := next((letter for letter in text if unicodedata.category(letter) in _HIDDEN), None):
+    if hidden := hidden_letter(text):
         raise ValueError(f"has the invisible character U+{ord(hidden):04X}")
     if _MARKUP.search(text):
         raise ValueError("has markup (<, >, `, or a script address)")

@@ -14,9 +14,9 @@ from bench.experiment.record import Record, set_sha256
 from bench.settings import Protocol, check_values
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
+from bench.submission.form import hidden_letter
 
 _NAME = re.compile(r"[A-Za-z0-9][\w .:/+=,()-]{0,119}", re.ASCII)
-_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _MARKUP = re.compile(r"<[a-zA-Z!/]|javascript:", re.IGNORECASE)
 MOST_LETTERS = 20_000
 ALL_BUDGET = "all"
@@ -83,7 +83,7 @@ def _check_texts(record: Record, where: str, report: Report) -> None:
     for path, text in _texts(record.model_dump(mode="json", exclude={"train": {"predictions"}})):
         if len(text) > MOST_LETTERS:
             report.error("text", where, f"{path} has {len(text):,} letters, at most {MOST_LETTERS:,} are taken.")
-        elif _HIDDEN.search(text):
+        elif hidden_letter(text):
             report.error("text", where, f"{path} has invisible or control characters.")
         elif _MARKUP.search(text):
             report.error("text", where, f"{path} has markup.")

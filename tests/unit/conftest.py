@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench._paths import RECORDS
 from bench.canonical import sha256_text
+from bench.experiment.accepted import Accepted
 from bench.experiment.record import (
     Cell,
     DistilResult,
@@ -19,6 +22,7 @@ from bench.experiment.record import (
     TextQuality,
     TrainResult,
 )
+from tests.unit.submissions import from_accepted
 from tests.unit.tiny_models import TinyModels
 
 if TYPE_CHECKING:
@@ -242,3 +246,16 @@ def real() -> LabelledText:
     from bench.testing.texts import small_task
 
     return small_task("four classes").train
+
+
+@pytest.fixture(scope="session")
+def accepted_results() -> Accepted:
+    """The committed results."""
+    return Accepted(RECORDS)
+
+
+@pytest.fixture
+def submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A whole submission; data are left out, so that checks rest on the submission alone."""
+    monkeypatch.setenv("TDBENCH_DATA", str(tmp_path / "no-data"))
+    return from_accepted(tmp_path / "mine")

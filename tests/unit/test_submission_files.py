@@ -9,23 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench._paths import RECORDS
-from bench.experiment.accepted import Accepted
 from bench.submission.collect import write_manifest
 from bench.submission.form import FORM, MANIFEST
-from tests.unit.submissions import FILLED, PACK, from_accepted, report_of, write_form
-
-
-@pytest.fixture(scope="module")
-def accepted() -> Accepted:
-    return Accepted(RECORDS)
-
-
-@pytest.fixture
-def submission(tmp_path, monkeypatch) -> Path:
-    """A whole submission; data are left out, so that these checks rest on the submission alone."""
-    monkeypatch.setenv("TDBENCH_DATA", str(tmp_path / "no-data"))
-    return from_accepted(tmp_path / "mine")
+from tests.unit.submissions import FILLED, PACK, report_of, write_form
 
 
 def raw_pack(submission: Path, text: str) -> Path:
@@ -144,9 +130,9 @@ def test_a_form_with_a_wrong_field_is_refused(submission, change):
     assert "form" in report_of(submission).codes()
 
 
-def test_a_form_about_another_method_is_refused(submission, accepted):
+def test_a_form_about_another_method_is_refused(submission, accepted_results):
     write_form(submission, method="kmeans")
-    assert "method" in report_of(submission, accepted).codes()
+    assert "method" in report_of(submission, accepted_results).codes()
 
 
 def zipped(submission: Path, tmp_path: Path, top: str = "mine/") -> Path:
@@ -159,8 +145,8 @@ def zipped(submission: Path, tmp_path: Path, top: str = "mine/") -> Path:
 
 
 @pytest.mark.parametrize("top", ["mine/", ""])
-def test_a_zip_file_is_read_like_its_folder(submission, accepted, tmp_path, top):
-    report = report_of(zipped(submission, tmp_path, top), accepted)
+def test_a_zip_file_is_read_like_its_folder(submission, accepted_results, tmp_path, top):
+    report = report_of(zipped(submission, tmp_path, top), accepted_results)
     assert report.codes() == set(), report.sorted()
 
 

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench._paths import RECORDS
-from bench.experiment.accepted import Accepted
 from bench.experiment.record import pack_ints, unpack_ints
 from bench.submission.collect import write_manifest
 from tests.unit.submissions import first, from_accepted, own_copy, report_of, tampered
 
 
-@pytest.fixture(scope="module")
-def accepted() -> Accepted:
-    return Accepted(RECORDS)
-
-
-@pytest.fixture
-def submission(tmp_path, monkeypatch) -> Path:
-    """A whole submission; data are left out, so that these checks rest on the submission alone."""
-    monkeypatch.setenv("TDBENCH_DATA", str(tmp_path / "no-data"))
-    return from_accepted(tmp_path / "mine")
-
-
-def test_an_honest_submission_is_not_refused(submission, accepted):
-    report = report_of(submission, accepted)
+def test_an_honest_submission_is_not_refused(submission, accepted_results):
+    report = report_of(submission, accepted_results)
     assert report.codes() == set(), report.sorted()
     assert report.codes("warning") <= {"dirty", "source"}
     assert "data" in report.codes("unchecked")
@@ -188,8 +173,8 @@ TAMPERED: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("change", "code"), [pytest.param(c, code, id=name) for name, c, code in TAMPERED])
-def test_a_tampered_pack_is_refused_for_its_reason(submission, accepted, change, code):
-    report = report_of(tampered(submission, change), accepted)
+def test_a_tampered_pack_is_refused_for_its_reason(submission, accepted_results, change, code):
+    report = report_of(tampered(submission, change), accepted_results)
     assert code in report.codes(), report.sorted()
 
 
@@ -239,7 +224,7 @@ def test_there_are_many_ways_to_tamper():
     assert len(TAMPERED) >= 40
 
 
-def test_controls_must_agree_with_accepted_ones(submission, accepted):
+def test_controls_must_agree_with_accepted_ones(submission, accepted_results):
     def worse(raw):
         record = first(raw, "train")
         predictions = unpack_ints(record["train"]["predictions"])
@@ -247,18 +232,18 @@ def test_controls_must_agree_with_accepted_ones(submission, accepted):
             accuracy_frac=record["train"]["accuracy_frac"] - 0.1, predictions=pack_ints(predictions[::-1])
         )
 
-    report = report_of(tampered(submission, worse, "records/lite-v1/sst2/random.json"), accepted)
+    report = report_of(tampered(submission, worse, "records/lite-v1/sst2/random.json"), accepted_results)
     assert "control" in report.codes()
     assert "no-control" not in report.codes("warning")
     (submission / "records" / "lite-v1" / "sst2" / "random.json").unlink()
     write_manifest(submission)
-    assert "no-control" in report_of(submission, accepted).codes("warning")
+    assert "no-control" in report_of(submission, accepted_results).codes("warning")
 
 
-def test_findings_are_one_plain_line_each(submission, accepted):
+def test_findings_are_one_plain_line_each(submission, accepted_results):
     hostile = "x\x1b[31m\n\u202e<script>" + "y" * 5_000
     report = report_of(
-        tampered(submission, shared("distil", "method_facts", lambda f: f.update(label=hostile))), accepted
+        tampered(submission, shared("distil", "method_facts", lambda f: f.update(label=hostile))), accepted_results
     )
     assert report.refused
     for finding in report.findings:
