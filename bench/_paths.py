@@ -15,6 +15,9 @@ CONF = ROOT / "conf" if IS_CHECKOUT else ROOT / "bench" / "conf"
 RECORDS = ROOT / "leaderboard" / "records"
 """Accepted results."""
 
+VERIFIED = ROOT / "leaderboard" / "verified"
+"""Accepted results that were run again, in the same form."""
+
 
 def default_board(runs: Path) -> Path:
     """Returns where the leaderboard of a run folder is written.

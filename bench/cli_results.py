@@ -16,12 +16,13 @@ def reproduce(
     stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training.")],
     root: RootOption = Path("runs"),
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    save: Annotated[bool, typer.Option("--save", help="Keep the new record for the committed leaderboard.")] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Run one recorded training again, distilled set and all, and compare."""
     from bench.commands.reproduce import reproduce_command
 
-    raise typer.Exit(reproduce_command(stage_id, root, device, json_))
+    raise typer.Exit(reproduce_command(stage_id, root, device, save=save, as_json=json_))
 
 
 def leaderboard(

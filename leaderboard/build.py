@@ -50,7 +50,9 @@ def build(
     out_dir: Path,
     site_dir: Path,
     built_from: list[str],
+    *,
     samples: Samples | None = None,
+    again: Iterable[Record] = (),
 ) -> Board:
     """Computes the board and writes all its files; equal records give equal bytes.
 
@@ -60,12 +62,13 @@ def build(
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
         samples: Stage id of a set -> (class, generated text) of a few of its texts, for the page.
+        again: Trainings that were run again.
 
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
     given = list(records)
-    found = find(given)
+    found = find(given, again)
     rows, tables = found.rows, build_tables(found.rows)
     places = sorted(set(built_from))
     frame = frame_of(rows)

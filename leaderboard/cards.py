@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypedDict
 
-from leaderboard.column import MISSING
+from leaderboard.column import MISSING, verified_text
 from leaderboard.schema import UNSEEN_MEAN, Row
 from leaderboard.tables import Line, Table
 
@@ -66,6 +66,7 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("hardware", ", ".join(filter(None, (row["device"], row["hardware"])))),
         ("FLOPs leave out", counted if row["distil_flops_counted"] is not None else ""),
         ("data", f"{row['data_fingerprint']}, test {row['test_fingerprint'] or MISSING}"),
+        ("run again", f"{verified_text(row)}: {row['verified_on']}" if row["verified_on"] else ""),
         ("suite", row["commits"]),
         ("first set", row["first_set_id"]),
     ]

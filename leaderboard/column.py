@@ -112,6 +112,15 @@ def runs_text(row: Row) -> str:
     return f"{row['n_sets']} {TIMES} {row['n_seeds']}" if row["n_sets"] else MISSING
 
 
+def verified_text(row: Row) -> str:
+    """Writes how many of a row's trainings were run again, such as `2 reproduced`."""
+    same, other = row["n_reproduced"], row["n_not_reproduced"]
+    return (
+        ", ".join(filter(None, (f"{same} reproduced" if same else "", f"{other} NOT reproduced" if other else "")))
+        or MISSING
+    )
+
+
 def signs_text(row: Row) -> str:
     """Writes signs of failure, and what could not be looked for."""
     unchecked = f"unchecked: {row['signs_unchecked']}" if row["signs_unchecked"] else ""

@@ -19,6 +19,7 @@ from leaderboard.column import (
     score_text,
     signs_text,
     standing_text,
+    verified_text,
     worth_text,
 )
 from leaderboard.more_columns import MORE_COLUMNS, RANK_COLUMN
@@ -175,6 +176,16 @@ COLUMNS: tuple[Column, ...] = (
         runs_text,
         lambda row: float(row["n_sets"] * row["n_seeds"]),
         outputs=IN_DOCUMENTS,
+    ),
+    Column(
+        "verified",
+        "run again",
+        "Trainings of the source learner that were run again from the task's data on (`tdbench reproduce`): reproduced means the same set "
+        "and a score within a point. The card says when and where.",
+        verified_text,
+        lambda row: float(row["n_reproduced"] - row["n_not_reproduced"]),
+        outputs=IN_DOCUMENTS,
+        optional=True,
     ),
     Column(
         "standing",

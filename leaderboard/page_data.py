@@ -107,6 +107,7 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         "options": row["options"],
         "kind": line.kind,
         "private": row["private"],
+        "verified": _badge(line),
         "everyBudget": row["budget"] == ALL_BUDGET,
         "ranked": {learner: seen["ranked"] for learner, seen in line.rows.items()},
         "pools": [place for place, pool in enumerate(shared.pools) if pool.admits(row)],
@@ -120,6 +121,13 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         },
         "card": card_of(line, table, shared.samples),
     }
+
+
+def _badge(line: Line) -> str:
+    """Returns what running a method again gave, by any learner; empty where nothing was."""
+    if any(row["n_not_reproduced"] for row in line.rows.values()):
+        return "not reproduced"
+    return "verified" if any(row["n_reproduced"] for row in line.rows.values()) else ""
 
 
 def _cell(column: Column, row: Row) -> list[Any] | int:

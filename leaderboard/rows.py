@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -36,6 +36,7 @@ from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
 from leaderboard.standing import fewest_seeds, standing_fields
 from leaderboard.text_fields import text_fields
 from leaderboard.unseen import unseen_entries
+from leaderboard.verified import verified_fields
 from leaderboard.worth import NO_WORTH
 
 _ROUNDING = 1e-9
@@ -70,19 +71,25 @@ class Findings:
     """In tables, by pool."""
 
 
-def find(records: Iterable[Record]) -> Findings:
-    """Computes all rows, curves and rankings of the board; see `build_rows`."""
-    entries = sorted(entries_of(records), key=_order)
+def find(records: Iterable[Record], again: Iterable[Record] = ()) -> Findings:
+    """Computes all rows, curves and rankings of the board; see `build_rows`.
+
+    Args:
+        records: Records of all stages, in any order.
+        again: Trainings that were run again.
+    """
+    entries = sorted(entries_of(records, again), key=_order)
     curves = scaling_sections(entries)  # fills what a text is worth, too
     return Findings([entry.row for entry in entries], curves, rankings(entries), fill_ranks(entries))
 
 
-def entries_of(records: Iterable[Record]) -> list[Entry]:
-    """Computes all rows of the board with what stands behind them, without ranks and what follows from curves; see `build_rows`."""
+def entries_of(records: Iterable[Record], again: Iterable[Record] = ()) -> list[Entry]:
+    """Computes all rows of the board with what stands behind them, without ranks and what follows from curves; see `find`."""
     found = list(records)
+    second = {record.id: record for record in again if record.train is not None}
     groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
-    entries = [_entry(group, metrics[group.key.scope], audits) for group in groups]
+    entries = [_entry(group, metrics[group.key.scope], audits, second) for group in groups]
     entries += unseen_entries(entries)
     compare(entries)
     fill_gaps(entries)
@@ -116,19 +123,18 @@ def _metrics(groups: list[Group]) -> dict[Scope, str]:
     return {scope: metric for scope, (_, metric) in newest.items()}
 
 
-def _entry(group: Group, metric: str, audits: Audits) -> Entry:
-    fixed = group.facts.deterministic or group.facts.full_data
+def _entry(group: Group, metric: str, audits: Audits, again: Mapping[str, Record]) -> Entry:
     grids: dict[str, Grid] = {name: {} for name in METRICS}
     for set_index, seeds in group.runs.items():
         trained = {seed: record.train for seed, record in seeds.items() if record.train is not None}
         for name, grid in grids.items():
             grid[set_index] = {seed: getattr(train, name) for seed, train in trained.items()}
-    row, cell = _row(group, grids, metric, fixed, audits), _cell(group)
+    row, cell = _row(group, grids, metric, audits, again), _cell(group)
     options = {} if cell is None else cell.options
-    return Entry(row=row, key=group.key, protocol=group.protocol, fixed=fixed, grids=grids, options=options)
+    return Entry(row=row, key=group.key, protocol=group.protocol, fixed=_is_fixed(group), grids=grids, options=options)
 
 
-def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits: Audits) -> Row:
+def _row(group: Group, grids: dict[str, Grid], metric: str, audits: Audits, again: Mapping[str, Record]) -> Row:
     """Writes everything that a group's own runs tell; comparisons are filled in later."""
     records = [record for seeds in group.runs.values() for record in seeds.values()]
     privacy, reach = privacy_fields(_epsilon(group), audits.of(_cell(group), group.key.scope), group.learner)
@@ -136,7 +142,7 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         **_identity(group),
         "n_sets": len(group.runs),
         "n_seeds": fewest_seeds(group),
-        **score_fields(grids, metric, fixed),
+        **score_fields(grids, metric, _is_fixed(group)),
         **NO_COMPARISON,
         **NO_WORTH,
         **NO_GAP,
@@ -155,7 +161,13 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, fixed: bool, audits:
         "signs_unchecked": "",
         **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
         **_origin(group, records),
+        **verified_fields(records, again),
     }
+
+
+def _is_fixed(group: Group) -> bool:
+    """Tells whether every set of a method is the same."""
+    return group.facts.deterministic or group.facts.full_data
 
 
 def _promise(group: Group) -> PromiseFields:

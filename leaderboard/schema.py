@@ -10,10 +10,11 @@ from leaderboard.costs import CostDetailFields, CostFields
 from leaderboard.derived_fields import BreakevenFields, DerivedFields, GapFields, RankFields
 from leaderboard.llm_fields import LLMFields
 from leaderboard.text_fields import TextFields
+from leaderboard.verified import VerifiedFields
 from leaderboard.worth import WorthFields
 
-BOARD_SCHEMA_VERSION = 4
-"""Raised when a field of `Row` changes its meaning or goes away."""
+BOARD_SCHEMA_VERSION = 5
+"""Raised when a field of `Row` comes, goes away or changes its meaning."""
 
 UNSEEN_MEAN = "unseen-mean"
 """Stands in the place of a learner's name on rows that average over the learners a method did not distil with."""
@@ -232,6 +233,7 @@ class Row(
     OriginFields,
     AuditFields,
     PromiseFields,
+    VerifiedFields,
 ):
     """One method under one protocol, seen by one learner. Null means unknown."""
 
@@ -271,6 +273,7 @@ FIELD_GROUPS = (
     BreakevenFields,
     RankFields,
     CostDetailFields,
+    VerifiedFields,
 )
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)
 """All fields in the order in which files hold them."""

@@ -8,6 +8,7 @@ from statistics import fmean
 from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.keys import Scope, Vintage
 from leaderboard.schema import UNSEEN_MEAN, Row
+from leaderboard.verified import NOT_VERIFIED
 
 GATE_BUDGET = "dpc50"
 """Budget at which random decides whether a learner can learn the task at all."""
@@ -86,6 +87,7 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "t2_void": False,
         "is_source": False,
         "first_train_id": "",
+        **NOT_VERIFIED,
         "n_sets": n_sets,
         "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,
         "train_wall_s": None if missing else _mean([part.row["train_wall_s"] for part in parts]),

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench._paths import RECORDS, default_board
+from bench._paths import RECORDS, VERIFIED, default_board
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import write_packs
 from bench.experiment.record import Record
@@ -29,7 +29,8 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     kept, accepted, store = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
     samples = generated_samples(kept, accepted, store)
-    return list(build(kept, out, out / "site", built_from, samples).rows)
+    again = Accepted(VERIFIED).records()
+    return list(build(kept, out, out / "site", built_from, samples=samples, again=again).rows)
 
 
 def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:

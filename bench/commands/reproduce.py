@@ -9,37 +9,40 @@ from typing import Any
 
 import numpy as np
 
+from bench._paths import RECORDS, VERIFIED
 from bench.commands.show import find_stage
 from bench.config import settings_for
 from bench.data.sources import DATA_VARIABLE
 from bench.errors import PrerequisiteError, UsageError
+from bench.experiment.accepted import Accepted
 from bench.experiment.jobs import TrainJob
+from bench.experiment.packs import write_packs
 from bench.experiment.plan import Plan, Planner
-from bench.experiment.record import Record, set_sha256
+from bench.experiment.record import Record
 from bench.experiment.runner import Runner
 from bench.experiment.store import Store
 from bench.progress import reporter
 from bench.registry import METHODS
 from bench.settings import BudgetSettings, Protocol, RunSettings, check_values
-
-TOLERANCE_FRAC = 0.01
-"""Scores may differ by this much between processors with other number formats; training differs by rounding."""
+from leaderboard.verified import agrees
 
 
-def reproduce_command(stage_id: str, root: Path, device: str, as_json: bool) -> int:
+def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_json: bool) -> int:
     """Makes a distilled set anew, trains on it, and compares set, predictions and score with the record.
 
     Args:
         stage_id: Beginning of the id of a training, as in `leaderboard/records` or a run folder.
         root: Run folder; the new run goes to its `reproduce/`.
         device: `auto`, `cpu` or `cuda`.
+        save: Whether to put the new record beside the accepted ones, from where the leaderboard tells that the training was run again,
+            whether or not it came out the same.
         as_json: Whether to print one JSON object.
 
     Returns:
         0 when the set is the same and the score within a point, else 1.
 
     Raises:
-        UsageError: There is no such training, or it cannot be repeated from its record.
+        UsageError: There is no such training, it cannot be repeated from its record, or `save` is asked for one that is not accepted.
         PrerequisiteError: Data, weights or versions differ from the record's; the message says which.
     """
     record = find_stage(stage_id, root)
@@ -47,6 +50,8 @@ def reproduce_command(stage_id: str, root: Path, device: str, as_json: bool) -> 
         raise UsageError(f"{record.id} is no finished training; `tdbench status` and leaderboard/records name some.")
     if record.method_facts.external:
         raise UsageError(f"{record.id} was trained on a file from elsewhere; score the file with `tdbench evaluate`.")
+    if save and Accepted(RECORDS).get(record.id) is None:
+        raise UsageError(f"{record.id} is no accepted record; --save keeps what was found about those of {RECORDS}.")
     settings = _settings(record, root / "reproduce", device)
     plan, job = _plan(settings, record)
     store = Store(settings.runtime.root)
@@ -55,7 +60,9 @@ def reproduce_command(stage_id: str, root: Path, device: str, as_json: bool) -> 
     if made is None or made.train is None or distil is None:
         reason = next((r.error.message for r in (distil, made) if r is not None and r.error), "it did not finish")
         raise UsageError(f"running {record.id} again failed: {reason}")
-    result = _compare(record, made, set_sha256(distil))
+    result = _compare(record, made)
+    if save:
+        write_packs(store, VERIFIED, [distil, made])
     print(json.dumps(result) if as_json else _text(result))  # noqa: T201
     return 0 if result["reproduced"] else 1
 
@@ -133,16 +140,16 @@ def _difference(job: TrainJob, record: Record) -> str:
     return "; ".join(found) or "its options are not those of today"
 
 
-def _compare(record: Record, made: Record, new_set: str) -> dict[str, Any]:
+def _compare(record: Record, made: Record) -> dict[str, Any]:
     assert record.train is not None
     assert made.train is not None
     equal = int((np.array(record.train.predictions) == np.array(made.train.predictions)).sum())
-    same_set = new_set == record.set_sha256
+    same_set = made.set_sha256 == record.set_sha256
     metric = record.train.metric
     score, recorded = getattr(made.train, metric), getattr(record.train, metric)
     return {
         "id": record.id,
-        "reproduced": same_set and abs(score - recorded) <= TOLERANCE_FRAC,
+        "reproduced": agrees(record, made),
         "same_set": same_set,
         "n_predictions": len(record.train.predictions),
         "n_equal": equal,

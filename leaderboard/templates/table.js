@@ -85,7 +85,7 @@ const drawTable = (onSort, onOpen) => {
       open.addEventListener("click", () => onOpen(line, open));
       const name = node("th", { scope: "row" }, open);
       if (line.options) name.append(" ", node("i", {}, line.options));
-      for (const [holds, word] of [[line.kind !== "method", "reference"], [line.private, "private"]]) {
+      for (const [holds, word] of [[line.kind !== "method", "reference"], [line.private, "private"], [line.verified, line.verified]]) {
         if (holds) name.append(" ", node("b", {}, word));
       }
       const own = cells[place].map(({ text }, index) =>

@@ -45,7 +45,7 @@ def records(text: str) -> list[Any]:
 def test_nothing_of_a_hostile_record_runs(open_page, tmp_path: Path, text: str):
     made = records(text)
     samples = {record.id: [(text, text)] for record in made if record.stage == "distil"}
-    build(made, tmp_path, tmp_path / "site", [text], samples)
+    build(made, tmp_path, tmp_path / "site", [text], samples=samples)
     page = open_page(tmp_path / "site" / "index.html")
     names = texts(page, "#table tbody th[scope=row] button.name")
     assert len(names) == 2

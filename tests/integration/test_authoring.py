@@ -228,6 +228,14 @@ def test_what_does_not_come_out_again_is_told(tdbench, tmp_path):
     assert "ANOTHER ONE" in tdbench("reproduce", folder.name).stdout
 
 
+def test_only_what_was_found_about_accepted_records_is_kept(tdbench, tmp_path):
+    tdbench(*RUN)
+    (folder,) = (tmp_path / "runs" / "train").iterdir()
+    done = tdbench("reproduce", folder.name, "--save")
+    assert done.returncode == 2
+    assert f"{folder.name} is no accepted record" in done.stderr
+
+
 def test_a_training_on_other_data_or_by_another_engine_is_not_repeated_but_explained(tdbench, tmp_path):
     tdbench(*RUN)
     (folder,) = (tmp_path / "runs" / "train").iterdir()

@@ -1,0 +1,68 @@
+"""What running a training again says on a row, on the page and in tables."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from leaderboard.build import build
+from leaderboard.rows import find
+from leaderboard.verified import TOLERANCE_FRAC, agrees
+
+LATER = "2026-12-01T00:00:00Z"
+
+
+@pytest.fixture
+def strong(board_records):
+    """Returns a finished training of the source learner by the method `strong`."""
+    return next(r for r in board_records.board() if r.train and r.cell.method == "strong" and r.learner == "minilm")
+
+
+def again(record, *, off=0.0, other_set=False, created=LATER):
+    train = record.train.model_copy(update={"accuracy_frac": record.train.accuracy_frac + off})
+    sha = "f" * 64 if other_set else record.set_sha256
+    return record.model_copy(update={"train": train, "set_sha256": sha, "created": created})
+
+
+def counts(records, second):
+    rows = [r for r in find(records, second).rows if r["n_reproduced"] or r["n_not_reproduced"]]
+    return [(r["method"], r["learner"], r["n_reproduced"], r["n_not_reproduced"]) for r in rows]
+
+
+def test_only_the_row_of_a_training_that_came_out_again_says_so(board_records, strong):
+    records = board_records.board()
+    assert counts(records, ()) == []
+    assert counts(records, [again(strong)]) == [("strong", "minilm", 1, 0)]
+    (row,) = [r for r in find(records, [again(strong)]).rows if r["n_reproduced"]]
+    assert row["verified_on"].startswith("2026-12-01, ")
+
+
+@pytest.mark.parametrize("change", [{"off": -1.1 * TOLERANCE_FRAC}, {"off": 1.1 * TOLERANCE_FRAC}, {"other_set": True}])
+def test_another_set_or_another_score_is_not_reproduced(board_records, strong, change):
+    assert counts(board_records.board(), [again(strong, **change)]) == [("strong", "minilm", 0, 1)]
+
+
+def test_a_score_within_a_point_is_reproduced_and_a_failure_is_not(strong):
+    assert agrees(strong, again(strong, off=0.9 * TOLERANCE_FRAC))
+    assert not agrees(strong, strong.model_copy(update={"train": None}))
+
+
+def test_a_copy_of_the_first_record_and_a_stranger_count_for_nothing(board_records, strong):
+    stranger = again(strong).model_copy(update={"id": "0" * 16})
+    assert counts(board_records.board(), [again(strong, created=strong.created), stranger]) == []
+
+
+def test_tables_and_the_page_tell_who_was_run_again(board_records, strong, tmp_path):
+    records = board_records.board()
+    build(records, tmp_path, tmp_path / "site", [])
+    assert "run again" not in (tmp_path / "LEADERBOARD.md").read_text().split("## Columns")[0]
+    build(records, tmp_path, tmp_path / "site", [], again=[again(strong)])
+    assert "1 reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
+    page = (tmp_path / "site" / "index.html").read_text()
+    data = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
+    badges = {line["name"]: line["verified"] for table in data["tables"] for line in table["lines"]}
+    assert badges["strong"] == "verified"
+    assert not badges["weak"]
+    build(records, tmp_path, tmp_path / "site", [], again=[again(strong, other_set=True)])
+    assert "1 NOT reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
