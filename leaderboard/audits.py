@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from bench.experiment.record import AttackResult, AuditResult, Cell, Record
 from leaderboard.keys import Scope, options_text
-from leaderboard.schema import AuditFields, PrivacyFields
+from leaderboard.privacy_fields import AuditFields, PrivacyFields
 from leaderboard.stats import holm
 
 NULL_LEVEL = 0.05
@@ -112,7 +112,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
     one = None if audit is None else audit.headline("text")
     two = None if audit is None or learner != audit.learner else audit.headline("model")
     result = None if audit is None else audit.result
-    copied, members = (None, None) if result is None else _worst(result)
+    copied, released, members = (None, None, None) if result is None else _worst(result)
     claim = None if result is None else result.epsilon_claim
     void = frozenset() if audit is None else audit.void
     privacy: PrivacyFields = {
@@ -125,6 +125,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
         "t2_auc": two and two.auc,
     }
     reach: AuditFields = {
+        "t1_released": released,
         "t1_detectable_auc": one and one.detectable_auc,
         "t1_tpr_at_1pct": one and one.tpr_at_1pct,
         "t1_null_auc": one and one.null_auc,
@@ -142,9 +143,10 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
     return privacy, reach
 
 
-def _worst(result: AuditResult) -> tuple[int, int]:
-    """Returns the copied texts and the members of the run with the largest share."""
-    return result.exact_members[result.worst_run], result.n_member_rows[result.worst_run]
+def _worst(result: AuditResult) -> tuple[int, int, int]:
+    """Returns the copied texts, the texts of the set and the members of the run with the largest share."""
+    worst = result.worst_run
+    return result.exact_members[worst], result.n_released[worst], result.n_member_rows[worst]
 
 
 def set_curves(records: Iterable[Record]) -> dict[str, tuple[float, ...]]:

@@ -16,8 +16,8 @@ _UNITS = (
 )
 
 
-def trainings_to_pay(distil: float, train: float, distil_other: float, train_other: float) -> float:
-    """Returns the least number n of trainings at which distil + n train <= distil_other + n train_other.
+def trainings_to_pay(distil: float, train: float, distil_other: float, train_other: float) -> float | None:
+    """Returns the least number of trainings from which on distil + n train <= distil_other + n train_other.
 
     Args:
         distil: Cost of making the set.
@@ -26,16 +26,17 @@ def trainings_to_pay(distil: float, train: float, distil_other: float, train_oth
         train_other: Cost of one training on that.
 
     Returns:
-        The least whole number of trainings, or infinity where each training costs no less than the other's.
+        The least whole number of trainings; infinity where both are dearer. Null where the set is cheaper and each training on it dearer,
+        so that it pays for few trainings and not for many.
     """
     extra, saved = distil - distil_other, train_other - train
     if extra <= 0:
-        return 0.0
+        return 0.0 if saved >= 0 else None
     return float(math.ceil(extra / saved)) if saved > 0 else math.inf
 
 
 def fill_breakeven(entries: list[Entry]) -> None:
-    """Fills the break-even points of all rows in place; seconds are compared within one kind of hardware only.
+    """Fills the break-even points of all rows in place: seconds within one kind of hardware, operations where all were counted.
 
     Args:
         entries: All entries of the board, unseen means included; these have none.
@@ -54,10 +55,23 @@ def _against(row: Row, other: Row | None, name: str) -> BreakevenFields:
     found = {}
     for unit, distil_key, train_key in _UNITS:
         value = None
-        if other is not None and (unit == "flops" or row["hardware"] == other["hardware"]):
+        if other is not None and (_all_counted(row, other) if unit == "flops" else _one_machine(row, other)):
             made, trained, trained_other = row[distil_key], row[train_key], other[train_key]
             made_other = 0.0 if other["full_data"] else other[distil_key]
             if None not in (made, trained, made_other, trained_other):
                 value = trainings_to_pay(made, trained, made_other, trained_other)
         found[f"breakeven_{name}_{unit}"] = value
     return found  # type: ignore[return-value]
+
+
+def _one_machine(row: Row, other: Row) -> bool:
+    """Tells whether both were made and trained on one kind of hardware; what is read for all data is made nowhere."""
+    kinds = {row["hardware"], row["distil_hardware"], other["hardware"]}
+    return len(kinds if other["full_data"] else kinds | {other["distil_hardware"]}) == 1
+
+
+def _all_counted(row: Row, other: Row) -> bool:
+    """Tells whether all operations were counted; against all data a part is enough for a bound from below."""
+    if other["full_data"]:
+        return row["distil_flops_counted"] is not None
+    return not row["distil_flops_uncounted"] and not other["distil_flops_uncounted"]

@@ -25,7 +25,7 @@ from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from leaderboard.tables import build_tables
 
 DECIMALS = 6
-_TINY = frozenset({"delta"})
+_TINY = frozenset({"delta", "p_holm"})
 """Fields whose digits are counted from the first that is not 0."""
 _DTYPES: dict[Any, str] = {
     str: "string",

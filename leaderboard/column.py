@@ -114,11 +114,12 @@ def runs_text(row: Row) -> str:
 
 def verified_text(row: Row) -> str:
     """Writes how many of a row's trainings were run again, such as `2 reproduced`."""
-    same, other = row["n_reproduced"], row["n_not_reproduced"]
-    return (
-        ", ".join(filter(None, (f"{same} reproduced" if same else "", f"{other} NOT reproduced" if other else "")))
-        or MISSING
+    counts = (
+        ("reproduced", row["n_reproduced"]),
+        ("consistent", row["n_consistent"]),
+        ("NOT reproduced", row["n_not_reproduced"]),
     )
+    return ", ".join(f"{count} {name}" for name, count in counts if count) or MISSING
 
 
 def signs_text(row: Row) -> str:
@@ -133,14 +134,16 @@ def standing_text(row: Row) -> str:
 
 
 def worth_text(row: Row) -> str:
-    """Writes what a text is worth in random ones, such as `2.3 [1.8, 3.1]`, or `> 5` beyond what was measured."""
-    if row["worth"] is None:
-        return MISSING if row["worth_above"] is None else f"> {row['worth_above']:.3g}"
-    if row["worth_low"] is None and row["worth_high"] is None:
-        return f"{row['worth']:.2g}"
+    """Writes what a text is worth in random ones, such as `2.3 [1.8, 3.1]`, or `> 5` and `< 0.1` beyond what was measured."""
+    for sign, bound in ((">", row["worth_above"]), ("<", row["worth_below"])):
+        if bound is not None:
+            return f"{sign} {bound:.3g}"
+    if row["worth"] is None and row["worth_low"] is None and row["worth_high"] is None:
+        return MISSING
     low = "?" if row["worth_low"] is None else f"{row['worth_low']:.2g}"
     high = "?" if row["worth_high"] is None else f"{row['worth_high']:.2g}"
-    return f"{row['worth']:.2g} [{low}, {high}]"
+    value = "?" if row["worth"] is None else f"{row['worth']:.2g}"
+    return f"{value} [{low}, {high}]" if (low, high) != ("?", "?") else value
 
 
 def llm_text(row: Row) -> str:

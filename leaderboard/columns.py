@@ -90,8 +90,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "p_holm",
         "p (Holm)",
-        "Two-sided Welch p value of the difference to the track's reference, Holm-adjusted over all methods and "
-        "learners of the table.",
+        "Two-sided Welch p value of the difference to the track's reference, Holm-adjusted over the ranked default configurations and all "
+        "learners of the table; other rows among themselves. Missing where the reference lacks sets.",
         lambda row: p_text(row["p_holm"]),
         lambda row: row["p_holm"],
         outputs=IN_DOCUMENTS,
@@ -109,9 +109,9 @@ COLUMNS: tuple[Column, ...] = (
         "worth",
         "worth in random texts",
         "How many random real texts one distilled text is worth: the number with which random selection has the same error by its fitted "
-        "curve, for each distilled text, with its 95 % interval. Nothing is said beyond the largest random set that was measured.",
+        "curve, for each distilled text, with its 95 % interval; ? beyond what random was measured at.",
         worth_text,
-        lambda row: row["worth"] if row["worth"] is not None else row["worth_above"],
+        lambda row: next((row[k] for k in ("worth", "worth_above", "worth_below") if row[k] is not None), None),
         outputs=IN_DOCUMENTS,
         optional=True,
     ),
@@ -181,7 +181,8 @@ COLUMNS: tuple[Column, ...] = (
         "verified",
         "run again",
         "Trainings of the source learner that were run again from the task's data on (`tdbench reproduce`): reproduced means the same set "
-        "and a score within a point. The card says when and where.",
+        "and a score within a point; consistent, that rounding on other hardware led to another set or score, which lies where the row's "
+        "sets do (95 % prediction interval). The card says when and where.",
         verified_text,
         lambda row: float(row["n_reproduced"] - row["n_not_reproduced"]),
         outputs=IN_DOCUMENTS,

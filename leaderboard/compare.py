@@ -6,8 +6,9 @@ from collections import defaultdict
 from typing import Any, TypeAlias
 
 from leaderboard.entries import Entry
+from leaderboard.pools import competes
 from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN
-from leaderboard.stats import Difference, holm, welch
+from leaderboard.stats import Difference, family_p, holm, welch
 
 MIN_GAP_FRAC = 0.01
 """Below this distance between random and full, a share of the gap is noise."""
@@ -28,8 +29,8 @@ def compare(entries: list[Entry]) -> None:
         _gap(entry, index)
         if entry.key.budget == ALL_BUDGET:
             continue
-        random = _difference(entry, reference_of(entry, "random", index))
-        kmeans = _difference(entry, reference_of(entry, "kmeans", index))
+        references = [reference_of(entry, "random", index), reference_of(entry, "kmeans", index)]
+        random, kmeans = (_difference(entry, one) for one in references)
         reference = _own_reference(entry, index, tuned)
         own = _difference(entry, reference)
         entry.row.update(
@@ -43,13 +44,26 @@ def compare(entries: list[Entry]) -> None:
             diff_reference_low=own.low,
             diff_reference_high=own.high,
             diff_reference_to="" if own.value is None or reference is None else reference.row["label"],
+            incomplete_references=", ".join(_incomplete(entry, [*references, reference])),
         )
         counts = not entry.row["superseded"] and not entry.row["external"] and entry.row["learner"] != UNSEEN_MEAN
-        if own.p is not None and counts:
-            families[entry.key.scope, entry.key.track, entry.key.budget].append((entry, own.p))
+        if counts and reference is not None and reference is not entry and reference.row["complete"]:
+            p = family_p(entry.units, reference.units)
+            if p is not None:
+                families[entry.key.scope, entry.key.track, entry.key.budget, competes(entry.row)].append((entry, p))
     for family in families.values():
         for (entry, _), p in zip(family, holm([p for _, p in family]), strict=True):
             entry.row["p_holm"] = p
+
+
+def _incomplete(entry: Entry, references: list[Entry | None]) -> list[str]:
+    """Returns the references of a row that lack sets, with how many they have."""
+    found = {
+        one.key: f"{one.row['label']} ({one.row['n_sets']} {'set' if one.row['n_sets'] == 1 else 'sets'})"
+        for one in references
+        if one is not None and one is not entry and not one.row["complete"]
+    }
+    return list(found.values())
 
 
 def _roles(entry: Entry) -> list[str]:

@@ -17,6 +17,7 @@ class CostFields(TypedDict):
     distil_wall_s: float | None
     """Mean over sets."""
     distil_cpu_s: float | None
+    """Mean over sets of the processor seconds of making one, all cores together."""
     train_wall_s: float | None
     """Mean over trained models, test reading included."""
 
@@ -25,6 +26,7 @@ class CostDetailFields(TypedDict):
     """Costs in other units; means over sets, and over trained models."""
 
     distil_gpu_s: float | None
+    """Seconds for which making one set held a GPU."""
     distil_peak_gb: float | None
     """Largest resident memory of a phase of any set."""
     distil_flops_counted: float | None
@@ -32,7 +34,9 @@ class CostDetailFields(TypedDict):
     distil_flops_uncounted: str
     """Phases whose operations were not counted, joined by `, `."""
     train_cpu_s: float | None
+    """Processor seconds of one training and reading the test split."""
     train_gpu_s: float | None
+    """Seconds for which it held a GPU."""
     train_flops: float | None
     """Of training and reading the test split."""
 

@@ -79,7 +79,14 @@ SCALING_NOTE = (
     "The error of the source learner by texts a class, L(D) = B / (D_l + D^beta) + E (rectified scaling law), for methods with six budgets "
     "of three sets each. It holds for the texts a class that it was measured at. Misfits are root mean squares of logarithms."
 )
-HEADINGS = ("method", "texts a class", "law of the error", "misfit", "misfit of a power law", "plateau of the error, %")
+HEADINGS = (
+    "method",
+    "texts a class",
+    "law of the error",
+    "misfit",
+    "misfit of a power law",
+    "plateau of the error, %, extrapolated",
+)
 
 
 def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
@@ -137,10 +144,11 @@ def _fits(entries: list[Entry]) -> list[tuple[Entry, Fit]]:
 def _fill_worth(entries: list[Entry], random: Fit) -> None:
     for entry in entries:
         errors = [1 - value for value in entry.units]
-        if errors:
+        if errors and not (entry.key.method == "random" and not entry.key.options):  # a random text is worth one
             worth = data_equivalence(random, size_of(entry), errors)
-            above = worth.least if worth.beyond else None
-            entry.row.update(worth=worth.value, worth_low=worth.low, worth_high=worth.high, worth_above=above)
+            above, below = worth.most if worth.beyond else None, worth.least if worth.below else None
+            entry.row.update(worth=worth.value, worth_low=worth.low, worth_high=worth.high)
+            entry.row.update(worth_above=above, worth_below=below)
 
 
 def size_of(entry: Entry) -> int:

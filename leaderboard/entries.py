@@ -13,6 +13,8 @@ from leaderboard.stats import mean_interval
 
 Grid: TypeAlias = dict[int, dict[int, float]]
 """Set index -> seed index -> value of one trained model."""
+_SEEDS = 1_000
+"""More than any set has."""
 METRICS = ("accuracy_frac", "macro_f1_frac")
 
 
@@ -21,18 +23,18 @@ def unit_map(grid: Grid, fixed: bool) -> dict[int, float]:
 
     Args:
         grid: Values by set and seed.
-        fixed: True for methods that produce the same set every time.
+        fixed: True where all sets are the same.
 
     Returns:
-        One mean per set, by its index. Where a fixed method has its only set, one value per seed: another set would be the same, so
-        seeds are all that varies. A single set of any other method stays one unit, because seeds say nothing about the
-        spread between its sets.
+        One mean per set, by its index. Where all sets are the same, one value per training: seeds are all that varies. A single set of
+        any other method stays one unit, because seeds say nothing about the spread between its sets.
     """
-    if fixed and len(grid) == 1:
-        (seeds,) = grid.values()
+    if fixed:
+        trained = {
+            _SEEDS * index + seed: value for index in sorted(grid) for seed, value in sorted(grid[index].items())
+        }
         # A learner without randomness gives one value again and again: one unit, whose spread is unknown rather than zero.
-        kept = sorted(seeds) if len(set(seeds.values())) > 1 else sorted(seeds)[:1]
-        return {seed: seeds[seed] for seed in kept}
+        return trained if len(set(trained.values())) > 1 else dict(list(trained.items())[:1])
     return {index: fmean(grid[index].values()) for index in sorted(grid)}
 
 
@@ -66,7 +68,8 @@ class Entry:
 
 
 def score_fields(grids: dict[str, Grid], metric: str, fixed: bool) -> dict[str, Any]:
-    """Returns the fields of a row that hold scores: the mean of every metric, and the headline with its interval."""
+    """Returns the fields of a row that hold scores: the mean of every metric, and the headline with its interval, cut at 0 and 1."""
     interval = mean_interval(unit_values(grids[metric], fixed))
     means = {name: mean_interval(unit_values(grid, fixed)).mean for name, grid in grids.items()}
-    return {**means, "metric": metric, "score_frac": interval.mean, "ci_low": interval.low, "ci_high": interval.high}
+    low, high = (None if bound is None else min(1.0, max(0.0, bound)) for bound in (interval.low, interval.high))
+    return {**means, "metric": metric, "score_frac": interval.mean, "ci_low": low, "ci_high": high}

@@ -60,11 +60,9 @@ def _score(entry: Entry, role: str, index: Index) -> float | None:
 
 
 def _paired(source: Entry, unseen: Entry | None) -> list[float]:
-    """Returns source - unseen of every unit that both have; empty where the mean has a hole."""
-    if unseen is None:
-        return []
-    seen, others = source.by_unit, unseen.by_unit
-    return [seen[unit] - others[unit] for unit in sorted(set(seen) & set(others))]
+    """Returns source - unseen of every unit; empty where one has a unit that the other lacks."""
+    seen, others = source.by_unit, {} if unseen is None else unseen.by_unit
+    return [seen[unit] - others[unit] for unit in sorted(seen)] if seen.keys() == others.keys() else []
 
 
 def _transfer(entry: Entry, gaps: dict[Any, list[float]], index: Index) -> None:

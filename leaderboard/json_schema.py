@@ -8,7 +8,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from leaderboard.derived_fields import BreakevenFields
-from leaderboard.ranks import Ranking
+from leaderboard.rankings import Ranking
 from leaderboard.reported import Reported
 from leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS
 
@@ -22,6 +22,7 @@ class PlaceJson(TypedDict):
     """A rank with the best and the worst place that the data leave open."""
 
     rank: int
+    """1 is the best score; equal scores share the better rank."""
     low: int
     high: int
 
@@ -30,6 +31,7 @@ class StandingJson(TypedDict):
     """One entrant over all tasks of a ranking."""
 
     label: str
+    """Name shown in tables: the preset's, or the method's."""
     mean_rank: float
     low: float
     high: float
@@ -41,17 +43,22 @@ class RankingJson(TypedDict):
     """Entrants of one pool that were measured on all tasks, best first."""
 
     protocol: str
+    """Name of the protocol."""
     budget: str
+    """Texts a class as `dpcN`, or `all` for methods that ignore the budget."""
     track: str
+    """`text`, `text+soft` or `learner-bound`; `+real` behind it for mixtures with real texts."""
     learner: str
     """`source` or `unseen-mean`."""
     pool: str
     tasks: list[str]
     critical_difference: float | None
     """Nemenyi's, of mean ranks; null with fewer than eight tasks."""
+    friedman_p: float | None
+    """Of Friedman's test that all are equally good; null with fewer than eight tasks."""
     standings: list[StandingJson]
-    holes: dict[str, list[str]]
-    """Entrants without a mean rank -> tasks that they lack."""
+    holes: dict[str, dict[str, str]]
+    """Methods without a mean rank -> task that they lack -> why."""
 
 
 def ranking_json(ranking: Ranking) -> RankingJson:
@@ -64,6 +71,7 @@ def ranking_json(ranking: Ranking) -> RankingJson:
         "pool": ranking.pool.name,
         "tasks": list(ranking.tasks),
         "critical_difference": ranking.critical,
+        "friedman_p": ranking.friedman,
         "standings": [
             {
                 "label": one.label,
@@ -74,7 +82,7 @@ def ranking_json(ranking: Ranking) -> RankingJson:
             }
             for one in ranking.standings
         ],
-        "holes": {label: list(tasks) for label, tasks in ranking.holes},
+        "holes": {hole.label: dict(hole.missing) for hole in ranking.holes},
     }
 
 

@@ -16,8 +16,11 @@ class LLMFields(TypedDict):
     llm: str
     """Names of the models, joined by `, `; empty where none was asked."""
     llm_calls: float | None
+    """Calls of language models for one set."""
     llm_tokens_in: float | None
+    """Tokens asked for one set."""
     llm_tokens_out: float | None
+    """Tokens replied for one set."""
     llm_usd: float | None
     """US dollars; null where a price was not given."""
 

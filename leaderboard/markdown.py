@@ -6,10 +6,11 @@ import html
 import re
 from collections.abc import Sequence
 
+from leaderboard.column import p_text
 from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
 from leaderboard.pools import ALL
-from leaderboard.ranks import RANKING_NOTE, Ranking, standing_texts
+from leaderboard.rankings import RANKING_NOTE, Ranking, standing_texts
 from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
 from leaderboard.tables import Field, Line, Table
@@ -88,10 +89,17 @@ def _reported(figures: Sequence[Reported]) -> list[str]:
 def _ranking(ranking: Ranking) -> list[str]:
     header = _row(["method", "mean rank", *(escape(task) for task in ranking.tasks)])
     lines = [_row([escape(text) for text in standing_texts(one)]) for one in ranking.standings]
-    holes = [f"{escape(label)} lacks {escape(', '.join(tasks))}" for label, tasks in ranking.holes]
+    holes = [escape(hole.text) for hole in ranking.holes]
     rule = "|---|" + "---:|" * (len(ranking.tasks) + 1)
-    unranked = [f"Without a mean rank: {'; '.join(holes)}."] if holes else []
-    return [f"### {escape(ranking.title)}", "\n".join([header, rule, *lines]), *unranked]
+    unranked = [f"Without a mean rank: {', '.join(holes)}."] if holes else []
+    return [f"### {escape(ranking.title)}", "\n".join([header, rule, *lines]), *_differences(ranking), *unranked]
+
+
+def _differences(ranking: Ranking) -> list[str]:
+    if ranking.critical is None:
+        return []
+    p = "" if ranking.friedman is None else f" Friedman's test that all are equally good: p {p_text(ranking.friedman)}."
+    return [f"Critical difference of mean ranks (Nemenyi, 5 %): {ranking.critical:.2f}.{p}"]
 
 
 def _lines(fields: list[Field], lines: Sequence[Line]) -> str:

@@ -28,7 +28,7 @@ def trainings_text(trainings: float | None, least: bool = False) -> str:
         return MISSING
     if math.isinf(trainings):
         return "never"
-    return f"{'≥ ' if least and trainings else ''}{trainings:,.0f}"
+    return f"{'≥ ' if least else ''}{trainings:,.0f}"
 
 
 def count_text(value: float | None) -> str:
@@ -58,7 +58,7 @@ def _pays(against: str, unit: str, name: str, others: str) -> Column:
     key = f"breakeven_{against}_{unit}"
 
     def show(row: Row) -> str:
-        return trainings_text(_number(row, key), unit == "flops" and bool(row["distil_flops_uncounted"]))
+        return trainings_text(_number(row, key), key == "breakeven_full_flops" and bool(row["distil_flops_uncounted"]))
 
     return _asked(key, f"pays off against {against}, {name}", f"The same in {name}, against {others}.", show)
 
@@ -78,18 +78,18 @@ MORE_COLUMNS: tuple[Column, ...] = (
     Column(
         "breakeven_full_cpu",
         "pays off after",
-        "Trainings of the source learner after which making the set and training on it has cost no more processor time than training on "
-        "all data as often; measured on one kind of processor, or nothing. It says nothing about the score.",
+        "Trainings of the source learner from which on making the set and training on it has cost no more processor time than training on "
+        "all data as often; said only where both were measured on the same hardware. It says nothing about the score.",
         lambda row: trainings_text(row["breakeven_full_cpu"]),
         lambda row: row["breakeven_full_cpu"],
         outputs=IN_DOCUMENTS,
         optional=True,
     ),
     _pays("full", "gpu", "GPU time", "training on all data"),
-    _pays("full", "flops", "FLOPs", "training on all data; a bound where some of the work was not counted"),
+    _pays("full", "flops", "FLOPs", "training on all data; at least, where some of the work was not counted"),
     _pays("kmeans", "cpu", "processor time", "K-means medoids; never, where a training costs no less than one on them"),
     _pays("kmeans", "gpu", "GPU time", "K-means medoids"),
-    _pays("kmeans", "flops", "FLOPs", "K-means medoids"),
+    _pays("kmeans", "flops", "FLOPs", "K-means medoids; only where all operations were counted"),
     Column(
         "discretisation_gap",
         "lost to words",

@@ -19,7 +19,7 @@ from leaderboard.heatmap import heat_map
 from leaderboard.page_data import as_script, page_data
 from leaderboard.pareto import pareto_figure
 from leaderboard.privacy_charts import privacy_figures
-from leaderboard.ranks import RANKING_NOTE
+from leaderboard.rankings import RANKING_NOTE
 from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from leaderboard.reported import REPORTED_NOTE, reported, sources
 from leaderboard.rows import Findings

@@ -12,7 +12,8 @@ from leaderboard.column import MISSING, Column, Output
 from leaderboard.columns import COLUMNS
 from leaderboard.json_schema import ranking_json
 from leaderboard.pools import Pool, competes, pools_of
-from leaderboard.ranks import PoolPlaces, Ranking, row_id
+from leaderboard.rankings import Ranking
+from leaderboard.ranks import PoolPlaces, row_id
 from leaderboard.rows import Findings
 from leaderboard.schema import ALL_BUDGET, MIXED, Row
 from leaderboard.tables import Line, Table
@@ -125,9 +126,9 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
 
 def _badge(line: Line) -> str:
     """Returns what running a method again gave, by any learner; empty where nothing was."""
-    if any(row["n_not_reproduced"] for row in line.rows.values()):
-        return "not reproduced"
-    return "verified" if any(row["n_reproduced"] for row in line.rows.values()) else ""
+    names = {"n_not_reproduced": "not reproduced", "n_reproduced": "verified", "n_consistent": "consistent"}
+    found = (word for key, word in names.items() if any(row[key] for row in line.rows.values()))  # type: ignore[literal-required]
+    return next(found, "")
 
 
 def _cell(column: Column, row: Row) -> list[Any] | int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from leaderboard.curves import ScalingSection
 from leaderboard.paper_tables import Draw, heat, pareto, plain, plain_ticks, privacy, roc, scores
-from leaderboard.ranks import Ranking
+from leaderboard.rankings import Ranking
 from leaderboard.tables import Table
 
 if TYPE_CHECKING:

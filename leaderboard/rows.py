@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.experiment.record import Cell, Record
+from bench.experiment.record import Record
 from leaderboard.audits import Audits, privacy_fields
 from leaderboard.breakeven import fill_breakeven
-from leaderboard.commands import run_command
 from leaderboard.compare import compare
 from leaderboard.costs import cost_detail_fields, cost_fields
 from leaderboard.curves import ScalingSection, scaling_sections
@@ -19,16 +18,17 @@ from leaderboard.entries import METRICS, Entry, Grid, score_fields
 from leaderboard.gaps import fill_gaps
 from leaderboard.keys import Scope
 from leaderboard.llm_fields import llm_fields
+from leaderboard.origin import cell_of, joined, origin_fields
+from leaderboard.privacy_fields import PromiseFields
 from leaderboard.promises import promise_fields
-from leaderboard.ranks import PoolPlaces, Ranking, fill_ranks, rankings
+from leaderboard.rankings import Ranking, rankings
+from leaderboard.ranks import PoolPlaces, fill_ranks
 from leaderboard.runs import Group, collect
 from leaderboard.schema import (
     MIXED,
     NO_COMPARISON,
     IdentityFields,
     MethodFields,
-    OriginFields,
-    PromiseFields,
     Row,
     budget_order,
 )
@@ -129,7 +129,7 @@ def _entry(group: Group, metric: str, audits: Audits, again: Mapping[str, Record
         trained = {seed: record.train for seed, record in seeds.items() if record.train is not None}
         for name, grid in grids.items():
             grid[set_index] = {seed: getattr(train, name) for seed, train in trained.items()}
-    row, cell = _row(group, grids, metric, audits, again), _cell(group)
+    row, cell = _row(group, grids, metric, audits, again), cell_of(group)
     options = {} if cell is None else cell.options
     return Entry(row=row, key=group.key, protocol=group.protocol, fixed=_is_fixed(group), grids=grids, options=options)
 
@@ -137,7 +137,7 @@ def _entry(group: Group, metric: str, audits: Audits, again: Mapping[str, Record
 def _row(group: Group, grids: dict[str, Grid], metric: str, audits: Audits, again: Mapping[str, Record]) -> Row:
     """Writes everything that a group's own runs tell; comparisons are filled in later."""
     records = [record for seeds in group.runs.values() for record in seeds.values()]
-    privacy, reach = privacy_fields(_epsilon(group), audits.of(_cell(group), group.key.scope), group.learner)
+    privacy, reach = privacy_fields(_epsilon(group), audits.of(cell_of(group), group.key.scope), group.learner)
     return {  # type: ignore[typeddict-item]
         **_identity(group),
         "n_sets": len(group.runs),
@@ -159,15 +159,19 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, audits: Audits, agai
         **_method(group),
         "failure_signs": "",
         "signs_unchecked": "",
-        **_derived(records, metric, _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])),
-        **_origin(group, records),
+        **_derived(group, records, metric),
+        **origin_fields(group, records),
         **verified_fields(records, again),
     }
 
 
 def _is_fixed(group: Group) -> bool:
-    """Tells whether every set of a method is the same."""
-    return group.facts.deterministic or group.facts.full_data
+    """Tells whether every set of a method is the same: by its nature, or as its sets turned out to be."""
+    return group.facts.deterministic or group.facts.full_data or (len(group.runs) > 1 and _n_distinct(group) == 1)
+
+
+def _n_distinct(group: Group) -> int:
+    return len({record.set_sha256 for seeds in group.runs.values() for record in seeds.values()})
 
 
 def _promise(group: Group) -> PromiseFields:
@@ -197,21 +201,15 @@ def _epsilon(group: Group) -> float | None:
     return _largest([None if e is None else float(e) for e in _distil_facts(group, "epsilon")])
 
 
-def _cell(group: Group) -> Cell | None:
-    """Returns the cell of one of the group's runs; they differ in the set index alone."""
-    records = [*group.distils.values(), *(record for seeds in group.runs.values() for record in seeds.values())]
-    return records[0].cell if records else None
-
-
 def _method(group: Group) -> MethodFields:
     facts = group.facts
     return {
         "label": facts.label,
         "family": facts.family,
-        "output": _joined(_distil_facts(group, "output"), ", "),
+        "output": joined(_distil_facts(group, "output"), ", "),
         "tags": ", ".join(sorted(facts.tags)),
         "cost_class": facts.cost_class,
-        "mode": _joined((run.train.mode for runs in group.runs.values() for run in runs.values() if run.train), ", ")
+        "mode": joined((run.train.mode for runs in group.runs.values() for run in runs.values() if run.train), ", ")
         or "recipe",
         "reference": facts.reference,
         "full_data": facts.full_data,
@@ -222,7 +220,8 @@ def _method(group: Group) -> MethodFields:
     }
 
 
-def _derived(records: list[Record], metric: str, n_classes: int | None) -> DerivedFields:
+def _derived(group: Group, records: list[Record], metric: str) -> DerivedFields:
+    n_classes = _largest([len(counts) for counts in _distil_facts(group, "rows_per_class")])
     trained = [record.train for record in records if record.train is not None]
     majority = fmean(train.majority_frac for train in trained) if trained else None
     if majority is not None and metric == "macro_f1_frac":
@@ -230,42 +229,13 @@ def _derived(records: list[Record], metric: str, n_classes: int | None) -> Deriv
         majority = None if n_classes is None else 2 * majority / (1 + majority) / n_classes
     return {
         "diff_reference_to": "",
+        "incomplete_references": "",
+        "n_distinct_sets": _n_distinct(group),
+        "unseen_learners": "",
         "gap_closed_frac": None,
         "majority_frac": majority,
         "collapse_frac": _collapse([getattr(train, metric) for train in trained], majority),
     }
-
-
-def _origin(group: Group, records: list[Record]) -> OriginFields:
-    key = group.key
-    return {
-        "device": _joined((record.provenance.device for record in records), ", "),
-        "hardware": _joined((record.provenance.gpu or record.provenance.cpu for record in records), ", "),
-        "task_options": key.scope.task_options,
-        "task_version": key.vintage.task_version,
-        "method_version": key.method_version,
-        "data_fingerprint": key.vintage.data_fingerprint,
-        "test_fingerprint": key.vintage.test_fingerprint,
-        "protocol_learners": ", ".join(group.protocol.learners),
-        "contamination": _joined((r.train.contamination for r in records if r.train and r.train.contamination), "; "),
-        "distil_contamination": _joined(filter(None, _distil_facts(group, "contamination")), "; "),
-        "notes": _joined((note for record in records if record.train for note in record.train.notes), "; "),
-        "commits": _joined(filter(None, (_commit(record) for record in records)), ", "),
-        "command": _command(group),
-        "first_set_id": next((record.id for record in group.distils.values()), ""),
-        "first_train_id": records[0].id if records else "",
-    }
-
-
-def _commit(record: Record) -> str:
-    found = record.provenance
-    return "" if found.git_commit is None else found.git_commit[:10] + ("+" if found.git_dirty else "")
-
-
-def _command(group: Group) -> str:
-    cell = _cell(group)
-    repeatable = cell is not None and not group.facts.external and not group.key.scope.custom_id
-    return run_command(cell, group.key.scope.protocol) if cell is not None and repeatable else ""
 
 
 def _collapse(scores: list[float], majority: float | None) -> float | None:
@@ -282,7 +252,3 @@ def _distil_facts(group: Group, name: str) -> list[Any]:
 def _largest(values: list[Any]) -> Any:
     """Returns the largest value; null when one is unknown."""
     return max(values) if values and None not in values else None
-
-
-def _joined(values: Iterable[str], separator: str) -> str:
-    return separator.join(sorted(set(values)))

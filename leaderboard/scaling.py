@@ -229,14 +229,18 @@ class Worth:
         value: Random texts that reach the same error, for each distilled one; None where the error lies outside of what was measured.
         low: Lower bound; None where it lies below the smallest random set.
         high: Upper bound; None where it lies beyond the largest random set.
-        beyond: Whether the error is below that of the largest random set, so that the value is larger than `least`.
-        least: Largest measured number of random texts, for each distilled one.
+        beyond: Whether even the lower bound lies beyond the largest random set, so that the value is larger than `most`.
+        below: Whether even the upper bound lies below the smallest random set, so that the value is smaller than `least`.
+        most: Largest measured number of random texts, for each distilled one.
+        least: Smallest measured number of random texts, for each distilled one.
     """
 
     value: float | None
     low: float | None
     high: float | None
     beyond: bool
+    below: bool
+    most: float
     least: float
 
 
@@ -251,10 +255,9 @@ def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: flo
         seed: Of the draws.
     """
     sizes, values = random.points.sizes, np.asarray(errors, dtype=float)
-    least = float(sizes[-1] / size)
     value = _size_at(random.law, float(values.mean()), sizes)
-    beyond = value is None and bool(values.mean() < float(random.law(sizes[-1])))
     bounds: tuple[float | None, float | None] = (None, None)
+    beyond = below = False
     if len(values) > 1:
         rng = np.random.default_rng(seed)
         spread = values.std(ddof=1) / math.sqrt(len(values))
@@ -263,7 +266,9 @@ def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: flo
         tail = 50 * (1 - level)
         low, high = np.percentile(found, [tail, 100 - tail])
         bounds = (None if low <= sizes[0] else float(low) / size, None if high >= sizes[-1] else float(high) / size)
-    return Worth(None if value is None else value / size, *bounds, beyond=beyond, least=least)
+        beyond, below = bool(low >= sizes[-1]), bool(high <= sizes[0])
+    ends = {"most": float(sizes[-1] / size), "least": float(sizes[0] / size)}
+    return Worth(None if value is None else value / size, *bounds, beyond=beyond, below=below, **ends)
 
 
 def _clamped(law: Law, error: float, sizes: Floats) -> float:

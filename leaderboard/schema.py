@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from leaderboard.costs import CostDetailFields, CostFields
 from leaderboard.derived_fields import BreakevenFields, DerivedFields, GapFields, RankFields
 from leaderboard.llm_fields import LLMFields
+from leaderboard.privacy_fields import AuditFields, PrivacyFields, PromiseFields
 from leaderboard.text_fields import TextFields
 from leaderboard.verified import VerifiedFields
 from leaderboard.worth import WorthFields
@@ -29,115 +30,85 @@ class IdentityFields(TypedDict):
     """Which result this is."""
 
     task: str
+    """Name of the task."""
     data_kind: str
+    """`real`, `real-subset` or `standin`."""
     method: str
+    """Name of the method."""
     options: str
     """Options that differ from the defaults, as `key=value, ...`; empty for the defaults."""
     track: str
+    """`text`, `text+soft` or `learner-bound`; `+real` behind it for mixtures with real texts."""
     private: bool
+    """Whether the method claims differential privacy."""
     budget: str
+    """Texts a class as `dpcN`, or `all` for methods that ignore the budget."""
     protocol: str
+    """Name of the protocol."""
     learner: str
+    """Name of the trained learner, or `unseen-mean`."""
     is_source: bool
+    """Whether methods distil with this learner."""
 
 
 class AccuracyFields(TypedDict):
     """What the trained models reached, as fractions."""
 
     n_sets: int
+    """Distilled sets that models were trained on."""
     n_seeds: int
     """Training seeds of every set; the smallest number where sets differ."""
     accuracy_frac: float | None
+    """Mean test accuracy."""
     macro_f1_frac: float | None
+    """Mean over classes of the test F1."""
     ci_low: float | None
+    """Lower bound of the 95 % t interval of `score_frac`, over distinct sets, cut at 0 and 1; null with one value."""
     ci_high: float | None
+    """Upper bound of the same."""
 
 
 class ComparisonFields(TypedDict):
     """Welch differences of the headline to references on the same data, protocol, budget and learner."""
 
     diff_random: float | None
+    """`score_frac` less that of random selection."""
     diff_random_low: float | None
+    """Lower bound of the 95 % Welch interval, for itself alone."""
     diff_random_high: float | None
+    """Upper bound of the same."""
     diff_kmeans: float | None
+    """`score_frac` less that of K-means medoids."""
     diff_kmeans_low: float | None
+    """Lower bound of the 95 % Welch interval, for itself alone."""
     diff_kmeans_high: float | None
+    """Upper bound of the same."""
     diff_reference: float | None
     """To the track's own reference, or to the method's own where that is better."""
     diff_reference_low: float | None
+    """Lower bound of the 95 % Welch interval, for itself alone."""
     diff_reference_high: float | None
+    """Upper bound of the same."""
     p_holm: float | None
-    """Of `diff_reference`, adjusted within one task, protocol, track and budget; sets from files are left out."""
-
-
-class PrivacyFields(TypedDict):
-    """What it leaks and what it promises."""
-
-    epsilon: float | None
-    """The largest of the sets; infinity is written as the text `inf`."""
-    t1_auc: float | None
-    """Of membership inference on the set, by the attack named beforehand; mean over runs. Audited sets are not the ranked ones."""
-    t1_auc_low: float | None
-    t1_auc_high: float | None
-    t1_exact_matches: int | None
-    """Texts of an audited set that equal a member; worst run."""
-    t1_members: int | None
-    """Members of that run."""
-    t2_auc: float | None
-    """Of membership inference on the trained model, of the audited learner only."""
-
-
-class PromiseFields(TypedDict):
-    """What a promise of differential privacy rests on; null or empty where there is none."""
-
-    delta: float | None
-    """Of the same promise as `epsilon`: the weakest of the sets'."""
-    epsilon_all_sets: float | None
-    """Epsilon of all of the row's sets together, at the same delta; an upper bound."""
-    promise: str
-    """Unit, relation, accountants, mechanisms with sensitivity, noise, sampling rate and steps, public resources."""
-    released: str
-    """Everything that leaves the method's hands, joined by `, `."""
-
-
-class AuditFields(TypedDict):
-    """How far the audit's findings reach."""
-
-    t1_detectable_auc: float | None
-    """Smallest AUC that the audit would have found (one-sided 5 %, power 0.8)."""
-    t1_tpr_at_1pct: float | None
-    """True-positive rate at a false-positive rate of 1 %; null with fewer than 1,000 non-members."""
-    t1_null_auc: float | None
-    """The same attack on a set that was made from other rows."""
-    t2_auc_low: float | None
-    t2_auc_high: float | None
-    t2_detectable_auc: float | None
-    t2_null_auc: float | None
-    epsilon_lower: float | None
-    """Largest lower bound on epsilon that the audit proves, at familywise 95 %."""
-    claim_refuted: bool
-    """Whether it is larger than `epsilon`."""
-    t1_void: bool
-    """Whether the attack on the set finds members where there are none, so that it is not to be believed."""
-    t2_void: bool
-    """The same of the attack on the model."""
-    audit_runs: int | None
-    """Sets that were made for the audit, without its null run."""
-    audit_id: str
-    """Stage id of the audit; empty where there is none."""
+    """Of `diff_reference`: Holm-adjusted over the ranked default configurations of one task, protocol, track and budget with all learners,
+    other rows among themselves. Null where the reference lacks sets."""
 
 
 class StandingFields(TypedDict):
     """Whether it may be ranked."""
 
     complete: bool
+    """Whether all sets and seeds that the protocol asks for are there, and none failed."""
     n_failed: int
+    """Runs that failed."""
     ranked: bool
+    """Whether it may be ranked; a rank of its own has only a default configuration."""
     unranked_reason: str
     """Plain words; empty for ranked rows."""
     superseded: bool
     """True when newer data or a newer version of the method has replaced these results."""
     custom: bool
+    """Whether keys of the protocol were overridden."""
     custom_id: str
     """Tells custom protocols of one name apart; empty otherwise."""
 
@@ -146,16 +117,21 @@ class MethodFields(TypedDict):
     """What kind of method it is."""
 
     label: str
+    """Name shown in tables: the preset's, or the method's."""
     family: str
+    """Family of the method, such as `coreset`."""
     output: str
     """`rows` of the train split, new `text`, or token vectors (`embedding`); empty where no set is known."""
     tags: str
     """Facts for which someone would reasonably exclude the method, joined by `, `."""
     cost_class: str
+    """`seconds`, `minutes` or `hours`, as the method declares: it decides how many sets a protocol asks for."""
     mode: str
     """How models were trained: `recipe`, the protocol's, or `learned-schedule`, the steps that were learned with the set."""
     reference: bool
+    """Whether others are compared with it; references are shown apart."""
     full_data: bool
+    """Whether it trains on all real data."""
     external: bool
     """True for a set read from a file."""
     n_rows: int | None
@@ -188,12 +164,19 @@ class OriginFields(TypedDict):
     """Where the numbers come from."""
 
     device: str
+    """`cpu` or `cuda`, of the trainings."""
     hardware: str
+    """Processor with its cores, or GPU, that models were trained on."""
     task_options: str
+    """Options of the task that differ from its defaults."""
     task_version: int
+    """Version of the task."""
     method_version: int
+    """Version of the method."""
     data_fingerprint: str
+    """Hash of the train split."""
     test_fingerprint: str
+    """Hash of the test rows."""
     protocol_learners: str
     """The protocol's learners in its own order, joined by `, `."""
     contamination: str
@@ -202,6 +185,10 @@ class OriginFields(TypedDict):
     """The same of the encoder that the method read."""
     notes: str
     """Remarks of the harness on the trained models, joined by `; `."""
+    distil_hardware: str
+    """What the sets were made on; `hardware` is what models were trained on."""
+    measured: str
+    """Days of the first and the last training, such as `2026-11-02 to 2026-11-05`; empty where none ended."""
     commits: str
     """Short commits of the suite that made the runs, joined by `, `; `+` marks one with local changes."""
     command: str

@@ -67,6 +67,23 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> MeanInterval:
     return MeanInterval(mean, mean - half, mean + half)
 
 
+def prediction_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Returns the bounds within which one more value of the same normal distribution lies.
+
+    Args:
+        values: One value per training.
+        level: Confidence level between 0 and 1.
+
+    Returns:
+        The bounds; those of nothing (infinity, minus infinity) with fewer than two values, since how far they vary is not known.
+    """
+    if len(values) < 2:
+        return math.inf, -math.inf
+    mean, squared_error = _mean_and_squared_error(values)
+    half = _critical(len(values) - 1, level) * math.sqrt(squared_error * (len(values) + 1))
+    return mean - half, mean + half
+
+
 def welch(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Difference:
     """Computes mean(a) - mean(b) with Welch's interval and Satterthwaite degrees of freedom.
 
@@ -76,8 +93,7 @@ def welch(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Differ
         level: Confidence level between 0 and 1.
 
     Returns:
-        The difference. With fewer than two values on a side, interval and p are null. With no spread on either side
-        the two are equal (difference 0, p 1) or differ by an amount whose uncertainty is unknown (interval, p null).
+        The difference. With fewer than two values on a side, or no spread on either, interval and p are null: the uncertainty is unknown.
         Coverage of a 95 % interval in simulation: 92 % for 3 against 20 sets, 94 % for 5, 95 % for 20.
     """
     if len(a) == 0 or len(b) == 0:
@@ -88,13 +104,30 @@ def welch(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Differ
     mean_b, error_b = _mean_and_squared_error(b)
     value, squared_error = mean_a - mean_b, error_a + error_b
     if squared_error == 0.0:
-        same = value * value < ZERO_VARIANCE
-        return Difference(0.0, 0.0, 0.0, 1.0) if same else Difference(value)
+        return Difference(value if abs(value) > math.sqrt(ZERO_VARIANCE) else 0.0)
     degrees = squared_error**2 / (error_a**2 / (len(a) - 1) + error_b**2 / (len(b) - 1))
     error = math.sqrt(squared_error)
     half = _critical(degrees, level) * error
     p = 2 * float(special.stdtr(degrees, -abs(value) / error))
     return Difference(value, value - half, value + half, p)
+
+
+def family_p(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Returns the p value with which a difference of means enters a family of many tests; null where it is unknown.
+
+    Welch's statistic; where the sides have unequal numbers of values, with the degrees of freedom of the smaller one (Hsu, 1938). Far in
+    the tail, where Holm's procedure looks, Satterthwaite's degrees of freedom are too many for 3 values against 20: of 1,000 families of 14
+    equal methods, 6 with 20 sets and 8 with 3, they tell 149 apart at 5 %, these 13.
+
+    Args:
+        a: One mean per distilled set of one method.
+        b: The same for the method it is compared with.
+    """
+    found = welch(a, b)
+    if found.p is None or found.value is None or len(a) == len(b):
+        return found.p
+    error = math.sqrt(_mean_and_squared_error(a)[1] + _mean_and_squared_error(b)[1])
+    return 2 * float(special.stdtr(min(len(a), len(b)) - 1, -abs(found.value) / error))
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

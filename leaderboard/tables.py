@@ -8,20 +8,12 @@ from typing import Literal
 
 from leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
 from leaderboard.columns import COLUMNS
+from leaderboard.notes import KIND_NOTES, table_notes
 from leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row, budget_order
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"
 """Protocols without a full-data run of their own show the one of this protocol."""
 
-MIXED_NOTE = (
-    "MIXTURE: learners train on the distilled set and on random real texts of every class, the same for all methods, so differences to "
-    "random compare distilled texts with as many more real ones. Budgets, sizes, costs and promises are the set's alone."
-)
-CPU_NOTE = "CPU run: no pretrained transfer learner."
-_KIND_NOTES = {
-    "real-subset": "{task} is a SUBSET of the official train set: not comparable with published figures.",
-    "standin": "STAND-IN corpus: synthetic text, not comparable with real data.",
-}
 _KIND_ORDER = ("real", "real-subset", "standin")
 _TRACK_ORDER = ("text", "text+soft", "learner-bound", f"text{MIXED}", f"text+soft{MIXED}")
 
@@ -217,8 +209,8 @@ def _table(own: list[Row], shared: list[Row], budget: str, track: str) -> Table:
         learners=learners,
         source=source,
         lines=tuple(lines),
-        data_note=_KIND_NOTES.get(first["data_kind"], "").format(task=task),
-        notes=tuple(_notes([*own, *shared], first["custom"])),
+        data_note=KIND_NOTES.get(first["data_kind"], "").format(task=task),
+        notes=tuple(table_notes([*own, *shared], first["custom"])),
         metric=first["metric"],
     )
 
@@ -262,31 +254,3 @@ def _line_order(line: Line, source: str) -> tuple[object, ...]:
         first["data_fingerprint"],
         first["test_fingerprint"],
     )
-
-
-def _notes(rows: list[Row], custom: bool) -> Iterator[str]:
-    if custom:
-        yield "Custom protocol settings: no row of this table is ranked."
-    if rows[0]["metric"] != "accuracy_frac":
-        yield "Scores are macro-F1, the mean over classes, because accuracy hides the rare class; accuracy has a column of its own."
-    for learner, why in sorted({(row["learner"], row["contamination"]) for row in rows if row["contamination"]}):
-        if learner != UNSEEN_MEAN:
-            yield f"{learner} is CONTAMINATED: {why}."
-    chosen: dict[str, set[str]] = {}
-    for row in rows:
-        if row["distil_contamination"]:
-            chosen.setdefault(row["distil_contamination"], set()).add(row["label"])
-    for why, labels in sorted(chosen.items()):
-        yield f"Made with CONTAMINATED features ({', '.join(sorted(labels))}): {why}."
-    devices = {device for row in rows for device in row["device"].split(", ") if device}
-    if devices == {"cpu"}:
-        yield CPU_NOTE
-    if rows[0]["track"].endswith(MIXED):
-        yield MIXED_NOTE
-    if rows[0]["track"] == "learner-bound":
-        yield "n/a: token vectors mean nothing to a learner with another token table."
-    # What is said of majority and full is said by their rows.
-    noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != UNSEEN_MEAN]
-    for learner in sorted({row["learner"] for row in noted}):
-        remarks = sorted({row["notes"] for row in noted if row["learner"] == learner})
-        yield f"{learner}: {'; '.join(remarks)}"

@@ -32,9 +32,13 @@ class TextFields(TypedDict):
     """Share of texts to which a head trained on the real texts by the method gives the label that they bear."""
 
     distinct_1: float | None
+    """Share of different words in a set."""
     self_bleu_frac: float | None
+    """Mean BLEU of a text against the others of its set."""
     mean_words: float | None
+    """Mean words of a text."""
     mean_words_real: float | None
+    """The same of real texts of the task."""
     length_gap_words: float | None
     """Wasserstein distance between the lengths of the set's and of real texts."""
     vendi_minilm: float | None
@@ -44,10 +48,13 @@ class TextFields(TypedDict):
     mmd2_minilm: float | None
     """Unbiased squared MMD to real texts, by sentences."""
     mmd2_words: float | None
+    """The same by words."""
     told_apart_minilm_frac: float | None
     """Share of sets that a permutation test tells from real texts (p at most 0.05), by sentences."""
     told_apart_words_frac: float | None
+    """The same by words."""
     mauve_minilm: float | None
+    """MAUVE of the texts and real ones, 0 to 1."""
     label_agreement_frac: float | None
     """Share of texts whose label a classifier of words gives; generated texts only."""
     label_agreement_real_frac: float | None
@@ -55,6 +62,7 @@ class TextFields(TypedDict):
     near_train_frac: float | None
     """Share of texts with a near-duplicate in the train split; generated texts only."""
     near_test_frac: float | None
+    """The same in the test split."""
 
 
 def text_fields(distils: Iterable[Record]) -> TextFields:

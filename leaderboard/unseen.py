@@ -15,6 +15,8 @@ GATE_BUDGET = "dpc50"
 GATE_MARGIN_FRAC = 0.05
 """Random must beat majority by this much before a learner counts."""
 _ROUNDING = 1e-9
+_MEANS = ("train_wall_s", "train_cpu_s", "train_gpu_s", "train_flops", "majority_frac", "collapse_frac")
+"""Fields that are averaged like scores."""
 
 
 class _Gate:
@@ -89,12 +91,13 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
         "first_train_id": "",
         **NOT_VERIFIED,
         "n_sets": n_sets,
+        "n_distinct_sets": min((part.row["n_distinct_sets"] for part in parts), default=0) if n_sets else 0,
         "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,
-        "train_wall_s": None if missing else _mean([part.row["train_wall_s"] for part in parts]),
-        "majority_frac": None if missing else _mean([part.row["majority_frac"] for part in parts]),
-        "collapse_frac": None if missing else _mean([part.row["collapse_frac"] for part in parts]),
+        **{name: None if missing else _mean([part.row[name] for part in parts]) for name in _MEANS},  # type: ignore[literal-required]
+        "unseen_learners": ", ".join(names),
         "device": ", ".join(sorted({part.row["device"] for part in parts})),
         "hardware": ", ".join(sorted({part.row["hardware"] for part in parts})),
+        "measured": "",
         "n_failed": sum(entry.row["n_failed"] for entry in line if entry.row["learner"] in names),
         "complete": complete,
         "ranked": not reason,

@@ -222,7 +222,7 @@ def test_what_does_not_come_out_again_is_told(tdbench, tmp_path):
     forged = tdbench("reproduce", folder.name, "--json")
     assert forged.returncode == 1
     result = json.loads(forged.stdout)
-    assert (result["reproduced"], result["same_set"], result["n_equal"]) == (False, True, 200)
+    assert (result["verdict"], result["same_set"], result["n_equal"]) == ("not reproduced", True, 200)
     record["set_sha256"] = "0" * 64
     path.write_text(json.dumps(record))
     assert "ANOTHER ONE" in tdbench("reproduce", folder.name).stdout

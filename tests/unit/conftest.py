@@ -21,6 +21,7 @@ from bench.experiment.record import (
     Record,
     TextQuality,
     TrainResult,
+    set_sha256,
 )
 from tests.unit.submissions import from_accepted
 from tests.unit.tiny_models import TinyModels
@@ -88,6 +89,7 @@ class RecordFactory:
             id=self._distil_id(method, set_index, facts),
             status=status,
             distil=result if status == "ok" else None,
+            artefacts={"set": sha256_text(method if facts.get("same_set") else f"{method} {set_index}")},
             cost=facts.get("distil_cost", (PhaseCost(phase="distil", wall_s=2.0, cpu_s=3.0),)),
         )
 
@@ -107,7 +109,7 @@ class RecordFactory:
             status="failed" if train is None else "ok",
             learner=learner,
             seed_index=seed_index,
-            set_sha256=sha256_text(""),  # the distil records of this factory have no files
+            set_sha256=set_sha256(self.distil(method, set_index, **facts)),
             protocol=protocol,
             custom=facts.get("custom", False),
             train=train,

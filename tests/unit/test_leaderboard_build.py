@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from leaderboard.build import build
+from leaderboard.json_schema import board_schema
 from leaderboard.schema import ROW_KEYS
 
 FILES = (
@@ -92,7 +93,19 @@ def test_json_is_strict_and_rounded(board_records, tmp_path):
     board = json.loads(text, parse_constant=reject_constant)
     assert (board["schema_version"], board["built_from"]) == (5, ["leaderboard/records", "runs"])
     assert all(list(row) == list(ROW_KEYS) for row in board["rows"])
-    assert not re.search(r"\d\.\d{7,}", text)
+    assert not re.search(r"\d\.\d{7,}", re.sub(r'"p_holm": .*', "", text))
+
+
+def test_small_p_values_keep_their_digits(board_records, tmp_path):
+    sets = {"minilm": [[0.9], [0.9001], [0.9002]]}
+    files = write(board_records.runs("m", sets) + board_records.board(), tmp_path)
+    found = [row["p_holm"] for row in json.loads(files["leaderboard.json"])["rows"] if row["method"] == "m"]
+    assert 0 < min(p for p in found if p is not None) < 0.01
+
+
+def test_every_field_of_a_row_is_described():
+    fields = board_schema()["$defs"]["Row"]["properties"]
+    assert [name for name, said in fields.items() if not said.get("description")] == []
 
 
 def test_infinite_epsilon_is_text_in_json_and_a_number_in_parquet(board_records, tmp_path):

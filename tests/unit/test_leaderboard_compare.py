@@ -1,9 +1,11 @@
 """Differences to references, Holm families, the gap, and unseen means."""
 
+import numpy as np
 import pytest
 
 from leaderboard.rows import build_rows
-from leaderboard.stats import holm, mean_interval, welch
+from leaderboard.stats import family_p, holm, mean_interval, welch
+from leaderboard.tables import build_tables
 
 A = [[0.60], [0.62], [0.64]]
 B = [[0.70], [0.73], [0.74]]
@@ -177,3 +179,35 @@ def test_incomplete_learner_leaves_the_unseen_mean_unranked(board_records):
     records = board_records.runs("random", {"textcnn": A, "bilstm": C[:2]}, protocol=THREE_LEARNERS)
     row = pick(build_rows(records), learner="unseen-mean")
     assert (row["complete"], row["unranked_reason"], row["n_sets"]) == (False, "bilstm: 2 of 3 sets", 2)
+
+
+def test_p_values_of_other_options_do_not_move_those_of_ranked_defaults(board_records):
+    records = board_records.board()
+    before = pick(build_rows(records), method="strong", learner="minilm")["p_holm"]
+    for number in range(20):
+        records += board_records.runs("strong", {"minilm": [[0.3], [0.9], [0.6]]}, options={"x": number})
+    rows = build_rows(records)
+    assert pick(rows, method="strong", learner="minilm", options="")["p_holm"] == before
+    assert all(row["p_holm"] is not None for row in rows if row["options"] and row["learner"] == "minilm")
+
+
+def test_a_reference_that_lacks_sets_is_named_and_gives_no_p_value(board_records):
+    records = board_records.runs("m", {"minilm": [[0.7], [0.71], [0.72]]})
+    records += board_records.runs("random", {"minilm": [[0.5], [0.51]]}, reference=True)
+    row = pick(build_rows(records), method="m", learner="minilm")
+    assert row["diff_random"] == pytest.approx(0.205)
+    assert (row["p_holm"], row["incomplete_references"]) == (None, "random (2 sets)")
+    (table,) = build_tables(build_rows(records))
+    assert "Differences rest on references that lack sets: random (2 sets)." in table.notes
+
+
+@pytest.mark.parametrize("n_sets", [(3,), (5,), (20,), (3, 5, 20)])
+def test_of_equal_methods_none_is_told_from_random_in_95_of_100_families(n_sets):
+    rng = np.random.default_rng(sum(n_sets))
+    n_families, wrong = 1000, 0
+    for _ in range(n_families):
+        random = rng.normal(0.6, 0.02, 20)
+        methods = [rng.normal(0.6, 0.02 * (1 + i % 3), n_sets[i % len(n_sets)]) for i in range(15)]
+        found = [p for own in methods if (p := family_p(list(own), list(random))) is not None]
+        wrong += min(holm(found)) <= 0.05
+    assert wrong / n_families <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n_families)

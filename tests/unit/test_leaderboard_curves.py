@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from leaderboard.column import worth_text
 from leaderboard.curves import scaling_sections
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
@@ -36,8 +37,7 @@ def found(*groups):
 def test_a_text_of_random_selection_is_worth_one_and_of_another_method_more(board_records):
     rows, (section,), _ = found(records(board_records), records(board_records, "better", sizes=(10,), factor=4))
     assert [line.name for line in section.lines] == ["random"]
-    own = rows["random", "dpc10"]
-    assert own["worth_low"] < 1 < own["worth_high"]
+    assert rows["random", "dpc10"]["worth"] is None  # one by definition
     better = rows["better", "dpc10"]
     assert better["worth"] == pytest.approx(4, rel=0.25)
     assert better["worth_low"] < 4 < better["worth_high"]
@@ -46,6 +46,12 @@ def test_a_text_of_random_selection_is_worth_one_and_of_another_method_more(boar
 def test_nothing_is_said_beyond_the_largest_random_set(board_records):
     rows, _, _ = found(records(board_records), records(board_records, "best", sizes=(50,), factor=100))
     assert (rows["best", "dpc50"]["worth"], rows["best", "dpc50"]["worth_above"]) == (None, 2.0)
+
+
+def test_what_is_worse_than_the_smallest_random_set_says_so(board_records):
+    rows, _, _ = found(records(board_records), records(board_records, "worst", sizes=(50,), factor=0.0005))
+    assert (rows["worst", "dpc50"]["worth"], rows["worst", "dpc50"]["worth_below"]) == (None, 0.02)
+    assert worth_text(rows["worst", "dpc50"]) == "< 0.02"
 
 
 @pytest.mark.parametrize("how", [{"sizes": SIZES[:5]}, {"n_sets": 2}])

@@ -42,7 +42,7 @@ def test_score_against_cost_names_the_front_and_keeps_to_one_kind_of_hardware(bo
     )
     figure = pareto_figure(table)
     assert figure is not None
-    assert "measured on A." in figure.summary
+    assert "measured on A (2 cores)." in figure.summary
     assert "Beaten by none in both: quick, good." in figure.summary
     assert {point.name for point in figure.points} == {"quick", "good", "poor"}
     assert len(figure.curves) == 1

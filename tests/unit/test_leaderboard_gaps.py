@@ -120,12 +120,17 @@ def test_discretisation_gap_compares_a_methods_texts_with_its_token_vectors(boar
 @given(*[st.floats(0, 1e6)] * 4)
 def test_break_even_is_the_first_training_from_which_the_set_is_no_dearer(distil, train, distil_other, train_other):
     n = trainings_to_pay(distil, train, distil_other, train_other)
+    if n is None:  # it pays for few trainings and not for many
+        assert distil <= distil_other
+        assert train > train_other
+        return
     if math.isinf(n):
         assert train >= train_other
         assert distil > distil_other
         return
-    total, other = distil + n * train, distil_other + n * train_other
-    assert total <= other * (1 + 1e-9) + 1e-6
+    for more in (0, 1, 1000):
+        total, other = distil + (n + more) * train, distil_other + (n + more) * train_other
+        assert total <= other * (1 + 1e-9) + 1e-6
     if n >= 1:
         before = distil + (n - 1) * train - (distil_other + (n - 1) * train_other)
         assert before >= -1e-6 * max(1.0, distil)
@@ -176,3 +181,66 @@ def test_texts_of_other_options_are_compared_with_what_differs_in_the_output_alo
     records += board_records.runs("m", RANDOM, options={"output": "embedding"}, **bound)
     row = row_of(build_rows(records), method="m", learner="minilm", options="rho=2")
     assert row["discretisation_gap"] == pytest.approx(0.32 - (0.70 + 0.73 + 0.71) / 3)
+
+
+def test_a_gap_to_the_unseen_mean_needs_every_set_with_every_learner(board_records):
+    short = {"minilm": METHOD["minilm"], "textcnn": METHOD["textcnn"][:2]}
+    records = board_records.runs("random", RANDOM, reference=True) + board_records.runs("m", short)
+    row = row_of(build_rows(records), method="m", learner="minilm")
+    assert triple(row, "transfer_gap") == (None, None, None)
+
+
+def test_a_cheaper_set_with_dearer_trainings_never_pays_off_for_good():
+    assert trainings_to_pay(1, 10, 2, 5) is None
+    assert trainings_to_pay(1, 5, 2, 5) == 0
+    assert trainings_to_pay(3, 5, 2, 5) == math.inf
+    assert trainings_to_pay(12, 5, 2, 7) == 5
+
+
+def cost(name, **values):
+    return (PhaseCost(phase=name, wall_s=1.0, **values),)
+
+
+def test_operations_that_were_not_counted_make_a_bound_against_full_and_nothing_against_kmeans(board_records):
+    plain = {"train_cost": cost("train", flops=10.0)}
+    records = board_records.runs(
+        "full", {"minilm": [[0.9]]}, budget="all", full_data=True, reference=True, train_cost=cost("train", flops=110.0)
+    )
+    part = (*cost("match", flops=250.0), *cost("start"))
+    records += board_records.runs("part", RANDOM, distil_cost=part, **plain)
+    records += board_records.runs("whole", RANDOM, distil_cost=cost("match", flops=250.0), **plain)
+    for counted in (None, 20.0):
+        others = board_records.runs("kmeans", {"minilm": [[0.6]]}, distil_cost=cost("cluster", flops=counted), **plain)
+        rows = build_rows(records + others)
+        part_row, whole_row = (row_of(rows, method=name, learner="minilm") for name in ("part", "whole"))
+        assert (part_row["breakeven_full_flops"], whole_row["breakeven_full_flops"]) == (3.0, 3.0)
+        assert part_row["breakeven_kmeans_flops"] is None
+        assert whole_row["breakeven_kmeans_flops"] == (None if counted is None else math.inf)
+
+
+def test_a_set_made_elsewhere_than_it_was_trained_on_has_no_break_even_in_seconds(board_records):
+    records = board_records.runs(
+        "full", {"minilm": [[0.9]]}, budget="all", full_data=True, reference=True, train_cost=cost("train", cpu_s=100.0)
+    )
+    records += board_records.runs(
+        "m", RANDOM, distil_cost=cost("match", cpu_s=5.0), train_cost=cost("train", cpu_s=1.0)
+    )
+    assert row_of(build_rows(records), method="m", learner="minilm")["breakeven_full_cpu"] == 1.0
+    moved = [
+        record.model_copy(update={"provenance": record.provenance.model_copy(update={"gpu": "Some GPU"})})
+        if record.stage == "distil" and record.cell.method == "m"
+        else record
+        for record in records
+    ]
+    row = row_of(build_rows(moved), method="m", learner="minilm")
+    assert (row["distil_hardware"], row["hardware"]) == ("Some GPU", "Some CPU (2 cores)")
+    assert row["breakeven_full_cpu"] is None
+
+
+def test_costs_of_an_unseen_mean_are_those_of_its_learners(board_records):
+    records = board_records.runs("random", RANDOM, reference=True)
+    for record in board_records.runs("m", METHOD):
+        seconds = {"minilm": 9.0, "textcnn": 2.0}.get(record.learner or "", 1.0)
+        records.append(record.model_copy(update={"cost": cost("train", cpu_s=seconds, flops=10 * seconds)}))
+    row = row_of(build_rows(records), method="m", learner="unseen-mean")
+    assert (row["unseen_learners"], row["train_cpu_s"], row["train_flops"]) == ("textcnn", 2.0, 20.0)

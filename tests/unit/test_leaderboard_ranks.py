@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from leaderboard.pools import competes, pools_of
-from leaderboard.ranks import Place, critical_difference, places, rankings
+from leaderboard.rankings import critical_difference, friedman_p, rankings
+from leaderboard.ranks import Place, places
 from leaderboard.rows import build_rows, entries_of
 from leaderboard.stats import holm, welch
 
@@ -41,21 +43,24 @@ def test_places_follow_from_pairwise_welch_tests_under_holm():
         better = sum(means[other] > means[name] for other in others)
         worse = len(others) - better
         rank = 1 + sum(mean > means[name] for mean in means.values())
-        assert found[name] == Place(rank, 1 + better, len(block) - worse)
+        assert found[name] == Place(rank, 1 + better, len(block) - worse, rank)
 
 
 def test_equal_means_share_a_rank_and_single_values_rule_nothing_out():
     (found,) = places([{"a": [0.5], "b": [0.5], "c": [0.9]}])
-    assert found == {"a": Place(2, 1, 3), "b": Place(2, 1, 3), "c": Place(1, 1, 3)}
+    assert found == {"a": Place(2, 1, 3, 2.5), "b": Place(2, 1, 3, 2.5), "c": Place(1, 1, 3, 1.0)}
 
 
-@pytest.mark.parametrize("n_sets", [3, 5, 20])
+@pytest.mark.parametrize("n_sets", [(3,), (5,), (20,), (20, 3), (20, 5), (3, 20, 5)])
 def test_all_places_are_right_in_at_least_95_of_100_boards(n_sets):
-    rng = np.random.default_rng(n_sets)
+    rng = np.random.default_rng(sum(n_sets))
     truths = [np.array([0.60, 0.60, 0.63, 0.70, 0.80]), np.array([0.5, 0.5, 0.5, 0.5, 0.5])]
     n_boards, good = 300, 0
     for _ in range(n_boards):
-        blocks = [{str(i): list(rng.normal(m, 0.02 * (1 + i % 3), n_sets)) for i, m in enumerate(t)} for t in truths]
+        blocks = [
+            {str(i): list(rng.normal(m, 0.02 * (1 + i % 3), n_sets[i % len(n_sets)])) for i, m in enumerate(t)}
+            for t in truths
+        ]
         found = places(blocks)
         # A place is right when it lies between those that the true means force, ties sharing all of theirs.
         good += all(
@@ -106,7 +111,7 @@ def test_an_entrant_without_a_task_has_no_mean_rank_and_does_not_move_others(boa
     ranking = ranking_of(records, learner="source")["all"]
     assert ranking.tasks == ("films", "news")
     assert [(s.label, s.mean) for s in ranking.standings] == [("a", 1.0), ("b", 2.0)]
-    assert ranking.holes == (("best", ("films",)),)
+    assert [(hole.label, hole.missing) for hole in ranking.holes] == [("best", (("films", "not run"),))]
 
 
 def test_fewer_tasks_that_more_entrants_share_have_a_ranking_besides(board_records):
@@ -130,6 +135,44 @@ def test_incomplete_rows_do_not_compete(board_records):
             records += board_records.runs(name, {"minilm": sets}, task=task)
     ranking = ranking_of(records, learner="source")["all"]
     assert [s.label for s in ranking.standings] == ["a", "b"]
+    assert [hole.text for hole in ranking.holes] == ["short (films: 2 of 3 sets; news: 2 of 3 sets)"]
+
+
+def test_subset_and_real_data_of_a_task_are_two_tasks_and_marked(board_records):
+    records = []
+    for kind, level in (("real", STRONG), ("real-subset", WEAK)):
+        records += board_records.runs("a", {"minilm": level}, task="news", data_kind=kind, data_fingerprint=kind)
+        records += board_records.runs("b", {"minilm": MIDDLE}, task="news", data_kind=kind, data_fingerprint=kind)
+    records += board_records.runs("a", {"minilm": STRONG}, task="films", contamination={"minilm": "seen"})
+    records += board_records.runs("b", {"minilm": MIDDLE}, task="films", contamination={"minilm": "seen"})
+    ranking = ranking_of(records, learner="source")["all"]
+    assert ranking.tasks == ("films (contaminated)", "news", "news (subset)")
+    assert [(s.label, [p.rank for p in s.places]) for s in ranking.standings] == [("a", [1, 1, 2]), ("b", [2, 2, 1])]
+
+
+def test_tied_entrants_share_the_mean_of_their_ranks(board_records):
+    records = []
+    for task in ("news", "films"):
+        for name, sets in (("a", MIDDLE), ("b", MIDDLE), ("c", WEAK)):
+            records += board_records.runs(name, {"minilm": sets}, task=task)
+    ranking = ranking_of(records, learner="source")["all"]
+    assert [(s.label, s.mean) for s in ranking.standings] == [("a", 1.5), ("b", 1.5), ("c", 3.0)]
+
+
+def test_friedman_p_is_that_of_scipy_and_comes_with_eight_tasks(board_records):
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0, 1, (9, 4)) + np.arange(4) * 0.5
+    assert friedman_p(scores.tolist()) == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue)
+    assert friedman_p([[0.1, 0.2]]) is None
+    assert friedman_p([[0.1, 0.1, 0.1]] * 8) is None
+    records = []
+    for number in range(8):
+        for name, sets in (("a", STRONG), ("b", MIDDLE), ("c", WEAK)):
+            records += board_records.runs(name, {"minilm": sets}, task=f"t{number}")
+    ranking = ranking_of(records, learner="source")["all"]
+    assert ranking.friedman == pytest.approx(
+        np.exp(-8), rel=1e-6
+    )  # chi squared of 16, the largest there is, with 2 degrees
 
 
 def test_mean_rank_and_its_bounds_are_means_over_tasks(board_records):

@@ -34,14 +34,29 @@ def test_contract_keys_are_there_and_every_row_has_all(board_records):
 
 
 def test_seeds_are_averaged_within_sets_first(board_records):
-    sets = {"minilm": [[0.2, 0.4], [0.6, 0.6], [0.7, 0.9]]}
+    sets = {"minilm": [[0.5, 0.6], [0.6, 0.6], [0.6, 0.64]]}
     row = pick(build_rows(board_records.runs("m", sets)), learner="minilm")
-    expected = mean_interval([0.3, 0.6, 0.8])
+    expected = mean_interval([0.55, 0.6, 0.62])
     assert (row["accuracy_frac"], row["ci_low"], row["ci_high"]) == pytest.approx(
         (expected.mean, expected.low, expected.high)
     )
     assert row["macro_f1_frac"] == pytest.approx(expected.mean - 0.01)
     assert (row["n_sets"], row["n_seeds"]) == (3, 2)
+
+
+def test_sets_that_turn_out_to_be_the_same_have_their_interval_over_trainings(board_records):
+    sets = {"minilm": [[0.5, 0.6], [0.7, 0.9]], "textcnn": [[0.4, 0.4], [0.4, 0.4]]}
+    rows = build_rows(board_records.runs("m", sets, same_set=True))
+    row = pick(rows, learner="minilm")
+    assert (row["n_sets"], row["n_distinct_sets"]) == (2, 1)
+    assert row["ci_high"] == pytest.approx(mean_interval([0.5, 0.6, 0.7, 0.9]).high)
+    same = pick(rows, learner="textcnn")  # how far it varies is not known
+    assert (same["accuracy_frac"], same["ci_low"], same["ci_high"]) == (0.4, None, None)
+
+
+def test_intervals_end_at_nothing_and_all(board_records):
+    row = pick(build_rows(board_records.runs("m", {"minilm": [[0.02], [0.5], [0.98]]})), learner="minilm")
+    assert (row["ci_low"], row["ci_high"]) == (0.0, 1.0)
 
 
 def test_deterministic_method_has_its_interval_over_seeds(board_records):

@@ -10,9 +10,10 @@ from leaderboard.column import difference_text, duration_text, p_text
 from leaderboard.columns import COLUMNS
 from leaderboard.console import summary_tables
 from leaderboard.markdown import render_markdown
+from leaderboard.notes import CPU_NOTE
 from leaderboard.page import render_page
 from leaderboard.rows import build_rows, find
-from leaderboard.tables import CPU_NOTE, build_tables
+from leaderboard.tables import build_tables
 
 SETS = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}
 LITE = {"protocol": {"name": "lite-v1"}}

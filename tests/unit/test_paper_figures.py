@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leaderboard.paper import all_figures, cliques, critical_difference, save, scaling
 from leaderboard.paper_tables import heat, pareto, roc, scores
-from leaderboard.ranks import rankings
+from leaderboard.rankings import rankings
 from leaderboard.rows import entries_of, find
 from leaderboard.tables import build_tables
 

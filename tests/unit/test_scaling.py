@@ -86,7 +86,9 @@ def test_a_text_that_is_worth_four(random):
 
 def test_nothing_is_said_beyond_the_largest_random_set(random):
     better = data_equivalence(random, 10, [float(TRUE(200.0)) * 0.8] * 3)
-    assert (better.value, better.high, better.beyond, better.least) == (None, None, True, 20.0)
+    assert (better.value, better.high, better.beyond, better.most) == (None, None, True, 20.0)
     worse = data_equivalence(random, 10, [0.9, 0.9])
     assert (worse.value, worse.low) == (None, None)
-    assert not worse.beyond
+    assert (worse.beyond, worse.below, worse.least) == (False, True, 0.1)
+    one = data_equivalence(random, 10, [float(TRUE(200.0)) * 0.8])
+    assert (one.value, one.beyond) == (None, False)

@@ -1,0 +1,229 @@
+"""Mean ranks over tasks, for pools of entrants. A missing result is a hole: it is never averaged away."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from leaderboard.entries import Entry
+from leaderboard.pools import ALL, Pool, competes, pools_of
+from leaderboard.ranks import LEVEL, Place, places
+from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
+
+RANKING_NOTE = (
+    "Ranks of default configurations among those that were measured on every task listed, by score, with the places that pairwise Welch "
+    "tests leave open (Holm over all pairs and tasks, 5 %). The mean rank is about these tasks, with the mean of the open places; equal "
+    "scores share the mean of their ranks. Tasks of which a subset was read, or which a learner may have seen, are marked."
+)
+LEAST_TASKS = 8
+"""Tasks from which mean ranks are compared by a critical difference; with fewer it says little."""
+NOT_RUN = "not run"
+
+_Tasks: TypeAlias = Mapping[str, Mapping[str, Entry]]
+"""Task as it is shown -> method -> its default configuration, ranked or not."""
+
+
+def critical_difference(n_entrants: int, n_tasks: int, level: float = LEVEL) -> float:
+    """Returns Nemenyi's critical difference of mean ranks (Demšar, 2006, section 3.2.2).
+
+    Args:
+        n_entrants: Entrants that are ranked on every task.
+        n_tasks: Tasks.
+        level: Familywise error rate.
+    """
+    from scipy.stats import studentized_range
+
+    quantile = float(studentized_range.ppf(1 - level, n_entrants, math.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(n_entrants * (n_entrants + 1) / (6 * n_tasks))
+
+
+def friedman_p(scores: Sequence[Sequence[float]]) -> float | None:
+    """Returns the p value of Friedman's test that all entrants are equally good.
+
+    Null with fewer than three of them, or where no task tells any apart.
+
+    Args:
+        scores: For every task, the mean score of every entrant.
+    """
+    from scipy.stats import friedmanchisquare
+
+    if len(scores[0]) < 3 or all(len(set(own)) == 1 for own in scores):
+        return None
+    return float(friedmanchisquare(*zip(*scores, strict=True)).pvalue)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One entrant over all tasks of a ranking."""
+
+    label: str
+    places: tuple[Place, ...]
+    """In the order of the ranking's tasks."""
+    mean: float
+    low: float
+    """Mean of the best places that are not ruled out."""
+    high: float
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A method without a mean rank, and what it lacks."""
+
+    label: str
+    missing: tuple[tuple[str, str], ...]
+    """(task, why)."""
+
+    @property
+    def text(self) -> str:
+        """Writes what is missing."""
+        return f"{self.label} ({'; '.join(f'{task}: {why}' for task, why in self.missing)})"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Entrants of one pool that have been measured on all tasks, ranked by their mean rank."""
+
+    protocol: str
+    budget: str
+    track: str
+    learner: str
+    """`source` or `unseen-mean`."""
+    pool: Pool
+    tasks: tuple[str, ...]
+    """With `(subset)` or `(contaminated)` behind the name where that holds."""
+    standings: tuple[Standing, ...]
+    """Best first."""
+    holes: tuple[Hole, ...]
+    """Default configurations that lack a task; they are not ranked."""
+    friedman: float | None
+    """p value of Friedman's test; null with fewer than eight tasks."""
+
+    @property
+    def title(self) -> str:
+        """Heading of the ranking."""
+        pool = "" if self.pool is ALL else f" · pool {self.pool.name}"
+        return f"{self.budget} · {self.track} · {self.protocol} · {self.learner} · {', '.join(self.tasks)}{pool}"
+
+    @property
+    def critical(self) -> float | None:
+        """Difference of mean ranks from which two entrants differ (Nemenyi); null with fewer than eight tasks."""
+        enough = len(self.tasks) >= LEAST_TASKS
+        return critical_difference(len(self.standings), len(self.tasks)) if enough else None
+
+
+def rankings(entries: Iterable[Entry]) -> list[Ranking]:
+    """Ranks entrants over tasks, for every protocol, budget, track, kind of learner and pool.
+
+    A mean over the tasks that happen to be there would favour those who left out the hard ones: an entrant without a result on one of
+    the tasks has no mean rank. Ranks are taken among the entrants that are complete. Where more entrants share fewer tasks, these have a
+    ranking besides. Real and subset data of one task are two tasks.
+    """
+    found: dict[tuple[str, ...], dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
+    for entry in entries:
+        row = entry.row
+        if _is_default(row) and (row["is_source"] or row["learner"] == UNSEEN_MEAN):
+            kind = "source" if row["is_source"] else UNSEEN_MEAN
+            own = found[row["protocol"], row["budget"], row["track"], kind][_task(row)]
+            if row["method"] not in own or competes(row):  # an older version may stand beside a newer one
+                own[row["method"]] = entry
+    pools = pools_of(entry.row for tasks in found.values() for methods in tasks.values() for entry in methods.values())
+    built = [
+        ranking for key, tasks in found.items() for pool in pools for ranking in _rankings(key, _marked(tasks), pool)
+    ]
+    order = {pool.name: number for number, pool in enumerate(pools)}
+    return sorted(
+        built, key=lambda r: (r.protocol, budget_order(r.budget), r.track, r.learner, order[r.pool.name], -len(r.tasks))
+    )
+
+
+def _is_default(row: Row) -> bool:
+    """Tells whether a row is a method's default configuration under a published protocol, complete or not."""
+    out = row["options"] or row["superseded"] or row["custom"] or row["external"] or row["full_data"]
+    return not out and row["budget"] != ALL_BUDGET and row["data_kind"] != "standin"
+
+
+def _task(row: Row) -> str:
+    options = f" ({row['task_options']})" if row["task_options"] else ""
+    return f"{row['task']}{options}{' (subset)' if row['data_kind'] == 'real-subset' else ''}"
+
+
+def _marked(tasks: _Tasks) -> _Tasks:
+    """Marks tasks that the learner may have seen."""
+
+    def mark(methods: Mapping[str, Entry]) -> str:
+        return " (contaminated)" if any(entry.row["contamination"] for entry in methods.values()) else ""
+
+    return {task + mark(methods): methods for task, methods in tasks.items()}
+
+
+def _rankings(key: tuple[str, ...], tasks: _Tasks, pool: Pool) -> Iterator[Ranking]:
+    """Ranks one pool on all tasks, and on those fewer tasks that more entrants share.
+
+    Of the sets of tasks that some entrants share, one is left out where a set of as many or more tasks has as many entrants; scores have
+    no part in the choice.
+    """
+    own = {task: {method: e for method, e in tasks[task].items() if pool.admits(e.row)} for task in sorted(tasks)}
+    measured: dict[str, set[str]] = defaultdict(set)
+    for task, methods in own.items():
+        for method, entry in methods.items():
+            if competes(entry.row):
+                measured[method].add(task)
+    shared: set[frozenset[str]] = set()
+    for found in {frozenset(found) for found in measured.values()}:
+        shared |= {found} | {found & other for other in shared}
+    candidates = [(names, [m for m in sorted(measured) if names <= measured[m]]) for names in shared if len(names) > 1]
+    most = 1
+    for names, complete in sorted(candidates, key=lambda one: (-len(one[0]), -len(one[1]), sorted(one[0]))):
+        if len(complete) > most:
+            most = len(complete)
+            yield _ranking(key, pool, {task: own[task] for task in sorted(names)}, complete)
+
+
+def _ranking(key: tuple[str, ...], pool: Pool, tasks: _Tasks, complete: Sequence[str]) -> Ranking:
+    protocol, budget, track, learner = key
+    labels = {method: e.row["label"] for methods in tasks.values() for method, e in sorted(methods.items())}
+    found = places([{method: methods[method].units for method in complete} for methods in tasks.values()])
+    standings = [_standing(labels[method], [block[method] for block in found]) for method in complete]
+    scores = [[methods[method].row["score_frac"] or 0.0 for method in complete] for methods in tasks.values()]
+    return Ranking(
+        protocol=protocol,
+        budget=budget,
+        track=track,
+        learner=learner,
+        pool=pool,
+        tasks=tuple(tasks),
+        standings=tuple(sorted(standings, key=lambda s: (s.mean, s.label))),
+        holes=tuple(_hole(labels[method], method, tasks) for method in sorted(labels) if method not in complete),
+        friedman=friedman_p(scores) if len(tasks) >= LEAST_TASKS else None,
+    )
+
+
+def _hole(label: str, method: str, tasks: _Tasks) -> Hole:
+    rows = {task: methods[method].row if method in methods else None for task, methods in tasks.items()}
+    return Hole(
+        label,
+        tuple(
+            (task, NOT_RUN if row is None else row["unranked_reason"])
+            for task, row in rows.items()
+            if row is None or not competes(row)
+        ),
+    )
+
+
+def _standing(label: str, own: Sequence[Place]) -> Standing:
+    count = len(own)
+    rank, low, high = (math.fsum(getattr(place, name) for place in own) / count for name in ("average", "low", "high"))
+    return Standing(label, tuple(own), rank, low, high)
+
+
+def place_text(place: Place) -> str:
+    """Writes a place, such as `2 [1, 5]`."""
+    return f"{place.rank} [{place.low}, {place.high}]"
+
+
+def standing_texts(one: Standing) -> list[str]:
+    """Writes an entrant's name, mean rank with its bounds, and places by task."""
+    return [one.label, f"{one.mean:.1f} [{one.low:.1f}, {one.high:.1f}]", *(place_text(place) for place in one.places)]
