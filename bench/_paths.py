@@ -19,6 +19,10 @@ VERIFIED = ROOT / "leaderboard" / "verified"
 """Accepted results that were run again, in the same form."""
 
 
+SUBMISSIONS = ROOT / "leaderboard" / "submissions"
+"""Forms of accepted submissions."""
+
+
 def default_board(runs: Path) -> Path:
     """Returns where the leaderboard of a run folder is written.
 

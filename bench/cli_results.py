@@ -98,17 +98,28 @@ def submit(
     raise typer.Exit(submit_command(method, out, root, json_))
 
 
-def validate(
+def validate(  # noqa: PLR0917 - typer's options are parameters
     path: Annotated[Path, typer.Argument(help="A submission: folder or .zip file.")],
     accept: Annotated[
-        bool, typer.Option("--accept", help="Merge its packs into leaderboard/records where nothing refuses it.")
+        bool, typer.Option("--accept", help="Add its packs to leaderboard/records where nothing refuses it.")
     ] = False,
+    allow_unchecked: Annotated[
+        bool, typer.Option("--allow-unchecked", help="Accept though scores or sets could not be checked here.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse also where they could not be checked here.")] = False,
+    retrain: Annotated[
+        int, typer.Option("--retrain", min=0, help="Trainings to repeat, drawn at random, besides all quick ones.")
+    ] = 0,
     json_: JsonFlag = False,
 ) -> None:
     """Check a submission without running any of its code; print all findings."""
     from bench.commands.submit import validate_command
 
-    raise typer.Exit(validate_command(path, accept, json_))
+    raise typer.Exit(
+        validate_command(
+            path, accept=accept, allow_unchecked=allow_unchecked, strict=strict, retrain=retrain, as_json=json_
+        )
+    )
 
 
 RESULT_COMMANDS = (reproduce, leaderboard, quality, pack, export, figures, submit, validate)

@@ -12,40 +12,33 @@ from bench.submission.contents import Contents
 from bench.submission.findings import Report, listed
 from leaderboard.rows import build_rows
 
-_REFERENCES = {"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"}
+_REFERENCES = frozenset({"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"})
 """Accepted rows that others are compared with."""
 TOLERANCE_FRAC = 0.03
 """Scores of one control run may differ by this much between machines; training differs by rounding."""
 
 
 def check_against(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
-    """Compares with accepted results and says which rows would be ranked.
+    """Compares with accepted results.
 
     Args:
         contents: The submission.
         accepted: Accepted results.
-        method: Name that the form says; None where it could not be read.
+        method: What it is about; None where that is not known.
         report: Receives what was found.
     """
-    _check_controls(contents, accepted, report)
+    _check_controls(contents, accepted, method, report)
     _check_learners(contents, accepted, report)
-    _check_methods(contents, accepted, method, report)
-    if method is not None:
-        _check_standing(contents, accepted, method, report)
+    _check_methods(contents, method, report)
+    _check_known(contents, accepted, report)
+    _check_form(contents, report)
 
 
-def _check_controls(contents: Contents, accepted: Accepted, report: Report) -> None:
+def _check_controls(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
     own = [r for r in contents.records.values() if r.train is not None and r.cell.method in CONTROLS]
     known = [(record, accepted.get(record.id)) for record in own]
-    compared = [(record, other) for record, other in known if other is not None and other.train is not None]
-    if not compared:
-        report.add(
-            "warning",
-            "no-control",
-            "records",
-            f"no run of {' or '.join(CONTROLS)} that accepted results hold too: nothing shows that the suite gives here what it gives "
-            "elsewhere. Run it on the same task, budget and protocol, then collect again.",
-        )
+    compared = [(r, other) for r, other in known if other is not None and other.train is not None]
+    fresh = [(r, other) for r, other in compared if r.created != other.created]
     for record, other in compared:
         assert record.train is not None
         assert other.train is not None
@@ -55,11 +48,24 @@ def _check_controls(contents: Contents, accepted: Accepted, report: Report) -> N
                 "control", contents.where(record), "this control's set is not the accepted one of the same id."
             )
         elif differs > TOLERANCE_FRAC:
-            report.error(
-                "control",
-                contents.where(record),
-                f"this control's score is {100 * differs:.1f} points off the accepted one.",
-            )
+            said = f"this control's score is {100 * differs:.1f} points off the accepted one."
+            report.error("control", contents.where(record), said)
+    if len(fresh) < len(compared):
+        said = f"{len(compared) - len(fresh)} of its controls are the accepted records themselves, which show nothing."
+        report.add("warning", "control", "records", said)
+    covered = {_scope(record) for record, _ in fresh}
+    wanted = {_scope(r) for r in contents.records.values() if r.train is not None and r.cell.method == method}
+    if missing := wanted - covered:
+        what = ", ".join(" ".join(scope) for scope in sorted(missing)[:3])
+        said = (
+            f"no run of {' or '.join(CONTROLS)} made beside it, that accepted results hold too, on {what}: nothing shows that the suite "
+            "gives here what it gives elsewhere. Run it on the same task, budget and protocol, then collect again."
+        )
+        report.add("warning", "no-control", "records", said)
+
+
+def _scope(record: Record) -> tuple[str, str, str]:
+    return record.cell.task, record.cell.budget, str((record.protocol or {}).get("name"))
 
 
 def _check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
@@ -67,48 +73,108 @@ def _check_learners(contents: Contents, accepted: Accepted, report: Report) -> N
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in accepted.records():
         if record.train is not None:
-            known[str((record.protocol or {}).get("name")), record.train.learner].add(
-                canonical_json(record.train.learner_spec)
-            )
+            known[_scope(record)[2], record.train.learner].add(canonical_json(record.train.learner_spec))
+    used: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for record in contents.records.values():
         if record.train is None:
             continue
-        key = str((record.protocol or {}).get("name")), record.train.learner
+        key = _scope(record)[2], record.train.learner
         if key in known and canonical_json(record.train.learner_spec) not in known[key]:
-            report.error(
-                "learner",
-                contents.where(record),
-                f"its {record.train.learner} is not the one of accepted results: other options or weights.",
-            )
+            said = f"its {record.train.learner} is not the one of accepted results: other options or weights."
+            report.error("learner", contents.where(record), said)
+        planned = tuple((record.protocol or {}).get("learners", ()))
+        if record.distil_id in contents.records and _text_track(contents.records[record.distil_id]):
+            used[(record.cell.method, *_scope(record), *planned)].add(record.train.learner)
+    for (method, task, budget, _, *planned), seen in used.items():
+        if missing := set(planned) - seen:
+            said = f"it was not trained on by {listed(missing)}: whether it transfers is a hole."
+            report.add("warning", "learner", f"{task} {method} {budget}", said)
 
 
-def _check_methods(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
+def _text_track(record: Record) -> bool:
+    return record.distil is not None and record.distil.track != "learner-bound"
+
+
+def _check_methods(contents: Contents, method: str | None, report: Report) -> None:
     found = {record.cell.method for record in contents.records.values()}
-    if method is not None and method not in found:
-        report.error("method", "submission.yaml", f"it is about {method}; the packs hold {listed(found)}.")
-    if method is not None and (extra := found - {method, *CONTROLS}):
+    if method is None:
+        report.error("method", "records", f"which method it is about cannot be told; the packs hold {listed(found)}.")
+        return
+    if method in _REFERENCES:
         report.error(
-            "method", listed(extra), f"a submission holds one method and controls; this one is about {method}."
+            "method",
+            "submission.yaml",
+            f"{method} is a reference: its results are made by the suite's maintainers alone.",
         )
-    ids = {record.id for record in accepted.records()}
-    if repeated := [r for r in contents.records.values() if r.id in ids and r.cell.method not in CONTROLS]:
-        report.add(
-            "note",
-            "known",
-            contents.where(repeated[0]),
-            f"{len(repeated)} of its records are among the accepted ones already.",
-        )
+    if method not in found:
+        report.error("method", "submission.yaml", f"it is about {method}; the packs hold {listed(found)}.")
+    elif not any(r.train is not None and r.cell.method == method for r in contents.records.values()):
+        report.error("incomplete", method, "no model was trained on its sets.")
+    if extra := found - {method, *CONTROLS}:
+        said = f"a submission holds one method and controls; this one is about {method}."
+        report.error("method", listed(extra), said)
 
 
-def _check_standing(contents: Contents, accepted: Accepted, method: str, report: Report) -> None:
+def _check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
+    """Accepted records are never replaced: what differs from them is refused, what equals them is named."""
+    audits = {_about(record): record.id for record in accepted.records() if record.audit is not None}
+    repeated = []
+    for record in contents.records.values():
+        if record.cell.method in CONTROLS:
+            continue
+        other = accepted.get(record.id)
+        if other is not None and _content(other) != _content(record):
+            report.error(
+                "known",
+                contents.where(record),
+                "an accepted record of this id says something else; accepted ones are not replaced.",
+            )
+        elif other is not None:
+            repeated.append(record)
+        elif record.audit is not None and _about(record) in audits:
+            said = f"what it is about has an accepted audit, {audits[_about(record)]}; accepted ones are not replaced."
+            report.error("known", contents.where(record), said)
+    if repeated:
+        said = f"{len(repeated)} of its records are among the accepted ones already."
+        report.add("note", "known", contents.where(repeated[0]), said)
+
+
+def _content(record: Record) -> str:
+    """Returns what a record found, without what may be measured anew: texts' quality."""
+    raw = record.model_dump(mode="json", exclude={"schema_version": True, "distil": {"quality"}})
+    return canonical_json(raw)
+
+
+def _about(record: Record) -> str:
+    return canonical_json([record.cell.model_dump(mode="json", exclude={"set_index"}), _scope(record)[2]])
+
+
+def _check_form(contents: Contents, report: Report) -> None:
+    form = contents.form
+    if form is None:
+        return
+    if form.division == "open" and not form.notes:
+        report.error("form", "submission.yaml notes", "in the open division notes say what else was used.")
+    if form.tuning.configurations and "test" in form.tuning.chosen_on.lower().split():
+        said = "configurations are not compared on a test split; if this one was, its results cannot be accepted."
+        report.add("warning", "tuning", "submission.yaml tuning.chosen_on", said)
+    if not any(record.audit is not None for record in contents.records.values()):
+        report.add("note", "no-audit", "records", "leakage was not measured; `tdbench run ... audit=model` does.")
+
+
+def check_standing(contents: Contents, accepted: Accepted, method: str, report: Report) -> None:
+    """Says which rows would be ranked.
+
+    Args:
+        contents: The submission.
+        accepted: Accepted results.
+        method: What it is about.
+        report: Receives what was found.
+    """
     own = [record for record in contents.records.values() if record.stage in {"distil", "train", "audit"}]
     tasks = {record.cell.task for record in own}
     beside = [r for r in accepted.records() if r.cell.method in _REFERENCES - {method} and r.cell.task in tasks]
-    try:
-        rows = [row for row in build_rows([*beside, *own]) if row["method"] == method]
-    except Exception as error:  # records that were refused above may not make rows
-        report.error("rows", "records", f"no rows can be made of its records ({type(error).__name__}: {error}).")
-        return
+    rows = [row for row in build_rows([*beside, *own]) if row["method"] == method]
     trained = {(r.cell.task, r.cell.budget) for r in own if r.train is not None and r.cell.method == method}
     mine = [row for row in rows if (row["task"], row["budget"]) in trained and row["is_source"]]
     for row in mine:
@@ -118,13 +184,5 @@ def _check_standing(contents: Contents, accepted: Accepted, method: str, report:
         if row["failure_signs"]:
             report.add("warning", "failure-signs", where, f"{row['failure_signs']}.")
     if mine and not any(row["ranked"] for row in mine):
-        report.error(
-            "incomplete",
-            method,
-            "none of its rows would be ranked; finish the sets and seeds that the protocol asks for.",
-        )
-
-
-def audited(records: list[Record]) -> bool:
-    """Tells whether leakage was measured."""
-    return any(record.audit is not None for record in records)
+        said = "none of its rows would be ranked; finish the sets and seeds that the protocol asks for."
+        report.error("incomplete", method, said)

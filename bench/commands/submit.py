@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from bench._paths import RECORDS
+from bench._paths import RECORDS, SUBMISSIONS
 from bench.commands.validation import validate
 from bench.errors import UsageError
 from bench.experiment.accepted import Accepted
+from bench.experiment.devices import choose_device
 from bench.experiment.packs import accept_packs
 from bench.experiment.store import Store
 from bench.submission.collect import collect
 from bench.submission.findings import ORDER
 from bench.submission.form import FORM
 from bench.submission.form import RECORDS as PACKS
+
+_DECISIVE = frozenset({"data", "set", "set-hash"})
+"""Checks without which nobody knows whether scores are true."""
 
 
 def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> int:
@@ -38,12 +43,17 @@ def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> 
     return 0
 
 
-def validate_command(path: Path, accept: bool, as_json: bool) -> int:
+def validate_command(
+    path: Path, *, accept: bool, allow_unchecked: bool, strict: bool, retrain: int, as_json: bool
+) -> int:
     """Checks a submission and prints all findings, worst first. Returns 0 when nothing refuses it, else 1.
 
     Args:
         path: A folder or .zip file.
-        accept: Whether to merge its packs into leaderboard/records where nothing refuses it.
+        accept: Whether to add its packs to leaderboard/records and its form to leaderboard/submissions, where nothing refuses it.
+        allow_unchecked: Whether to do so though scores or sets could not be checked here.
+        strict: Whether what could not be checked refuses it.
+        retrain: Trainings to be repeated, besides the quick ones.
         as_json: Whether to print one JSON object.
 
     Raises:
@@ -51,12 +61,19 @@ def validate_command(path: Path, accept: bool, as_json: bool) -> int:
     """
     if accept and not path.is_dir():
         raise UsageError("--accept takes a folder; unpack the zip file once it has been checked.")
-    report, contents = validate(path, Accepted(RECORDS))
+    report, contents = validate(path, Accepted(RECORDS), retrain, choose_device("auto") if retrain else "cpu")
+    open_ends = report.codes("unchecked") & _DECISIVE
+    if open_ends and (strict or (accept and not allow_unchecked)):
+        hint = "" if strict else "; --allow-unchecked accepts it all the same"
+        report.error(
+            "unchecked", ", ".join(sorted(open_ends)), f"what decides its rows could not be checked here{hint}."
+        )
     if accept and not report.refused and contents.form is not None:
         for file in accept_packs(path / PACKS, RECORDS, contents.form.method):
-            report.add(
-                "note", "accepted", file.name, f"merged into {file.parent}; build the board: tdbench leaderboard"
-            )
+            said = f"added to {file.parent}; build the board: tdbench leaderboard"
+            report.add("note", "accepted", file.name, said)
+        SUBMISSIONS.mkdir(exist_ok=True)
+        shutil.copyfile(path / FORM, SUBMISSIONS / f"{contents.form.method}.yaml")
     counted = Counter(finding.severity for finding in report.findings)
     if as_json:
         found = [asdict(finding) for finding in report.sorted()]

@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from bench.commands.standing_checks import audited, check_against
+from bench.commands.standing_checks import check_against, check_standing
 from bench.experiment.accepted import Accepted
+from bench.submission.collect import CONTROLS
 from bench.submission.contents import Contents, read_contents
 from bench.submission.data_checks import check_data
 from bench.submission.findings import Report
 from bench.submission.intake import read_files
+from bench.submission.method_checks import check_methods
 from bench.submission.privacy_checks import check_promises
 from bench.submission.record_checks import check_records
+from bench.submission.retrain import check_by_training
 from bench.submission.set_checks import check_sets
 
+_ABOUT_THE_WHOLE = {"form", "incomplete"}
+"""Errors that leave every single training as it is."""
 
-def validate(path: Path, accepted: Accepted) -> tuple[Report, Contents]:
+
+def validate(path: Path, accepted: Accepted, retrain: int = 0, device: str = "cpu") -> tuple[Report, Contents]:
     """Checks a submission.
 
     Args:
         path: A folder or .zip file.
         accepted: Accepted results that it is compared with.
+        retrain: Trainings of learners that take more than seconds, to be repeated on their sets.
+        device: What to repeat them on.
 
     Returns:
         Everything that was found, and what could be read.
     """
     report = Report()
-    files = read_files(path, report)
+    files = _guarded(report, {}, read_files, path, report)
     if not files:
         if not report.refused:
             report.error("no-submission", path.name, "it is empty; `tdbench submit` makes one.")
         return report, Contents()
-    contents = read_contents(files, report)
+    contents = _guarded(report, Contents(), read_contents, files, report)
     if not contents.records:
         return report, contents
-    check_records(contents, report)
-    sets = check_sets(contents, report)
-    check_data(contents, sets, report)
-    check_promises(contents, report)
-    check_against(contents, accepted, contents.form.method if contents.form else None, report)
-    if not audited(list(contents.records.values())):
-        report.add("note", "no-audit", "records", "leakage was not measured; `tdbench run ... audit=model` does.")
+    _guarded(report, None, check_records, contents, report)
+    _guarded(report, None, check_methods, contents, accepted, report)
+    sets = _guarded(report, {}, check_sets, contents, report)
+    _guarded(report, None, check_data, contents, sets, accepted, report)
+    _guarded(report, None, check_promises, contents, report)
+    method = _method(contents)
+    _guarded(report, None, check_against, contents, accepted, method, report)
+    if method is not None:
+        _guarded(report, None, check_standing, contents, accepted, method, report)
+    if report.codes() <= _ABOUT_THE_WHOLE:
+        _guarded(report, None, check_by_training, contents, sets, retrain, device, report)
     return report, contents
+
+
+def _method(contents: Contents) -> str | None:
+    """Returns the method that a submission is about: as the form says, or the only one that is no control."""
+    if contents.form is not None:
+        return contents.form.method
+    others = {record.cell.method for record in contents.records.values()} - {*CONTROLS}
+    return others.pop() if len(others) == 1 else None
+
+
+def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any) -> Any:
+    """Calls a check. What it does not foresee refuses the submission and does not end the others."""
+    try:
+        return check(*args)
+    except Exception as error:
+        name = check.__name__.removeprefix("check_")
+        report.error(
+            "internal", name, f"this check failed ({type(error).__name__}: {error}); report it with the submission."
+        )
+        return instead

@@ -16,6 +16,8 @@ from bench.experiment.record import Record, parse_record, unpack_ints
 from bench.settings import Audit, Protocol, check_values
 
 PACK_VERSION = 1
+MOST_PREDICTIONS = 20_000_000
+"""Of all records of a pack."""
 SHARED_KEYS = ("protocol", "provenance", "method_facts", "cell")
 """Parts of records that many share, which a pack holds once."""
 
@@ -42,18 +44,22 @@ def parse_pack(raw: Any, where: str) -> tuple[dict[str, Record], dict[str, Any]]
     try:
         if raw["pack_version"] != PACK_VERSION:
             raise RecordError(f"{where}: pack version is {raw['pack_version']!r}, expected {PACK_VERSION}.")
-        records = {}
+        records: dict[str, Record] = {}
+        left = MOST_PREDICTIONS
         for number, item in enumerate(raw["records"]):
             for key in SHARED_KEYS:
                 if item.get(key) is not None:
                     item[key] = raw["shared"][item[key]]
             if item.get("train") is not None:
-                item["train"]["predictions"] = unpack_ints(item["train"]["predictions"])
+                item["train"]["predictions"] = unpack_ints(item["train"]["predictions"], left)
+                left -= len(item["train"]["predictions"])
             record = parse_record(item, f"{where}, record {number}")
             if record.protocol is not None and record.custom != _is_custom(record):
                 raise RecordError(
                     f"{where}, record {number}: its protocol or audit is not the published one of its name."
                 )
+            if record.id in records:
+                raise RecordError(f"{where}, record {number}: its id, {record.id}, stands there twice.")
             records[record.id] = record
         return records, dict(raw["sets"])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError, UsageError) as error:

@@ -59,7 +59,7 @@ def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[P
 
 
 def accept_packs(source: Path, folder: Path, method: str) -> list[Path]:
-    """Merges the packs of one method from a checked submission into accepted ones; its controls stay out.
+    """Adds the packs of one method from a checked submission to accepted ones; its controls stay out, and no record is replaced.
 
     Args:
         source: The submission's folder of packs.
@@ -75,7 +75,7 @@ def accept_packs(source: Path, folder: Path, method: str) -> list[Path]:
         target = folder / path.relative_to(source)
         with _lock(target):
             known, kept = read_pack(target) if target.is_file() else ({}, {})
-            _write(target, {**known, **records}, {**kept, **sets})
+            _write(target, {**records, **known}, {**sets, **kept})
         written.append(target)
     return written
 

@@ -67,7 +67,15 @@ def _git() -> tuple[str | None, bool | None]:
 
     commit = run("rev-parse", "HEAD")
     # Results and generated boards do not change what the code does.
-    changed = run("status", "--porcelain", "--", ".", ":!leaderboard/records", ":!leaderboard/*.json", ":!*.md")
+    written = (
+        "leaderboard/records",
+        "leaderboard/verified",
+        "leaderboard/*.json",
+        "leaderboard/*.csv",
+        "*.md",
+        "submission-*",
+    )
+    changed = run("status", "--porcelain", "--", ".", *(f":!{path}" for path in written))
     return commit, None if changed is None else bool(changed)
 
 

@@ -287,7 +287,7 @@ def unpack_ints(text: str, limit: int = 1_000_000) -> tuple[int, ...]:
     """Undoes `pack_ints`; refuses to expand beyond `limit` values."""
     expander = zlib.decompressobj()
     try:
-        values = expander.decompress(base64.b64decode(text, validate=True), limit)
+        values = expander.decompress(base64.b64decode(text, validate=True), max(1, limit))  # 0 would mean all
     except (zlib.error, ValueError) as error:
         raise RecordError(f"packed predictions cannot be read ({error}).") from None
     if expander.unconsumed_tail or not expander.eof:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE
 from bench.errors import RecordError
 from bench.experiment.accepted import parse_pack
 from bench.experiment.record import Record
@@ -18,7 +19,7 @@ from bench.submission.intake import check_names
 from bench.submission.strict import StrictError, strict_json, strict_yaml
 
 _PACK = re.compile(rf"{RECORDS}/([a-z0-9][a-z0-9.-]*)/([a-z0-9][a-z0-9_-]*)/([a-z0-9][a-z0-9_-]*)\.json")
-_SET_FILE = re.compile(rf"{SETS}/([0-9a-f]{{16}})/(distilled\.parquet|tensors\.safetensors|card\.yaml)")
+_SET_FILE = re.compile(rf"{SETS}/([0-9a-f]{{16}})/({'|'.join(map(re.escape, (TABLE_FILE, TENSOR_FILE, CARD_FILE)))})")
 _PROSE = frozenset({"README.md", "LICENSE.txt"})
 
 
@@ -101,7 +102,8 @@ def _form(content: bytes | None, report: Report) -> SubmissionForm | None:
     except ValidationError as error:
         for one in error.errors():
             place = ".".join(str(part) for part in one["loc"]) or "the file"
-            report.error("form", f"{FORM} {place}", f"{one['msg']}; got {one.get('input')!r}.")
+            said = one["msg"].removeprefix("Value error, ")
+            report.error("form", f"{FORM} {place}", f"{said}; got {one.get('input')!r}.")
         return None
 
 

@@ -2,79 +2,121 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
-from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from bench.budget import Budget
 from bench.data.loading import TaskData
+from bench.data.text import LabelledText, normalised
 from bench.distilled import DistilledSet
 from bench.errors import TDBenchError
+from bench.experiment.accepted import Accepted
 from bench.experiment.cell_data import data_of
 from bench.experiment.record import Record
 from bench.metrics import score
+from bench.registry import TASKS
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
 TOLERANCE = 1e-9
+MOST_NEAR_FRAC = 0.05
+"""Short texts that anyone might write may equal a test text but for punctuation; more than so many are copies."""
 
 
-@dataclass(frozen=True)
-class _Key:
-    task: str
-    options: str
-    kind: str
-    fingerprint: str
+_Key: TypeAlias = tuple[str, str, str]
+"""Task, its options, kind of data."""
 
 
-def check_data(contents: Contents, sets: dict[str, DistilledSet], report: Report) -> None:
-    """Checks everything that the data decide; what they are not at hand for is reported as unchecked."""
-    groups: dict[_Key, list[Record]] = defaultdict(list)
+def _key(record: Record) -> _Key:
+    cell = record.cell
+    return cell.task, str(sorted(cell.task_options.items())), cell.data_kind
+
+
+class _Texts:
+    """The texts of a task, folded once for all sets of a submission."""
+
+    def __init__(self, data: TaskData) -> None:
+        self.data = data
+        self._seen: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+
+    def among(self, split: Literal["train", "test"], texts: list[str]) -> tuple[int, int]:
+        """Counts texts that equal one of a split: but for case and white space, and but for everything else than letters and digits."""
+        if split not in self._seen:
+            own = getattr(self.data, split).joined()
+            self._seen[split] = frozenset(map(normalised, own)), frozenset(map(bare, own))
+        exact, near = self._seen[split]
+        return sum(normalised(text) in exact for text in texts), sum(bare(text) in near for text in texts)
+
+
+def bare(text: str) -> str:
+    """Returns the letters and digits of a text in lower case, compatibility forms folded."""
+    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+
+
+def check_data(contents: Contents, sets: dict[str, DistilledSet], accepted: Accepted, report: Report) -> None:
+    """Checks everything that the data decide; what they are not at hand for is reported as unchecked.
+
+    Args:
+        contents: The submission.
+        sets: Those that could be read, by id.
+        accepted: Accepted results: one kind of data of a task has one fingerprint.
+        report: Receives what was found.
+    """
+    known = {_key(record): record.cell.data_fingerprint for record in accepted.records()}
+    groups: dict[tuple[_Key, str], list[Record]] = defaultdict(list)
     for record in contents.records.values():
-        cell = record.cell
-        groups[_Key(cell.task, str(sorted(cell.task_options.items())), cell.data_kind, cell.data_fingerprint)].append(
-            record
-        )
-    for key, records in groups.items():
-        data = _load(records[0], key, report)
+        groups[_key(record), record.cell.data_fingerprint].append(record)
+    for (key, fingerprint), records in groups.items():
+        task = records[0].cell.task
+        if fingerprint != known.get(key, fingerprint):
+            report.error(
+                "data",
+                task,
+                f"results are on other data (fingerprint {fingerprint}) than accepted ones ({known[key]}).",
+            )
+        data = _load(records[0], report)
         if data is None:
             continue
+        texts = _Texts(data)
         for record in records:
             where = contents.where(record)
             if record.train is not None:
                 _check_scores(record, data, where, report)
             elif record.stage == "distil" and record.id in sets:
-                _check_set(record, sets[record.id], data, where, report)
+                _check_set(record, sets[record.id], texts, where, report)
+                _check_promise(record, data, where, report)
 
 
-def _load(record: Record, key: _Key, report: Report) -> TaskData | None:
+def _load(record: Record, report: Report) -> TaskData | None:
     """Loads the task's data; null where they are not here or others."""
+    cell = record.cell
+    if cell.task not in TASKS.names():
+        report.error("data", cell.task, "the suite has no task of that name.")
+        return None
     try:
-        data = data_of(record.cell)
+        data = data_of(cell)
     except (TDBenchError, ValueError, TypeError, OSError) as error:
         report.add(
             "unchecked",
             "data",
-            key.task,
+            cell.task,
             f"its data cannot be loaded here, so scores and leaks are not checked: {error}",
         )
         return None
     if record.cell.task_version != data.task.version:
         report.error(
             "data",
-            key.task,
+            cell.task,
             f"results are of version {record.cell.task_version} of the task, today's is {data.task.version}.",
         )
         return None
-    if (data.fingerprint, data.data_kind) != (key.fingerprint, key.kind):
+    if (data.fingerprint, data.data_kind) != (cell.data_fingerprint, cell.data_kind):
         here = f"{data.data_kind} with fingerprint {data.fingerprint}"
-        report.add(
-            "unchecked",
-            "data",
-            key.task,
-            f"results are on {key.kind} data with fingerprint {key.fingerprint}; here are {here}.",
-        )
+        said = f"results are on {cell.data_kind} data with fingerprint {cell.data_fingerprint}; here are {here}."
+        report.add("unchecked", "data", cell.task, said)
         return None
     return data
 
@@ -114,15 +156,13 @@ def _check_scores(record: Record, data: TaskData, where: str, report: Report) ->
         )
 
 
-def _check_set(record: Record, made: DistilledSet, data: TaskData, where: str, report: Report) -> None:
+def _check_set(record: Record, made: DistilledSet, texts: _Texts, where: str, report: Report) -> None:
     said = record.distil
     assert said is not None
-    real = data.train
-    cell = record.cell
-    budget = Budget(cell.budget, cell.per_class, cell.tokens_per_class)
+    real, cell = texts.data.train, record.cell
     try:
-        made.check(budget, real)
-        texts = made.resolve(real)
+        made.check(Budget(cell.budget, cell.per_class, cell.tokens_per_class), real)
+        resolved = made.resolve(real)
         tokens = sum(made.token_counts(real))
     except TDBenchError as error:
         report.error("budget" if "allows" in str(error) else "set", where, f"{error}")
@@ -130,21 +170,43 @@ def _check_set(record: Record, made: DistilledSet, data: TaskData, where: str, r
     except (IndexError, KeyError, ValueError) as error:
         report.error("set", where, f"it does not fit the train split ({error}).")
         return
-    if tokens != said.n_tokens:
-        report.error("count", where, f"it has {tokens:,} tokens; recorded are {said.n_tokens:,}.")
-    leaked = made.n_exact(real, data.test)
+    if (tokens, made.n_bytes(real)) != (said.n_tokens, said.n_bytes):
+        sizes = f"{tokens:,} tokens, {made.n_bytes(real):,} bytes; recorded are {said.n_tokens:,}, {said.n_bytes:,}"
+        report.error("count", where, f"it has {sizes}.")
+    if made.soft is None:
+        _check_leaks(record, resolved, texts, where, report)
+    if made.row_ids_M is not None:
+        own = real.labels_N[real.positions_of_rows(made.row_ids_M)]
+        if (resolved.labels_N != own).any() and made.soft_labels_MC is None:
+            differing = int((resolved.labels_N != own).sum())
+            report.add("warning", "labels", where, f"{differing} of its rows have another label than in the data.")
+
+
+def _check_leaks(record: Record, resolved: LabelledText, texts: _Texts, where: str, report: Report) -> None:
+    said = record.distil
+    assert said is not None
+    joined = resolved.joined()
+    leaked, near = texts.among("test", joined)
     if leaked != said.n_test_exact:
         report.error("leak", where, f"{leaked} of its texts equal a test text; recorded are {said.n_test_exact}.")
     elif leaked and said.output == "text":
         report.error("leak", where, f"{leaked} of its new texts equal a test text.")
-    if said.output == "text" and (copied := made.n_exact(real, real)) != said.n_train_exact:
+    if said.output != "text":
+        return
+    if near > MOST_NEAR_FRAC * len(joined):
+        report.error("leak", where, f"{near} of its {len(joined)} new texts equal a test text but for punctuation.")
+    elif near:
+        report.add(
+            "warning", "leak", where, f"{near} of its {len(joined)} new texts equal a test text but for punctuation."
+        )
+    copied, _ = texts.among("train", joined)
+    if copied != said.n_train_exact:
         report.error("leak", where, f"{copied} of its texts equal a train text; recorded are {said.n_train_exact}.")
-    if made.row_ids_M is not None:
-        own = real.labels_N[real.positions_of_rows(made.row_ids_M)]
-        if (texts.labels_N != own).any() and made.soft_labels_MC is None:
-            report.add(
-                "warning",
-                "labels",
-                where,
-                f"{int((texts.labels_N != own).sum())} of its rows have another label than in the data.",
-            )
+
+
+def _check_promise(record: Record, data: TaskData, where: str, report: Report) -> None:
+    promise = record.distil.privacy if record.distil else None
+    if promise is not None and promise.n_rows != len(data.train):
+        report.error(
+            "privacy", where, f"its promise is about {promise.n_rows:,} rows; the train split has {len(data.train):,}."
+        )

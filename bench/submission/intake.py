@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import stat
@@ -42,7 +43,8 @@ def read_files(path: Path, report: Report) -> dict[str, bytes]:
         return _folder(path, report)
     if path.suffix == ".zip" and path.is_file():
         return _zip(path, report)
-    report.error("no-submission", path.name, "expected a folder or a .zip file made by `tdbench submit`.")
+    what = "it is neither a folder nor a .zip file" if path.exists() else "there is no such folder or file"
+    report.error("no-submission", str(path), f"{what}; expected what `tdbench submit` makes.")
     return {}
 
 
@@ -146,7 +148,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, reader: _Reader) 
         try:
             with archive.open(member) as stream:
                 content = stream.read(member.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError, RuntimeError) as error:
             report.error("bad-zip", name, f"it cannot be read ({error}).")
             return
         if len(content) == member.file_size:

@@ -9,16 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.config import locked
-from bench.experiment.identity import learner_seed, set_id, train_id
+from bench.experiment.identity import set_id
 from bench.experiment.record import Record, set_sha256
 from bench.settings import Protocol, check_values
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 from bench.submission.form import hidden_letter
+from bench.submission.train_checks import check_audit, check_train
 
 _NAME = re.compile(r"[A-Za-z0-9][\w .:/+=,()-]{0,119}", re.ASCII)
 _MARKUP = re.compile(r"<[a-zA-Z!/]|javascript:", re.IGNORECASE)
 MOST_LETTERS = 20_000
+LEAST_STEP_S = 1e-5
+"""Seconds of a training step: less is not measured anywhere."""
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+"""Nothing was made by the suite before."""
 ALL_BUDGET = "all"
 
 
@@ -32,7 +37,10 @@ def check_records(contents: Contents, report: Report) -> None:
         if record.stage == "distil":
             _check_distil(record, where, report)
         if record.train is not None:
-            _check_train(record, contents, where, report)
+            check_train(record, contents, where, report)
+        if record.audit is not None:
+            check_audit(record, contents, where, report)
+    _check_dirty(contents, report)
     _check_twins(contents, report)
     _check_source(contents.records.values(), report)
 
@@ -59,18 +67,27 @@ def _check_standing(record: Record, where: str, report: Report) -> None:
             )
         elif check_values(Protocol, record.protocol).sha256 != known[name]:
             report.error("protocol", where, f"its protocol is not {name} as it is published.")
-    if record.provenance.git_dirty:
-        report.add("warning", "dirty", where, "the suite had local changes when it was made.")
-    if _is_late(record.created):
+    if _is_no_date(record.created):
         report.error("created", where, f"it says that it was made at {record.created}.")
 
 
-def _is_late(created: str) -> bool:
+def _check_dirty(contents: Contents, report: Report) -> None:
+    """Tells which states of the suite had local changes, once each."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in contents.records.values():
+        if record.provenance.git_dirty:
+            found[record.provenance.git_commit or "unknown"].append(record)
+    for commit, records in found.items():
+        said = f"the suite had local changes upon commit {commit[:10]} when {len(records)} records were made; commit the plug-in first."
+        report.add("warning", "dirty", contents.where(records[0]), said)
+
+
+def _is_no_date(created: str) -> bool:
     try:
         made = datetime.fromisoformat(created)
     except ValueError:
         return True
-    return made.tzinfo is None or made > datetime.now(UTC)
+    return made.tzinfo is None or not FIRST_DAY <= made <= datetime.now(UTC)
 
 
 def _check_texts(record: Record, where: str, report: Report) -> None:
@@ -116,8 +133,13 @@ def _check_costs(record: Record, where: str, report: Report) -> None:
         return  # majority and full: nothing is made, and the one trains nothing
     if record.stage in {"distil", "train"} and not record.cost:
         report.error("cost", where, "it has no costs; the suite always measures them.")
-    elif record.train is not None and sum(cost.wall_s or 0.0 for cost in record.cost) <= 0:
-        report.error("cost", where, "its training took no time.")
+    elif record.stage == "distil" and all(cost.wall_s is None for cost in record.cost):
+        report.error("cost", where, "how long it took is missing; the suite always measures it.")
+    elif (
+        record.train is not None
+        and sum(cost.wall_s or 0.0 for cost in record.cost) < LEAST_STEP_S * record.train.steps + 1e-6
+    ):
+        report.error("cost", where, "its training took next to no time.")
 
 
 def _check_distil(record: Record, where: str, report: Report) -> None:
@@ -135,70 +157,6 @@ def _check_distil(record: Record, where: str, report: Report) -> None:
         )
     if record.distil is None:
         report.error("pack", where, "it has no result.")
-
-
-def _check_train(record: Record, contents: Contents, where: str, report: Report) -> None:
-    train, protocol = record.train, record.protocol
-    assert train is not None
-    if protocol is None:
-        report.error("protocol", where, "it has no protocol.")
-        return
-    expected = train_id(
-        record.distil_id,
-        train.learner_spec,
-        train.seed_index,
-        protocol=str(protocol.get("name")),
-        custom=None,
-        test=train.test_fingerprint,
-        engine_numerics=train.engine_numerics,
-    )
-    if record.id != expected:
-        report.error(
-            "id",
-            where,
-            "its id is not that of its set, learner, seed, protocol and test rows: one of them was changed.",
-        )
-    if (record.learner, record.seed_index) != (train.learner, train.seed_index):
-        report.error("seed", where, "its learner or seed index is not that of its result.")
-    seed = learner_seed(record.cell.set_index, train.seed_index)
-    if train.seed != seed:
-        report.error("seed", where, f"its seed is {train.seed}; the suite derives {seed}.")
-    if train.learner not in protocol.get("learners", ()):
-        report.error("learner", where, f"{train.learner} is no learner of {protocol.get('name')}.")
-    if train.is_source != (train.learner == protocol.get("source")):
-        report.error("learner", where, f"the source learner of {protocol.get('name')} is {protocol.get('source')}.")
-    _check_recipe(record, where, report)
-    distil = contents.records.get(record.distil_id)
-    if distil is None:
-        report.error("missing-set", where, f"the record of its set, {record.distil_id}, is not there.")
-    elif distil.cell.model_dump() != record.cell.model_dump():
-        report.error("cell", where, "its cell is not that of its set.")
-    elif record.set_sha256 != set_sha256(distil):
-        report.error("set-hash", where, "it was trained on a set of another content than the one recorded.")
-
-
-def _check_recipe(record: Record, where: str, report: Report) -> None:
-    from bench.training.recipe import ENGINE_NUMERICS
-
-    train, protocol = record.train, record.protocol or {}
-    assert train is not None
-    if train.engine_numerics != ENGINE_NUMERICS:
-        report.error(
-            "engine",
-            where,
-            f"its engine's numbers are version {train.engine_numerics}, those of today {ENGINE_NUMERICS}; run it again.",
-        )
-    steps, lr = protocol.get("steps"), (protocol.get("lr") or {}).get(train.learner, protocol.get("default_lr"))
-    if train.mode != "recipe" or record.cell.budget == ALL_BUDGET:
-        return
-    if train.lr is not None and (steps is not None and train.steps != steps):
-        report.error("recipe", where, f"it trained {train.steps} steps; {protocol.get('name')} has {steps}.")
-    if train.lr is not None and lr is not None and abs(train.lr - lr) > 1e-12:
-        report.error(
-            "recipe",
-            where,
-            f"its learning rate is {train.lr:g}; {protocol.get('name')} has {lr:g} for {train.learner}.",
-        )
 
 
 def _check_twins(contents: Contents, report: Report) -> None:

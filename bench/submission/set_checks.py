@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.distilled import CARD_FILE, DistilledSet
+from bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from bench.errors import TDBenchError
 from bench.experiment.accepted import unpacked_set
 from bench.experiment.record import Record, unpack_ints
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
-MOST_ROWS, MOST_TEXT = 20_000, 20_000
-"""Rows of a set, letters of a text."""
+MOST_ROWS, MOST_TEXT, MOST_COLUMNS = 20_000, 20_000, 10
+"""Rows of a set, letters of a text, columns of its table."""
+MOST_REASON = 300
+"""Letters that say why a set is not kept."""
+MOST_BYTES = 64 << 20
+"""Of its table in memory."""
 
 
 def check_sets(contents: Contents, report: Report) -> dict[str, DistilledSet]:
@@ -37,6 +41,9 @@ def check_sets(contents: Contents, report: Report) -> dict[str, DistilledSet]:
         if record.id not in contents.sets:
             report.error("missing-set", where, "no pack holds this set.")
             continue
+        if record.id in contents.set_files and "not_kept" not in contents.sets[record.id]:
+            report.error("duplicate", where, "a pack holds this set, and so do files; one of them is enough.")
+            continue
         made = _read(record, contents, where, report)
         if made is not None:
             found[record.id] = made
@@ -49,15 +56,16 @@ def _read(record: Record, contents: Contents, where: str, report: Report) -> Dis
     try:
         if record.id in contents.set_files:
             return _from_files(record, contents.set_files[record.id], where, report)
-        if "not_kept" in raw or raw.get("all_rows"):
-            if (
-                "not_kept" in raw
-                and record.distil is not None
-                and not record.distil.n_train_exact + record.distil.n_public_exact
-            ):
-                report.add(
-                    "unchecked", "set", where, "its content is not here, only its hash; `tdbench submit` adds it."
-                )
+        named = {"all_rows", "not_kept"} & set(raw)
+        if named and (len(raw) > 1 or len(str(raw[min(named)])) > MOST_REASON):
+            report.error("set", where, "a set that is only named holds nothing else.")
+            return None
+        if raw.get("all_rows"):
+            if not record.method_facts.full_data:
+                report.error("set", where, "it is said to hold all rows, which only training on all data does.")
+            return None
+        if "not_kept" in raw:
+            report.add("unchecked", "set", where, _absent(record))
             return None
         made = _from_pack(raw)
     except (TDBenchError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -65,6 +73,35 @@ def _read(record: Record, contents: Contents, where: str, report: Report) -> Dis
         return None
     _check_hash(made, record, where, report)
     return made
+
+
+def _absent(record: Record) -> str:
+    """Says why a set can only be seen by its hash."""
+    made = record.distil
+    if made is not None and made.n_train_exact + made.n_public_exact:
+        return "some of its texts are said to be those of data sets, so that it is named by its hash alone: its method makes it again."
+    return "its content is not here, only its hash; `tdbench submit` adds it."
+
+
+def _check_table(content: bytes) -> None:
+    """Looks at what a parquet file says of itself before it is read.
+
+    Raises:
+        ValueError: It is no table, or would be too large in memory.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        facts = pq.ParquetFile(pa.BufferReader(content)).metadata
+    except pa.ArrowException as error:
+        raise ValueError(f"its table cannot be read ({error})") from None
+    size = sum(facts.row_group(group).total_byte_size for group in range(facts.num_row_groups))
+    if facts.num_rows > MOST_ROWS or facts.num_columns > MOST_COLUMNS or size > MOST_BYTES:
+        most = f"{MOST_ROWS:,} rows, {MOST_COLUMNS} columns and {MOST_BYTES >> 20} MiB"
+        raise ValueError(
+            f"its table has {facts.num_rows:,} rows, {facts.num_columns} columns, {size >> 20} MiB; at most {most}"
+        )
 
 
 def _from_pack(raw: dict[str, Any]) -> DistilledSet:
@@ -93,6 +130,9 @@ def _from_pack(raw: dict[str, Any]) -> DistilledSet:
                 text.encode()
     if rows is not None and not (isinstance(rows, list) and all(type(i) is int and 0 <= i < 1 << 40 for i in rows)):
         raise ValueError("row ids are whole numbers from 0")
+    for name, column in (("row_ids", rows), ("soft_labels", raw.get("soft_labels")), ("weights", raw.get("weights"))):
+        if column is not None and (not isinstance(column, list) or len(column) != len(labels)):
+            raise ValueError(f"{name} is no list of {len(labels)} entries, one for each label")
     return unpacked_set(raw)
 
 
@@ -103,6 +143,9 @@ def _from_files(record: Record, files: dict[str, bytes], where: str, report: Rep
         if name not in files or hashlib.sha256(files[name]).hexdigest() != sha:
             report.error("set-hash", where, f"its file {name} is missing or not the one recorded.")
             return None
+    if TABLE_FILE not in files:
+        raise ValueError(f"{TABLE_FILE} is missing")
+    _check_table(files[TABLE_FILE])
     with tempfile.TemporaryDirectory() as name:
         for file, content in files.items():
             (Path(name) / file).write_bytes(content)
@@ -147,12 +190,10 @@ def _count(made: DistilledSet, record: Record, where: str, report: Report) -> No
         )
     if cell.per_class is not None and max(counts, default=0) > cell.per_class:
         report.error("budget", where, f"a class has {max(counts)} rows; budget {cell.budget} allows {cell.per_class}.")
-    kind = "embedding" if made.soft is not None else "rows" if made.row_ids_M is not None else "text"
-    if kind != said.output:
-        report.error("track", where, f"it holds {kind}, recorded is {said.output}.")
-    track = "learner-bound" if made.soft is not None else "text+soft" if made.soft_labels_MC is not None else "text"
-    if track != said.track:
-        report.error("track", where, f"it belongs to the track {track}, recorded is {said.track}.")
+    if made.output != said.output:
+        report.error("track", where, f"it holds {made.output}, recorded is {said.output}.")
+    if made.track != said.track:
+        report.error("track", where, f"it belongs to the track {made.track}, recorded is {said.track}.")
     if made.soft_labels_MC is not None and not np.isfinite(made.soft_labels_MC).all():
         report.error("set", where, "its soft labels are not finite.")
     if made.weights_M is not None and not (np.isfinite(made.weights_M).all() and (made.weights_M > 0).all()):

@@ -12,8 +12,8 @@ import yaml
 MOST_DEPTH = 40
 MOST_YAML_BYTES = 64 << 10
 MOST_YAML_DEPTH = 8
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+_MOST_DIGITS = 20
+_SIGN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
 
 class StrictError(ValueError):
@@ -33,7 +33,9 @@ def strict_json(content: bytes) -> Any:
     if (depth := _depth(text)) > MOST_DEPTH:
         raise StrictError(f"it is nested {depth} deep, at most {MOST_DEPTH} is read")
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+        return json.loads(
+            text, parse_constant=_no_constant, parse_float=_finite, parse_int=_short, object_pairs_hook=_once
+        )
     except StrictError:
         raise
     except (ValueError, RecursionError) as error:
@@ -41,11 +43,16 @@ def strict_json(content: bytes) -> Any:
 
 
 def _depth(text: str) -> int:
-    """Returns how deep brackets are nested outside of strings, without recursion."""
+    """Returns how deep brackets are nested outside of strings, in one pass and without recursion."""
     deepest = depth = 0
-    for found in _BRACKET.finditer(_STRING.sub("", text)):
-        depth += 1 if found[0] in "[{" else -1
-        deepest = max(deepest, depth)
+    inside = False
+    for found in _SIGN.finditer(text):
+        sign = found[0]
+        if sign == '"':
+            inside = not inside
+        elif not inside and len(sign) == 1:
+            depth += 1 if sign in "[{" else -1
+            deepest = max(deepest, depth)
     return deepest
 
 
@@ -58,6 +65,12 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise StrictError(f"it holds the number {text[:40]}, which is not finite")
     return value
+
+
+def _short(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise StrictError(f"it holds the number {text[:40]}…, which has more than {_MOST_DIGITS} digits")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -112,5 +125,7 @@ def _finite_values(value: Any) -> Any:
         one = stack.pop()
         if isinstance(one, float) and not math.isfinite(one):
             raise StrictError("it holds a number that is not finite")
+        if isinstance(one, int) and abs(one) >= 10**_MOST_DIGITS:
+            raise StrictError(f"it holds a whole number of more than {_MOST_DIGITS} digits")
         stack += list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else []
     return value

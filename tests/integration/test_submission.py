@@ -14,7 +14,9 @@ from bench.distilled import DistilledSet
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import accept_packs
 from bench.experiment.record import pack_ints, set_sha256, unpack_ints
+from bench.metrics import score
 from bench.registry import TASKS
+from bench.submission.collect import write_manifest
 from tests.unit.submissions import first, report_of, tampered, write_form
 
 PACK = "records/smoke/agnews-standin/trigram.json"
@@ -149,6 +151,58 @@ def test_copied_test_and_train_texts_are_counted_again(submission):
 def test_tokens_are_counted_again(submission):
     report = report_of(tampered(submission, with_texts(["a " * 500]), PACK))
     assert "count" in report.codes()
+
+
+def forge_predictions(share: float):
+    """Replaces wrong predictions by right ones, and writes the scores that follow, as a careful cheat would."""
+
+    def act(raw: dict[str, Any]) -> None:
+        data = load_task(TASKS.get("agnews")(), "standin", None)
+        for record in raw["records"]:
+            if record["stage"] == "train":
+                test = data.test_draw(200)
+                predictions = np.array(unpack_ints(record["train"]["predictions"]))
+                wrong = np.flatnonzero(predictions != test.labels_N)
+                mended = wrong[: int(share * len(wrong))]
+                predictions[mended] = test.labels_N[mended]
+                record["train"]["predictions"] = pack_ints(tuple(predictions.tolist()))
+                record["train"].update(score(predictions, test.labels_N, test.n_classes))
+
+    return act
+
+
+def test_predictions_that_no_model_made_are_found_by_training_on_the_set_again(submission):
+    report = report_of(submission)
+    assert any(f.code == "trained-again" and "2 of 2 trainings" in f.message for f in report.findings), report.sorted()
+    report = report_of(tampered(submission, forge_predictions(0.1), PACK))
+    assert "metric-differs" not in report.codes()
+    assert "trained-again" in report.codes(), report.sorted()
+
+
+def test_copies_of_test_texts_are_found_behind_punctuation(submission):
+    data = load_task(TASKS.get("agnews")(), "standin", None)
+    copies = [f"{text} ." for text in data.test.joined()[:2]]
+    report = report_of(tampered(submission, with_texts(copies), PACK))
+    assert any(f.code == "leak" and "but for punctuation" in f.message for f in report.findings), report.sorted()
+
+
+def test_what_could_not_be_checked_is_not_accepted_unasked(tdbench, submission):
+    elsewhere = {"TDBENCH_DATA": "/nowhere", "HF_HUB_OFFLINE": "1"}
+
+    def real(raw: dict[str, Any]) -> None:
+        for cell in raw["shared"]:
+            if isinstance(cell, dict) and "data_kind" in cell:
+                cell["data_kind"] = "real"
+
+    path = submission / PACK
+    (submission / "records" / "smoke" / "agnews").mkdir()
+    tampered(submission, real, PACK)
+    path.rename(submission / "records" / "smoke" / "agnews" / path.name)
+    write_manifest(submission)
+    done = tdbench("validate", str(submission), "--strict", "--json", **elsewhere)
+    findings = json.loads(done.stdout)["findings"]
+    assert {"data", "unchecked"} <= {finding["code"] for finding in findings}
+    assert any("could not be checked here" in finding["message"] for finding in findings)
 
 
 def test_a_submission_is_accepted_without_its_controls(submission, tmp_path):

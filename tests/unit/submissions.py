@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import yaml
 
 from bench._paths import RECORDS
 from bench.commands.validation import validate
-from bench.experiment.accepted import Accepted
+from bench.experiment.accepted import Accepted, parse_pack, unpacked_set
+from bench.experiment.identity import set_id, train_id
+from bench.experiment.packs import _dump
+from bench.experiment.record import Record, set_sha256
 from bench.submission.collect import write_manifest
 from bench.submission.findings import Report
 from bench.submission.form import FORM
@@ -38,7 +42,9 @@ def write_form(folder: Path, **changes: Any) -> None:
     (folder / FORM).write_text(yaml.safe_dump({**FILLED, **changes}, sort_keys=False, allow_unicode=True))
 
 
-def from_accepted(folder: Path, methods: tuple[str, ...] = ("synalign", "random"), task: str = "sst2") -> Path:
+def from_accepted(
+    folder: Path, methods: tuple[str, ...] = ("synalign", "random"), task: str = "sst2", audits: bool = False
+) -> Path:
     """Makes a submission of accepted results: its records are real, and complete."""
     for method in methods:
         place = folder / "records" / "lite-v1" / task / f"{method}.json"
@@ -48,7 +54,7 @@ def from_accepted(folder: Path, methods: tuple[str, ...] = ("synalign", "random"
         kept = [
             r for r in raw["records"] if cells[r["cell"]]["budget"] == "dpc10" and cells[r["cell"]]["set_index"] < SETS
         ]
-        raw["records"] = [record for record in kept if record["stage"] != "audit"]
+        raw["records"] = [record for record in kept if audits or record["stage"] != "audit"]
         raw["sets"] = {key: made for key, made in raw["sets"].items() if any(r["id"] == key for r in kept)}
         place.write_text(json.dumps(raw))
     write_form(folder, method=methods[0])
@@ -81,3 +87,55 @@ def own_copy(raw: dict[str, Any], record: dict[str, Any], key: str) -> dict[str,
 
 def report_of(path: Path, accepted: Accepted | None = None) -> Report:
     return validate(path, accepted or Accepted(path / "nothing accepted"))[0]
+
+
+Raws = list[dict[str, Any]]
+
+
+def forged(
+    folder: Path, change: Callable[[Raws, dict[str, Any]], Any], method: str = "mymethod", task: str = "sst2"
+) -> Path:
+    """Changes an accepted method's records as a careful cheat would: every id and hash is derived anew, under another name.
+
+    Args:
+        folder: A submission of accepted results; its packs of the method are replaced.
+        change: Edits the records and the sets.
+        method: The new name.
+        task: Of the packs.
+    """
+    path = folder / "records" / "lite-v1" / task / "synalign.json"
+    records, sets = parse_pack(json.loads(path.read_text()), str(path))
+    path.unlink()
+    raws = [record.model_dump(mode="json") for record in records.values()]
+    for raw in raws:
+        raw["cell"]["method"] = raw["method_facts"]["label"] = method
+        raw["created"] = "2026-11-29T00:00:00+00:00"
+    change(raws, sets)
+    made, ids = {}, {}
+    for raw in (r for r in raws if r["stage"] == "distil"):
+        packed, old = sets.pop(raw["id"]), raw["id"]
+        if "labels" in packed:
+            raw["artefacts"] = hashes_of(packed)
+        raw["id"] = raw["distil_id"] = ids[old] = set_id(Record.model_validate(raw).cell)
+        sets[raw["id"]], made[raw["id"]] = packed, Record.model_validate(raw)
+    for raw in (r for r in raws if r["stage"] == "train"):
+        raw["distil_id"] = ids[raw["distil_id"]]
+        raw["set_sha256"], train = set_sha256(made[raw["distil_id"]]), raw["train"]
+        facts = {"protocol": raw["protocol"]["name"], "custom": None, "test": train["test_fingerprint"]}
+        engine = train["engine_numerics"]
+        raw["id"] = train_id(
+            raw["distil_id"], train["learner_spec"], train["seed_index"], engine_numerics=engine, **facts
+        )
+        made[raw["id"]] = Record.model_validate(raw)
+    place = path.parent.parent / raws[0]["cell"]["task"]
+    place.mkdir(exist_ok=True)
+    (place / f"{method}.json").write_text(_dump(made, sets))
+    write_form(folder, method=method)
+    write_manifest(folder)
+    return folder
+
+
+def hashes_of(packed: dict[str, Any]) -> dict[str, str]:
+    """Returns the hashes of the files that a packed set gives."""
+    with tempfile.TemporaryDirectory() as name:
+        return unpacked_set(packed).save(Path(name), {})
