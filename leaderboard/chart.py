@@ -10,7 +10,7 @@ from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import LineKind, Table
 
 WIDTH = 720
-LABEL_WIDTH = 210
+LABEL_WIDTH = 230
 RIGHT_MARGIN = 24
 ROW_HEIGHT = 22
 TOP = 26
@@ -118,6 +118,5 @@ def build_chart(table: Table) -> Chart | None:
         marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
     floor = TOP + len(marks) * ROW_HEIGHT
     name = "Macro-F1" if table.metric == "macro_f1_frac" else "Accuracy"
-    summary = f"{name} in percent with {table.source} on {table.title}. "
-    summary += "; ".join([mark.text for mark in marks] + [reference.text for reference in references]) + "."
+    summary = f"{name} in percent with {table.source} on {table.title}, with intervals: the numbers of the table above."
     return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)

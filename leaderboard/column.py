@@ -12,11 +12,13 @@ MISSING = "\N{EN DASH}"
 """A visible hole."""
 NOT_APPLICABLE = "n/a"
 """A cell that cannot be filled."""
+SAME_SETS = "\N{DAGGER}"
+"""Behind an interval over trainings, where all sets are the same."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 Output = Literal["markdown", "page", "console", "texts", "request"]
 """`texts`: the second table of a document, about the texts themselves. `request`: the page, once a reader asks for the column."""
-Viewpoint = Literal["learner", "source", "unseen"]
+Viewpoint = Literal["learner", "source", "unseen", "set"]
 EVERYWHERE: frozenset[Output] = frozenset({"markdown", "page", "console"})
 IN_DOCUMENTS: frozenset[Output] = frozenset({"markdown", "page"})
 ON_PAGE: frozenset[Output] = frozenset({"page"})
@@ -34,12 +36,13 @@ class Column:
         description: One sentence for the legend.
         show: Writes the cell.
         order: Number that sorts the cell; null sorts last.
-        viewpoint: Whose row is read: `learner` makes one column per learner, `source` reads the source learner's
-            row, `unseen` the mean over the others.
+        viewpoint: Whose row is read: `learner` makes one column per learner, `source` reads the row of the source learner, or on the page
+            of the one that is chosen, `unseen` the mean over the others, `set` any: it is about the set, whoever is trained on it.
         outputs: Where the column appears.
         optional: True when the column is left out of tables in which every cell is missing.
         tracks: Tracks whose tables have the column; null for all.
         metric: Headline of the tables that have the column; null for all.
+        rising: Whether small numbers come first when a reader sorts by it.
     """
 
     key: str
@@ -52,6 +55,7 @@ class Column:
     optional: bool = False
     tracks: frozenset[str] | None = None
     metric: str | None = None
+    rising: bool = False
 
 
 def percent(fraction: float | None) -> str:
@@ -65,11 +69,13 @@ def shortened(text: str, most: int = 30) -> str:
 
 
 def score_text(row: Row) -> str:
-    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`."""
+    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`; a dagger where all sets are the same."""
     low, high = row["ci_low"], row["ci_high"]
     if row["score_frac"] is None or low is None or high is None:
         return percent(row["score_frac"])
-    return f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}"
+    return (
+        f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}{SAME_SETS if row['n_distinct_sets'] == 1 else ''}"
+    )
 
 
 def difference_text(value: float | None, low: float | None, high: float | None) -> str:
@@ -130,7 +136,14 @@ def signs_text(row: Row) -> str:
 
 def standing_text(row: Row) -> str:
     """Writes `ranked` or why not."""
-    return "ranked" if row["ranked"] else row["unranked_reason"]
+    if not row["ranked"]:
+        return row["unranked_reason"]
+    return "ranked" if not row["options"] else "complete; not the default options"
+
+
+def hardware_text(row: Row) -> str:
+    """Writes what a set was made on."""
+    return row["distil_hardware"].replace("(R)", "") or MISSING
 
 
 def worth_text(row: Row) -> str:

@@ -11,6 +11,7 @@ from leaderboard.column import (
     bytes_text,
     difference_text,
     duration_text,
+    hardware_text,
     llm_text,
     p_text,
     percent,
@@ -31,7 +32,7 @@ COLUMNS: tuple[Column, ...] = (
         "score",
         "{learner}",
         "Test accuracy in percent (macro-F1 where the table says so) of a model of this kind trained on the distilled set, "
-        "with half the width of its 95 % t interval over distilled sets (over seeds for deterministic methods).",
+        "with half the width of its 95 % t interval over distilled sets; † where all sets are the same: over trainings.",
         score_text,
         lambda row: row["score_frac"],
         viewpoint="learner",
@@ -95,6 +96,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: p_text(row["p_holm"]),
         lambda row: row["p_holm"],
         outputs=IN_DOCUMENTS,
+        rising=True,
     ),
     Column(
         "gap_closed",
@@ -122,6 +124,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: MISSING if row["collapse_frac"] is None else f"{100 * row['collapse_frac']:.0f} %",
         lambda row: row["collapse_frac"],
         outputs=ON_PAGE,
+        rising=True,
     ),
     *PRIVACY_COLUMNS,
     Column(
@@ -143,6 +146,8 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: bytes_text(row["n_bytes"]),
         lambda row: row["n_bytes"],
         outputs=IN_DOCUMENTS,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "distil_wall",
@@ -150,6 +155,18 @@ COLUMNS: tuple[Column, ...] = (
         "Wall time to distil one set, models and caches at their first cost. Compare within one device only.",
         lambda row: duration_text(row["distil_wall_s"]),
         lambda row: row["distil_wall_s"],
+        viewpoint="set",
+        rising=True,
+    ),
+    Column(
+        "hardware",
+        "made on",
+        "What sets were made on: processor with the cores that the run could use, or GPU. Times compare within one kind only; where two "
+        "are named, times are means over both.",
+        hardware_text,
+        lambda _: None,
+        viewpoint="set",
+        outputs=IN_DOCUMENTS,
     ),
     Column(
         "llm",
@@ -160,6 +177,8 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: row["llm_calls"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "train_wall",
@@ -168,6 +187,7 @@ COLUMNS: tuple[Column, ...] = (
         lambda row: duration_text(row["train_wall_s"]),
         lambda row: row["train_wall_s"],
         outputs=ON_PAGE,
+        rising=True,
     ),
     Column(
         "runs",
@@ -191,7 +211,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "standing",
         "standing",
-        "Ranked, or why not. Incomplete, custom and superseded rows are never ranked.",
+        "Ranked, or why not. Incomplete, custom and superseded rows are never ranked; of the options of a method the default has the rank.",
         standing_text,
         lambda row: float(row["ranked"]),
         outputs=IN_DOCUMENTS,

@@ -15,7 +15,7 @@ from leaderboard.entries import Entry
 from leaderboard.keys import MethodKey, Scope, Vintage
 from leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
 from leaderboard.schema import MIXED
-from leaderboard.square import COLOURS, RIGHT, SIZE, TOP, Curve, Figure, Point, along, up
+from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
 _STEPS = 40
@@ -73,8 +73,6 @@ class ScalingSection:
         return _figure(self)
 
 
-KEY_X = SIZE - RIGHT - 150.0
-"""Where the key stands: errors fall, so that the upper right is free."""
 SCALING_NOTE = (
     "The error of the source learner by texts a class, L(D) = B / (D_l + D^beta) + E (rectified scaling law), for methods with six budgets "
     "of three sets each. It holds for the texts a class that it was measured at. Misfits are root mean squares of logarithms."
@@ -180,16 +178,16 @@ def _figure(section: ScalingSection) -> Figure:
     def y(error: float) -> float:
         return up((math.log10(error) - y_low) / (y_high - y_low))
 
-    curves, points = [], []
+    curves, points, key = [], [], []
     for place, line in enumerate(section.lines):
         own = line.fit.points
         steps = np.geomspace(own.sizes[0], own.sizes[-1], _STEPS)
         corners = [f"{x(step)} {y(min(10**y_high, max(10**y_low, float(line.fit.law(step)))))}" for step in steps]
-        colour, key_y = place % COLOURS, TOP + 14.0 * (place + 1)
-        curves.append(Curve(line.name, "M" + "L".join(corners), colour, key_y, KEY_X))
+        curves.append(Curve("M" + "L".join(corners), place))
+        key.append(KeyLine("", f"{line.name}: {line.texts[2]}", place))
         for size, mean in zip(own.sizes, own.means, strict=True):
             text = f"{line.name}, {size:.0f} texts a class: error {100 * mean:.1f} %"
-            points.append(Point("", text, x(size), x(size), x(size), y(mean), line.reference, False, y(mean), colour))
+            points.append(Point("", text, x(size), x(size), x(size), y(mean), line.reference, colour=place))
     ticks = [error for error in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0) if 10**y_low <= error <= 10**y_high]
     measured = sorted(set(sizes.tolist()))
     metric = "1 - macro-F1" if section.metric == "macro_f1_frac" else "error"
@@ -201,7 +199,6 @@ def _figure(section: ScalingSection) -> Figure:
         y_ticks=tuple(Guide(y(error), f"{100 * error:g}") for error in ticks),
         points=tuple(points),
         curves=tuple(curves),
-        summary=f"{metric} by number of texts a class on {section.title}, both axes logarithmic. "
-        + "; ".join(f"{line.name}: {line.texts[2]}" for line in section.lines)
-        + ".",
+        key=tuple(key),
+        notes=("Both axes are logarithmic; dots are means over sets, lines the fitted laws.",),
     )

@@ -9,7 +9,7 @@ from leaderboard.column import MISSING, percent, shortened
 from leaderboard.schema import ALL_BUDGET
 from leaderboard.tables import Line, Table
 
-LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 210, 74, 22, 44
+LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 230, 74, 22, 28
 LEVELS = 7
 """Shades; 0 is the lowest score of a learner's column, the last the highest."""
 
@@ -55,16 +55,26 @@ def heat_map(table: Table) -> HeatMap | None:
             value = own[column]
             x, y = LABEL_WIDTH + column * CELL_WIDTH, TOP + place * CELL_HEIGHT
             cells.append(HeatCell(x, y, percent(value), _level(value, [v for v in known if v is not None])))
-        best = max((own[column] or 0.0, lines[place].name) for place, own in enumerate(scores)) if known else None
-        said.append(f"{learner}: {MISSING if best is None else f'{best[1]} {percent(best[0])}'}")
+        ranked = [
+            (own[column] or 0.0, line.name)
+            for line, own in zip(lines, scores, strict=True)
+            if _is_ranked(line, learner)
+        ]
+        said.append(f"{learner}: {f'{max(ranked)[1]} {percent(max(ranked)[0])}' if ranked else MISSING}")
     return HeatMap(
         width=LABEL_WIDTH + CELL_WIDTH * len(learners),
         height=TOP + CELL_HEIGHT * len(lines) + 6,
         columns=tuple(Guide(LABEL_WIDTH + (i + 0.5) * CELL_WIDTH, name) for i, name in enumerate(learners)),
         rows=tuple(Guide(TOP + (i + 0.5) * CELL_HEIGHT + 4, shortened(line.title)) for i, line in enumerate(lines)),
         cells=tuple(cells),
-        summary=f"Score of {len(lines)} methods with {len(learners)} learners on {table.title}; best by learner: {'; '.join(said)}.",
+        summary=f"Score of {len(lines)} methods with {len(learners)} learners on {table.title}. "
+        f"Best of those that are ranked, by learner: {'; '.join(said)}.",
     )
+
+
+def _is_ranked(line: Line, learner: str) -> bool:
+    row = line.rows.get(learner)
+    return row is not None and row["rank"] is not None
 
 
 def score_grid(table: Table) -> tuple[list[Line], list[str], list[list[float | None]]]:

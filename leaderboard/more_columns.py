@@ -51,7 +51,17 @@ def _gap(key: str, heading: str, description: str) -> Column:
 
 def _asked(key: str, heading: str, description: str, show: Callable[[Row], str]) -> Column:
     """Returns a column that the page shows on request."""
-    return Column(key, heading, description, show, lambda row: _number(row, key), outputs=ON_REQUEST, optional=True)
+    return Column(
+        key,
+        heading,
+        description,
+        show,
+        lambda row: _number(row, key),
+        outputs=ON_REQUEST,
+        optional=True,
+        viewpoint="set" if key.startswith("distil") else "source",
+        rising=key.endswith(("_s", "_gb", "_flops", "_cpu", "_counted")),
+    )
 
 
 def _pays(against: str, unit: str, name: str, others: str) -> Column:
@@ -72,6 +82,7 @@ RANK_COLUMN = Column(
     lambda row: row["rank"],
     outputs=IN_DOCUMENTS,
     optional=True,
+    rising=True,
 )
 
 MORE_COLUMNS: tuple[Column, ...] = (
@@ -84,6 +95,7 @@ MORE_COLUMNS: tuple[Column, ...] = (
         lambda row: row["breakeven_full_cpu"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        rising=True,
     ),
     _pays("full", "gpu", "GPU time", "training on all data"),
     _pays("full", "flops", "FLOPs", "training on all data; at least, where some of the work was not counted"),

@@ -8,9 +8,10 @@ from typing import Any
 
 import jinja2
 
+from bench._version import __version__
 from bench.experiment.record import ROC_FPR
 from leaderboard import chart, heatmap, square
-from leaderboard.cards import Samples
+from leaderboard.cards import Told
 from leaderboard.chart import build_chart
 from leaderboard.column import MISSING, NOT_APPLICABLE
 from leaderboard.columns import COLUMNS
@@ -35,7 +36,7 @@ def render_page(
     found: Findings,
     built_from: Sequence[str],
     attacks: Mapping[str, Sequence[float]],
-    samples: Samples | None = None,
+    told: Told | None = None,
 ) -> str:
     """Writes the page.
 
@@ -47,19 +48,21 @@ def render_page(
         found: What the board says.
         built_from: Names of the places the records came from.
         attacks: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
-        samples: Generated texts by set.
+        told: What cards hold besides rows.
     """
     template = _environment().get_template("index.html.j2")
     return template.render(
         tables=[_figures(table, attacks) for table in tables],
-        data=as_script(page_data(tables, found, samples or {})),
+        data=as_script(page_data(tables, found, told or Told())),
         pickers=_PICKERS,
         scaling=found.curves,
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
         ranking_note=RANKING_NOTE,
         **_published(),
-        legend=[(column.heading.format(learner="learner"), column.description) for column in COLUMNS],
+        legend=[(column.key, column.heading.format(learner="learner"), column.description) for column in COLUMNS],
+        newest=max((row["measured"][-10:] for row in found.rows), default=""),
+        version=__version__,
         built_from=built_from,
         geometry=chart,
         square=square,

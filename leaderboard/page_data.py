@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leaderboard.cards import Samples, card_of
+from leaderboard.cards import Told, card_of
 from leaderboard.column import MISSING, Column, Output
 from leaderboard.columns import COLUMNS
 from leaderboard.json_schema import ranking_json
@@ -17,15 +17,9 @@ from leaderboard.ranks import PoolPlaces, row_id
 from leaderboard.rows import Findings
 from leaderboard.schema import ALL_BUDGET, MIXED, Row
 from leaderboard.tables import Line, Table
+from leaderboard.views import VIEWS
 
 ON_PAGE: frozenset[Output] = frozenset({"page", "texts", "request"})
-SHOWN = frozenset(
-    {
-        *("score", "accuracy", "unseen_mean", "rank", "diff_random", "diff_kmeans", "diff_reference"),
-        *("epsilon", "copied", "t1_auc", "failure_signs", "distil_wall", "standing"),
-    }
-)
-"""Columns that stand in a table before a reader chooses."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +29,23 @@ class _Shared:
     columns: Sequence[Column]
     pools: Sequence[Pool]
     places: PoolPlaces
-    samples: Samples
+    told: Told
 
 
-def page_data(tables: Sequence[Table], found: Findings, samples: Samples) -> dict[str, Any]:
+def page_data(tables: Sequence[Table], found: Findings, told: Told) -> dict[str, Any]:
     """Returns what the script of the page needs, as plain JSON.
 
     Args:
         tables: Tables in the order in which the page offers them.
         found: What the board says.
-        samples: Generated texts by set.
+        told: What cards hold besides rows.
     """
     columns = [column for column in COLUMNS if column.outputs & ON_PAGE]
     pools = pools_of(row for row in found.rows if competes(row))
-    shared = _Shared(columns, pools, found.places, samples)
+    shared = _Shared(columns, pools, found.places, told)
     return {
         "columns": [_column(column) for column in columns],
+        "views": [{"name": view.name, "columns": sorted(view.keys)} for view in VIEWS],
         "pools": [{"name": pool.name, "description": pool.description} for pool in pools],
         "tables": [_table(table, shared) for table in tables],
         "rankings": [_ranking(ranking) for ranking in found.rankings],
@@ -71,7 +66,7 @@ def _column(column: Column) -> dict[str, Any]:
         "heading": column.heading,
         "description": column.description,
         "view": column.viewpoint,
-        "shown": column.key in SHOWN,
+        "rising": column.rising,
     }
 
 
@@ -109,19 +104,30 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         "kind": line.kind,
         "private": row["private"],
         "verified": _badge(line),
+        "failing": bool(row["failure_signs"]),
+        "search": _search(line, row),
         "everyBudget": row["budget"] == ALL_BUDGET,
         "ranked": {learner: seen["ranked"] for learner, seen in line.rows.items()},
+        "views": [{"name": view.name, "columns": sorted(view.keys)} for view in VIEWS],
         "pools": [place for place, pool in enumerate(shared.pools) if pool.admits(row)],
         "cells": {
-            learner: [_cell(shared.columns[place], seen) for place in filled] for learner, seen in line.rows.items()
+            learner: [_cell(shared.columns[place], seen, seen is row) for place in filled]
+            for learner, seen in line.rows.items()
         },
         "ranks": {
             learner: {pool: [place.rank, place.low, place.high] for pool, place in shared.places[row_id(seen)].items()}
             for learner, seen in line.rows.items()
             if row_id(seen) in shared.places
         },
-        "card": card_of(line, table, shared.samples),
+        "card": card_of(line, table, shared.told),
     }
+
+
+def _search(line: Line, row: Row) -> str:
+    """Returns what the filter looks through: names as they are printed, options, tags, and what badges say."""
+    epsilon = "" if row["epsilon"] is None else f"epsilon={row['epsilon']:g} ε={row['epsilon']:g}"
+    badges = ("private" if row["private"] else "", "" if line.kind == "method" else "reference", _badge(line))
+    return " ".join(filter(None, (line.title, row["method"], row["family"], row["tags"], epsilon, *badges))).lower()
 
 
 def _badge(line: Line) -> str:
@@ -131,8 +137,10 @@ def _badge(line: Line) -> str:
     return next(found, "")
 
 
-def _cell(column: Column, row: Row) -> list[Any] | int:
-    """Returns a cell's text and the number that sorts it; 0 for a hole."""
+def _cell(column: Column, row: Row, first: bool) -> list[Any] | int:
+    """Returns a cell's text and the number that sorts it; 0 for a hole, and for what the line's first row says of the set."""
+    if column.viewpoint == "set" and not first:
+        return 0
     text = column.show(row)
     if text == MISSING:
         return 0

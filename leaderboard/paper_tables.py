@@ -58,7 +58,7 @@ def pareto(table: Table) -> Draw:
     """Score against time to make a set, on one kind of hardware."""
 
     def draw(axes: Axes) -> bool:
-        hardware, found = measured(table)
+        hardware, found, _ = measured(table)
         if len(found) < 2:
             return False
         costs, values = [cost for _, cost, _ in found], [100 * score for *_, score in found]

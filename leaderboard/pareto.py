@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from leaderboard.chart import Guide, round_limits
-from leaderboard.column import duration_text, percent, shortened
+from leaderboard.column import duration_text, hardware_text, percent
+from leaderboard.pools import competes
 from leaderboard.schema import ALL_BUDGET
-from leaderboard.square import Curve, Figure, Point, along, spread_names, up
+from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 from leaderboard.tables import Line, Table
 
 LEAST_S = 0.1
 """Shorter times stand at the left edge."""
-_LETTERS = 24
+Measured = tuple[Line, float, float]
+"""A method, its seconds and its score."""
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -38,9 +40,10 @@ def pareto_figure(table: Table) -> Figure | None:
     """Draws score by time to make a set, for one kind of hardware; null with fewer than two methods measured on it.
 
     Args:
-        table: The table to draw. Where its rows come from several kinds of hardware, the one with the most is drawn.
+        table: The table to draw. Where its rows come from several kinds of hardware, the one with the most is drawn, and the others are
+            named below. Default configurations that are ranked take part: a mean over two sets is no rival of one over twenty.
     """
-    hardware, found = measured(table)
+    hardware, found, others = measured(table)
     if len(found) < 2:
         return None
     costs = [cost for _, cost, _ in found]
@@ -53,51 +56,49 @@ def pareto_figure(table: Table) -> Figure | None:
     def y(score: float) -> float:
         return up((score - y_low) / (y_high - y_low))
 
-    metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
-    marks = [
-        _mark(line, x(cost), y(score), f"{metric} {percent(score)}, {duration_text(cost)}")
-        for line, cost, score in found
-    ]
     best = front([(cost, score) for _, cost, score in found])
-    path = "M" + "L".join(f"{marks[i].x} {marks[i].y}" for i in best)
+    marks, key = [], []
+    for number, (line, cost, score) in enumerate(found, 1):
+        text = (
+            f"{line.title}: {percent(score)} in {duration_text(cost)}{', beaten by none' if number - 1 in best else ''}"
+        )
+        marks.append(Point(str(number), text, x(cost), x(cost), x(cost), y(score), line.kind != "method"))
+        key.append(KeyLine(str(number), text))
+    metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
     levels = [y_low + i * step for i in range(round((y_high - y_low) / step) + 1)]
+    path = "M" + "L".join(f"{marks[i].x} {marks[i].y}" for i in best)
+    apart = [
+        f"{line.title} {percent(score)} in {duration_text(cost)} ({hardware_text(line.any_row)})"
+        for line, cost, score in others
+    ]
     return Figure(
         heading="Score against cost",
-        x_title=f"time to make a set ({hardware})"[:60],
+        x_title="time to make a set",
         y_title=f"{metric}, {table.source}",
         x_ticks=tuple(Guide(x(10.0**power), duration_text(10.0**power)) for power in range(x_low, x_high + 1)),
         y_ticks=tuple(Guide(y(level), f"{100 * level:.0f}") for level in levels),
-        points=spread_names(marks),
-        curves=(Curve("", path, 0, 0.0),) if len(best) > 1 else (),
-        summary=f"{metric} against time to make a set on {table.title}, measured on {hardware}. "
-        + f"Beaten by none in both: {', '.join(found[i][0].title for i in best)}. "
-        + "; ".join(mark.text for mark in marks)
-        + ".",
+        points=tuple(marks),
+        curves=(Curve(path, 0),) if len(best) > 1 else (),
+        key=tuple(key),
+        notes=(
+            f"Ranked methods measured on {hardware.replace('(R)', '')}; the line joins those that none beats in both.",
+            *([f"Made on other hardware, and not to be compared: {'; '.join(apart)}."] if apart else []),
+        ),
     )
 
 
-def measured(table: Table) -> tuple[str, list[tuple[Line, float, float]]]:
-    """Returns the kind of hardware that most methods were measured on, and their (line, seconds, score)."""
-    by_kind: dict[str, list[tuple[Line, float, float]]] = defaultdict(list)
+def measured(table: Table) -> tuple[str, list[Measured], list[Measured]]:
+    """Returns the kind of hardware that most ranked methods were made on, these methods, and those made on other kinds, best first."""
+    found: list[Measured] = []
     for line in table.lines:
         row = line.rows.get(table.source)
-        if row is None or row["budget"] == ALL_BUDGET or row["superseded"] or row["external"]:
+        if row is None or not competes(row) or row["budget"] == ALL_BUDGET:
             continue
         cost, score = row["distil_wall_s"], row["score_frac"]
         if cost is not None and score is not None:
-            by_kind[row["hardware"]].append((line, max(LEAST_S, cost), score))
-    return max(sorted(by_kind.items()), key=lambda one: len(one[1]), default=("", []))
-
-
-def _mark(line: Line, x: float, y: float, said: str) -> Point:
-    return Point(
-        shortened(line.name, _LETTERS),
-        f"{line.title}: {said}",
-        x,
-        x,
-        x,
-        y,
-        line.kind != "method",
-        x > along(0.5),
-        y - 6,
-    )
+            found.append((line, max(LEAST_S, cost), score))
+    found.sort(key=lambda one: (-one[2], one[0].title))
+    kinds = Counter(line.any_row["distil_hardware"] for line, *_ in found)
+    most = max(sorted(kinds), key=lambda kind: kinds[kind], default="")
+    here = [one for one in found if one[0].any_row["distil_hardware"] == most]
+    return most, here, [one for one in found if one not in here]

@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 from leaderboard.chart import Guide, round_limits
-from leaderboard.column import percent, shortened
+from leaderboard.column import percent
+from leaderboard.privacy_columns import copied_text, rate_text
 from leaderboard.schema import Row
-from leaderboard.square import COLOURS, TOP, Curve, Figure, Point, along, spread_names, up
+from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 from leaderboard.tables import Line, Table
 
+MOST = 16
+"""Curves in one figure: default configurations, as the table has them."""
 _LEAST_RATE = 0.01
 """Below it a curve rests on fewer than ten of a run's non-members."""
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -28,10 +31,14 @@ def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: 
     audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["t1_void"]]
     if len(audited) < 2:
         return ()
+    plain = [(line, row) for line, row in audited if not row["options"]]
     return tuple(
         filter(
             None,
-            (_plane(table, audited), _roc([one for one in audited if one[1]["audit_id"] in curves], curves, rates)),
+            (
+                _plane(table, audited),
+                _roc([one for one in plain if one[1]["audit_id"] in curves][:MOST], curves, rates),
+            ),
         )
     )
 
@@ -61,15 +68,15 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         return [low + index * step for index in range(round((high - low) / step) + 1)]
 
     metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
-    marks = []
-    for line, row in points:
+    marks, key = [], []
+    for number, (line, row) in enumerate(sorted(points, key=lambda one: -(one[1]["score_frac"] or 0.0)), 1):
         auc, score = row["t1_auc"] or 0.5, row["score_frac"] or 0.0
         low, high = (auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
-        text = f"{line.name}: AUC {auc:.3f} [{low:.3f}, {high:.3f}], {metric} {percent(score)}"
-        name = shortened(line.name, 24)
-        ends = auc > (x_low + x_high) / 2
-        place = y(score)
-        marks.append(Point(name, text, x(auc), x(low), x(high), place, line.kind != "method", ends, place - 6))
+        copied = row["t1_exact_matches"] or 0
+        said = f", copies {copied_text(row)} texts" if copied else ""
+        text = f"{line.title}: {percent(score)}, AUC {auc:.3f} [{low:.3f}, {high:.3f}]{said}"
+        marks.append(Point(str(number), text, x(auc), x(low), x(high), y(score), line.kind != "method", copied > 0))
+        key.append(KeyLine(str(number), text))
     return Figure(
         heading="Utility against leakage",
         x_title="AUC of membership inference on the set",
@@ -79,12 +86,14 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
             for value in ticks(x_low, x_high, x_step)
         ),
         y_ticks=tuple(Guide(y(value), f"{100 * value:.0f}") for value in ticks(y_low, y_high, y_step)),
-        points=spread_names(marks),
+        points=tuple(marks),
         curves=(),
+        key=tuple(key),
+        notes=(
+            "The dashed line is guessing. An AUC is about all members: a set that publishes forty of a thousand hardly moves it. "
+            "Squares copy texts of members verbatim, whatever their AUC.",
+        ),
         chance=f"M{x(0.5)} {up(0)}V{up(1)}",
-        summary=f"{metric} against AUC of membership inference on {table.title}. "
-        + "; ".join(mark.text for mark in marks)
-        + ".",
     )
 
 
@@ -97,11 +106,12 @@ def _roc(
     def share(rate: float) -> float:
         return 1 - math.log10(max(rate, _LEAST_RATE)) / math.log10(_LEAST_RATE)
 
-    drawn = []
+    drawn, key = [], []
     for place, (line, row) in enumerate(audited):
         seen = [(fpr, tpr) for fpr, tpr in zip(rates, curves[row["audit_id"]], strict=True) if fpr >= _LEAST_RATE]
         corners = [f"{along(share(fpr))} {up(share(tpr))}" for fpr, tpr in seen]
-        drawn.append(Curve(line.name, "M" + "L".join(corners), place % COLOURS, TOP + 14.0 * (place + 1)))
+        drawn.append(Curve("M" + "L".join(corners), place))
+        key.append(KeyLine("", f"{line.title}: {rate_text(row)} of members at 1 % false alarms", place))
     decades = [_LEAST_RATE, 0.1, 1.0]
     return Figure(
         heading="Attack on the set",
@@ -111,8 +121,7 @@ def _roc(
         y_ticks=tuple(Guide(up(share(rate)), f"{rate:g}") for rate in decades),
         points=(),
         curves=tuple(drawn),
+        key=tuple(key),
+        notes=("Both axes are logarithmic; the dashed line is guessing.",),
         chance=f"M{along(0)} {up(0)}L{along(1)} {up(1)}",
-        summary="Curves of the attack on the set, both axes logarithmic, for "
-        + ", ".join(curve.name for curve in drawn)
-        + ".",
     )

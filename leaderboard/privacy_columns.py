@@ -21,9 +21,9 @@ def epsilon_text(row: Row) -> str:
 
 
 def copied_text(row: Row) -> str:
-    """Writes how many texts of an audited set are members, and of how many."""
-    copied, members = row["t1_exact_matches"], row["t1_members"]
-    return MISSING if copied is None or members is None else f"{copied} of {members:,}"
+    """Writes how many texts of an audited set are members'."""
+    copied, released = row["t1_exact_matches"], row["t1_released"]
+    return MISSING if copied is None or released is None else f"{copied} of {released:,}"
 
 
 def auc_text(value: float | None, low: float | None, high: float | None, finds: float | None) -> str:
@@ -73,16 +73,20 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
         epsilon_text,
         lambda row: None if row["epsilon"] is None else float(row["epsilon"]),
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "copied",
         "copied",
-        "Texts of an audited set that equal one of the rows that it was made from (worst run), and how many rows these were. "
+        "Texts of an audited set that are verbatim one of the rows that it was made from, of all its texts (worst run). "
         "Audited sets are made like the ranked ones, but from a random half of some 2,200 rows.",
         copied_text,
         lambda row: None if row["t1_exact_matches"] is None else float(row["t1_exact_matches"]),
         outputs=IN_DOCUMENTS,
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "t1_auc",
@@ -93,6 +97,8 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
         lambda row: row["t1_auc"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "t1_tpr",
@@ -102,6 +108,8 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
         lambda row: row["t1_tpr_at_1pct"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
     Column(
         "t2_auc",
@@ -111,6 +119,7 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
         lambda row: row["t2_auc"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        rising=True,
     ),
     Column(
         "epsilon_lower",
@@ -121,5 +130,7 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
         lambda row: row["epsilon_lower"],
         outputs=IN_DOCUMENTS,
         optional=True,
+        viewpoint="set",
+        rising=True,
     ),
 )

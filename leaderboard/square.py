@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from leaderboard.chart import Guide
 
-SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 30, 24
+SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 14, 24
 """Pixels: side of a figure, and its margins."""
 COLOURS = 8
-"""Number of colours that the style sheet has; later curves repeat them."""
-
-_NAME_HEIGHT, _CHARACTER_WIDTH = 12.0, 6.2
+"""Number of colours that the style sheet has; later curves repeat them, dashed."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +17,15 @@ class Point:
     """One method: a dot with its interval to both sides."""
 
     name: str
+    """Its number in the key; empty for dots of a curve."""
     text: str
     x: float
     low: float
     high: float
     y: float
     reference: bool
-    ends: bool
-    """Whether the name stands to the left of the dot."""
-    name_y: float
-    """Where the name stands, so that names do not cover each other."""
+    copies: bool = False
+    """Whether its sets hold members' texts verbatim."""
     colour: int | None = None
     """That of the curve it belongs to."""
 
@@ -38,13 +34,24 @@ class Point:
 class Curve:
     """One method's curve as an SVG path."""
 
-    name: str
     path: str
     colour: int
-    y: float
-    """Where its name stands in the key."""
-    key_x: float = LEFT + 8.0
-    """Where its line in the key begins."""
+
+    @property
+    def dashed(self) -> bool:
+        """Whether an earlier curve has the same colour."""
+        return self.colour >= COLOURS
+
+
+@dataclass(frozen=True)
+class KeyLine:
+    """One line below a figure: a number or a curve, and what it says."""
+
+    name: str
+    """Number of a dot; empty for curves."""
+    text: str
+    colour: int | None = None
+    """Of a curve."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,10 @@ class Figure:
     y_ticks: tuple[Guide, ...]
     points: tuple[Point, ...]
     curves: tuple[Curve, ...]
-    summary: str
+    key: tuple[KeyLine, ...]
+    """Everything that the drawing shows, in words."""
+    notes: tuple[str, ...] = ()
+    """What it leaves out, and how to read it."""
     chance: str = ""
     """Path of what guessing gives; empty where there is no such thing."""
 
@@ -71,19 +81,3 @@ def along(share: float) -> float:
 def up(share: float) -> float:
     """Returns where a share of the vertical axis lies, in pixels."""
     return round(SIZE - BOTTOM - share * (SIZE - BOTTOM - TOP), 1)
-
-
-def spread_names(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Moves names up where they would cover one that stands lower."""
-    placed: list[tuple[float, float, float]] = []
-    moved = []
-    for point in sorted(points, key=lambda one: -one.y):
-        width = _CHARACTER_WIDTH * len(point.name)
-        left, right = (point.x - width, point.x) if point.ends else (point.x, point.x + width)
-        y = point.name_y
-        for other_y, other_left, other_right in placed:
-            if left < other_right and other_left < right and abs(y - other_y) < _NAME_HEIGHT:
-                y = other_y - _NAME_HEIGHT
-        placed.append((y, left, right))
-        moved.append(replace(point, name_y=round(y, 1)))
-    return tuple(moved)

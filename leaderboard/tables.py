@@ -60,14 +60,17 @@ class Field:
 
     def text(self, line: Line) -> str:
         """Writes the cell; a missing row is a visible hole."""
-        row = line.rows.get(self.learner)
+        row = self._row(line)
         text = MISSING if row is None else self.column.show(row)
         return NOT_APPLICABLE if text == MISSING and self.bound and line.any_row["budget"] != ALL_BUDGET else text
 
     def order(self, line: Line) -> float | None:
         """Returns the number that sorts the cell."""
-        row = line.rows.get(self.learner)
+        row = self._row(line)
         return None if row is None else self.column.order(row)
+
+    def _row(self, line: Line) -> Row | None:
+        return line.rows.get(self.learner, line.any_row if self.column.viewpoint == "set" else None)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Table:
 
     def _bound(self, column: Column) -> Iterator[Field]:
         bound = self.track == "learner-bound"
-        if column.viewpoint == "source":
+        if column.viewpoint in {"source", "set"}:
             yield Field(column, column.heading, self.source)
         elif column.viewpoint == "unseen":
             yield Field(column, column.heading, UNSEEN_MEAN, bound)

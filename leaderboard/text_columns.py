@@ -66,7 +66,7 @@ def _plain(name: str) -> Callable[[Row], str]:
 
 def _column(key: str, heading: str, description: str, show: Callable[[Row], str], number: str) -> Column:
     """Returns a column of the second table; `number` names the field that sorts it."""
-    return Column(key, heading, description, show, lambda row: _number(row, number), outputs=OF_TEXTS, optional=True)
+    return Column(key, heading, description, show, lambda row: _number(row, number), "set", OF_TEXTS, optional=True)
 
 
 TEXT_COLUMNS: tuple[Column, ...] = (

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench._paths import RECORDS, VERIFIED, default_board
+from bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
+from bench.experiment.abouts import about_methods
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import write_packs
 from bench.experiment.record import Record
@@ -30,7 +31,8 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
     samples = generated_samples(kept, accepted, store)
     again = Accepted(VERIFIED).records()
-    return list(build(kept, out, out / "site", built_from, samples=samples, again=again).rows)
+    abouts = about_methods((record.cell.method for record in kept), SUBMISSIONS)
+    return list(build(kept, out, out / "site", built_from, samples=samples, abouts=abouts, again=again).rows)
 
 
 def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:

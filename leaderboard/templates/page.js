@@ -17,9 +17,14 @@ const fillControls = () => {
   fillSelect(controls.elements.learner, learnersOf(table), state.learner);
   fillSelect(controls.elements.pool, data.pools.map((pool) => pool.name), state.pool);
   if (controls.elements.q.value !== state.q) controls.elements.q.value = state.q;
+  const pool = data.pools.find((one) => one.name === state.pool);
+  document.getElementById("pool-note").textContent = pool && pool !== data.pools[0] ? `Entrants: ${pool.description}; ranked among themselves.` : "";
 };
 
+const OWN = "own choice";
 const fillColumns = () => {
+  const names = data.views.map((one) => one.name);
+  fillSelect(document.getElementById("view"), state.own ? [...names, OWN] : names, state.own ? OWN : state.view);
   const box = document.getElementById("columns");
   const choices = tableNow().columns.map((place) => {
     const column = data.columns[place];
@@ -32,12 +37,15 @@ const fillColumns = () => {
 
 const drawFrame = () => {
   const table = tableNow();
-  const parts = [table.budget, table.track, table.protocol].map((text) => node("small", {}, text));
+  const parts = [table.budget, table.track, table.protocol].flatMap((text) => [node("span", { class: "unseen" }, " · "), node("small", {}, text)]);
   document.getElementById("board-title").replaceChildren(table.task, ...parts);
+  document.getElementById("region").setAttribute("aria-label", `Methods and their results, ${table.title}`);
   const notes = table.notes.map((text) => node("p", { class: "note" }, text));
   if (table.dataNote) notes.unshift(node("p", { class: `note ${table.data}` }, table.dataNote));
   document.getElementById("notes").replaceChildren(...notes);
   document.getElementById("figures").replaceChildren(document.getElementById(`figures-${state.table}`).content.cloneNode(true));
+  const others = state.learner === table.source && state.pool === data.pools[0]?.name ? "" : ", all entrants";
+  document.getElementById("figures-note").textContent = `Figures: ${table.source}, the source learner${others}.`;
   for (const section of document.querySelectorAll(".scaling")) section.hidden = section.dataset.task !== table.task;
 };
 
@@ -52,37 +60,41 @@ const drawRankings = () => {
     const rows = one.standings.map((own) =>
       node("tr", {}, node("th", { scope: "row" }, own.label), node("td", {}, `${own.mean_rank.toFixed(1)} [${own.low.toFixed(1)}, ${own.high.toFixed(1)}]`), ...own.places.map(place)),
     );
-    const holes = Object.entries(one.holes).map(([label, tasks]) => `${label} lacks ${tasks.join(", ")}`);
+    const holes = Object.entries(one.holes).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
     const region = node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ranks, ${one.title}` });
     region.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...rows)));
     const block = node("div", {}, node("h3", {}, one.title), region);
-    if (one.critical_difference !== null) block.append(node("p", { class: "note" }, `Critical difference of mean ranks: ${one.critical_difference.toFixed(2)}.`));
-    if (holes.length) block.append(node("p", { class: "note" }, `Without a mean rank: ${holes.join("; ")}.`));
+    if (one.critical_difference !== null) {
+      const p = one.friedman_p === null ? "" : ` Friedman's test that all are equally good: p ${one.friedman_p < 0.001 ? "<0.001" : one.friedman_p.toFixed(3)}.`;
+      block.append(node("p", { class: "note" }, `Critical difference of mean ranks (Nemenyi, 5 %): ${one.critical_difference.toFixed(2)}.${p}`));
+    }
+    if (holes.length) block.append(node("p", { class: "note" }, `Without a mean rank: ${holes.join(", ")}.`));
     return block;
   });
   document.getElementById("over-tasks").hidden = built.length === 0;
   document.getElementById("rankings").replaceChildren(...built);
 };
 
-const onSort = (key, order) => {
-  const first = key === "method" || key === "rank" ? "" : "-";
-  const other = first ? "" : "-";
-  state.sort = order === "none" || state.sort === other + key ? first + key : other + key;
+// The best first, then the other way round, then as it was.
+const onSort = ({ key, rising }, order) => {
+  const [first, second] = rising ? [key, `-${key}`] : [`-${key}`, key];
+  state.sort = order === "none" ? first : state.sort === first ? second : "";
   redraw();
   document.querySelector(`#table th[data-key="${CSS.escape(key)}"] button`)?.focus();
 };
 
-const redraw = () => {
-  drawTable(onSort, openCard);
-  history.replaceState(null, "", address());
+const redraw = (step = false) => {
+  const found = drawTable(onSort, openCard);
+  if (document.getElementById("found").textContent !== found) document.getElementById("found").textContent = found;
+  remember(step);
 };
 
-const drawAll = () => {
+const drawAll = (step = false) => {
   fillControls();
   fillColumns();
   drawFrame();
   drawRankings();
-  redraw();
+  redraw(step);
 };
 
 controls.addEventListener("submit", (event) => event.preventDefault());
@@ -90,18 +102,29 @@ controls.addEventListener("input", ({ target }) => {
   if (PICKERS.includes(target.name)) {
     state.table = nearest({ ...tableNow(), [target.name]: target.value }, target.name);
     if (!learnersOf(tableNow()).includes(state.learner)) state.learner = tableNow().source;
-    drawAll();
+    drawAll(true);
+  } else if (target.name === "q") {
+    state.q = target.value;
+    redraw();
   } else {
     state[target.name] = target.value;
-    if (target.name !== "q") drawRankings();
-    redraw();
+    drawAll(true);
   }
+});
+document.getElementById("view").addEventListener("input", ({ target }) => {
+  if (target.value === OWN) return;
+  state.view = target.value;
+  state.own = null;
+  fillColumns();
+  redraw(true);
 });
 document.getElementById("columns").addEventListener("change", () => {
   const boxes = [...document.querySelectorAll("#columns input")];
   const here = new Set(boxes.map((box) => box.value));
   const elsewhere = data.columns.filter((column) => !here.has(column.key) && isShown(column.key)).map((column) => column.key);
-  state.shown = new Set([...boxes.filter((box) => box.checked).map((box) => box.value), ...elsewhere]);
+  state.own = new Set([...boxes.filter((box) => box.checked).map((box) => box.value), ...elsewhere]);
+  const names = data.views.map((one) => one.name);
+  fillSelect(document.getElementById("view"), [...names, OWN], OWN);
   redraw();
 });
 document.getElementById("tools").addEventListener("click", ({ target }) => {
@@ -112,11 +135,36 @@ document.getElementById("tools").addEventListener("click", ({ target }) => {
     (error) => (said.value = `Nothing copied: ${error.message}.`),
   );
 });
-addEventListener("hashchange", () => {
-  if (location.hash === address() || location.hash === "#board") return;
-  readAddress();
-  drawAll();
+const chooser = document.querySelector(".chooser");
+chooser.addEventListener("keydown", ({ key }) => {
+  if (key !== "Escape" || !chooser.open) return;
+  chooser.open = false;
+  chooser.firstElementChild.focus();
 });
+document.addEventListener("click", ({ target }) => {
+  if (!chooser.contains(target)) chooser.open = false;
+});
+// Links inside the page move the focus and leave the address to the view.
+for (const link of document.querySelectorAll("a[data-goto]"))
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    const place = document.getElementById(link.dataset.goto);
+    place.focus();
+    place.scrollIntoView();
+  });
+const follow = () => {
+  if (location.hash === address()) return;
+  readAddress();
+  const card = state.card;
+  drawAll();
+  state.card = card;
+  showCard();
+};
+addEventListener("hashchange", follow);
+addEventListener("popstate", follow);
 readAddress();
 controls.hidden = document.getElementById("tools").hidden = false;
+const asked = state.card;
 drawAll();
+state.card = asked;
+if (asked) showCard();

@@ -1,7 +1,7 @@
 // What a reader has chosen, and its place in the address: the part behind # is a permalink to the view.
 const data = JSON.parse(document.getElementById("data").textContent);
 const PICKERS = ["task", "budget", "track", "protocol", "data"];
-const state = { table: 0, learner: "", pool: data.pools[0]?.name ?? "", q: "", sort: "", shown: null };
+const state = { table: 0, learner: "", pool: data.pools[0]?.name ?? "", q: "", sort: "", view: data.views[0].name, own: null, card: "" };
 
 const tableNow = () => data.tables[state.table];
 
@@ -24,7 +24,9 @@ const largest = () => {
   return best;
 };
 
-const isShown = (key) => (state.shown ? state.shown.has(key) : data.columns.some((column) => column.key === key && column.shown));
+// Columns of the reader's own choice, else those of the view.
+const shownKeys = () => state.own ?? new Set(data.views.find((view) => view.name === state.view).columns);
+const isShown = (key) => shownKeys().has(key);
 
 const readAddress = () => {
   const asked = new URLSearchParams(location.hash.slice(1));
@@ -35,8 +37,10 @@ const readAddress = () => {
   state.pool = data.pools.some((pool) => pool.name === asked.get("pool")) ? asked.get("pool") : (data.pools[0]?.name ?? "");
   state.q = asked.get("q") ?? "";
   state.sort = asked.get("sort") ?? "";
+  state.view = data.views.some((view) => view.name === asked.get("view")) ? asked.get("view") : data.views[0].name;
   const keys = new Set(data.columns.map((column) => column.key));
-  state.shown = asked.has("columns") ? new Set(asked.get("columns").split(",").filter((key) => keys.has(key))) : null;
+  state.own = asked.has("columns") ? new Set(asked.get("columns").split(",").filter((key) => keys.has(key))) : null;
+  state.card = asked.get("card") ?? "";
 };
 
 const address = () => {
@@ -45,8 +49,16 @@ const address = () => {
   if (state.pool && state.pool !== data.pools[0].name) asked.set("pool", state.pool);
   if (state.q) asked.set("q", state.q);
   if (state.sort) asked.set("sort", state.sort);
-  if (state.shown) asked.set("columns", [...state.shown].join(","));
+  if (state.own) asked.set("columns", [...state.own].join(","));
+  else if (state.view !== data.views[0].name) asked.set("view", state.view);
+  if (state.card) asked.set("card", state.card);
   return `#${asked}`;
 };
 
+// A choice makes a step that the browser's back button undoes; what follows from typing or sorting does not.
+const remember = (step) => {
+  if (location.hash !== address()) history[step ? "pushState" : "replaceState"](null, "", address());
+};
+
 const learnersOf = (table) => [...table.learners, ...(table.lines.some((line) => line.cells["unseen-mean"]) ? ["unseen-mean"] : [])];
+const titleOf = (line) => (line.options ? `${line.name} (${line.options})` : line.name);

@@ -9,18 +9,19 @@ const node = (name, attributes = {}, ...children) => {
 // The fields of the view: a score for every learner, the mean over unseen ones, and the rest as the chosen learner sees it.
 const fieldsOf = (table) => {
   const fields = [];
+  const seenBy = state.learner === table.source ? "" : ` (${state.learner})`;
   table.columns.forEach((place, index) => {
     const column = data.columns[place];
     if (!isShown(column.key)) return;
+    const field = { key: column.key, base: column.key, index, description: column.description, rising: column.rising };
     if (column.view === "learner") {
       for (const learner of table.learners) {
         const heading = column.heading.replace("{learner}", learner === table.source ? `${learner} (source)` : learner);
-        fields.push({ key: `${column.key}.${learner}`, heading, index, learner, description: column.description });
+        fields.push({ ...field, key: `${column.key}.${learner}`, heading, learner });
       }
-    } else {
-      const learner = column.view === "unseen" ? "unseen-mean" : state.learner;
-      fields.push({ key: column.key, heading: column.heading, index, learner, description: column.description });
-    }
+    } else if (column.view === "unseen") fields.push({ ...field, heading: column.heading, learner: "unseen-mean" });
+    else if (column.view === "set") fields.push({ ...field, heading: column.heading, learner: table.source, any: true });
+    else fields.push({ ...field, heading: column.heading + seenBy, learner: state.learner });
   });
   return fields;
 };
@@ -31,32 +32,37 @@ const cellOf = (table, line, field) => {
     const place = line.ranks[field.learner]?.[state.pool];
     return place ? { text: `${place[0]} [${place[1]}, ${place[2]}]`, order: place[0] } : hole;
   }
-  const cell = line.cells[field.learner]?.[field.index];
+  const seen = line.cells[field.learner] ?? (field.any ? Object.values(line.cells)[0] : undefined);
+  const cell = seen?.[field.index];
   if (cell) return { text: cell[0], order: cell.length > 1 ? cell[1] : null };
-  return table.bound && field.learner !== table.source && !line.everyBudget ? { text: NOT_APPLICABLE, order: null } : hole;
+  const bound = table.bound && !field.any && field.learner !== table.source && !line.everyBudget;
+  return bound ? { text: NOT_APPLICABLE, order: null } : hole;
 };
 
 const linesOf = (table) => {
-  const text = state.q.trim().toLowerCase();
+  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const pool = data.pools.findIndex((one) => one.name === state.pool);
-  return table.lines.filter(
-    (line) => `${line.name} ${line.options}`.toLowerCase().includes(text) && (line.everyBudget || pool < 0 || line.pools.includes(pool)),
-  );
+  return table.lines.filter((line) => words.every((word) => line.search.includes(word)) && (line.everyBudget || pool < 0 || line.pools.includes(pool)));
 };
 
-// Missing cells stay last in both directions; full data stays below a line of its own.
+// Missing cells stay last in both directions; full data stays below a line of its own. Unsorted, methods stand by the source learner's
+// score, or by that of the learner who was chosen, those that are not ranked below.
 const sorted = (table, lines, fields) => {
   const down = state.sort.startsWith("-");
   const key = down ? state.sort.slice(1) : state.sort;
   const field = fields.find((one) => one.key === key);
   const full = (line) => line.kind === "full";
-  if (!field && key !== "method") return lines;
-  const value = (line) => (field ? cellOf(table, line, field).order : line.name.toLowerCase());
-  const sign = down ? -1 : 1;
+  const own = !field && key !== "method";
+  if (own && state.learner === table.source) return lines;
+  const score = { key: "", learner: state.learner, index: table.columns.findIndex((place) => data.columns[place].key === "score") };
+  const value = (line) => (own ? cellOf(table, line, score).order : field ? cellOf(table, line, field).order : line.name.toLowerCase());
+  const below = (line) => own && !line.ranked[state.learner] && !line.everyBudget;
+  const sign = own || down ? -1 : 1;
   return lines
     .map((line, index) => ({ line, index, value: value(line) }))
     .sort((a, b) => {
       if (full(a.line) !== full(b.line)) return full(a.line) - full(b.line);
+      if (below(a.line) !== below(b.line)) return below(a.line) - below(b.line);
       if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.index - b.index;
       return sign * (a.value < b.value ? -1 : a.value > b.value ? 1 : 0) || a.index - b.index;
     })
@@ -70,12 +76,18 @@ const view = () => {
   return { table, fields, lines, cells: lines.map((line) => fields.map((field) => cellOf(table, line, field))) };
 };
 
+const badgesOf = (line) =>
+  [[line.kind !== "method", "reference"], [line.private, "private"], [line.verified, line.verified], [line.failing, "signs of failure"]].filter(([holds]) => holds).map(([, word]) => word);
+
+const WIDE = new Set(["standing", "failure_signs", "llm", "hardware"]);
+
 const drawTable = (onSort, onOpen) => {
   const { table, fields, lines, cells } = view();
-  const heads = [{ key: "method", heading: "method", description: "Choose a name for the method's card." }, ...fields].map((field) => {
+  const method = { key: "method", base: "method", heading: "method", description: "Choose a name for the method's card.", rising: true };
+  const heads = [method, ...fields].map((field) => {
     const order = state.sort === field.key ? "ascending" : state.sort === `-${field.key}` ? "descending" : "none";
-    const button = node("button", { type: "button", title: field.description }, field.heading);
-    button.addEventListener("click", () => onSort(field.key, order));
+    const button = node("button", { type: "button", title: field.description, "aria-describedby": `about-${field.base}` }, field.heading);
+    button.addEventListener("click", () => onSort(field, order));
     return node("th", { scope: "col", "aria-sort": order, "data-key": field.key }, button);
   });
   const body = (full) => {
@@ -85,17 +97,16 @@ const drawTable = (onSort, onOpen) => {
       open.addEventListener("click", () => onOpen(line, open));
       const name = node("th", { scope: "row" }, open);
       if (line.options) name.append(" ", node("i", {}, line.options));
-      for (const [holds, word] of [[line.kind !== "method", "reference"], [line.private, "private"], [line.verified, line.verified]]) {
-        if (holds) name.append(" ", node("b", {}, word));
-      }
-      const own = cells[place].map(({ text }, index) =>
-        node("td", ["standing", "failure_signs"].includes(fields[index].key) ? { class: "text" } : {}, text),
-      );
+      for (const word of badgesOf(line)) name.append(" ", node("b", { class: word.replace(/ /g, "-") }, word));
+      const own = cells[place].map(({ text }, index) => node("td", WIDE.has(fields[index].key) ? { class: "text" } : {}, text));
       return [node("tr", { class: `${line.kind}${line.ranked[state.learner] ? "" : " off"}` }, name, ...own)];
     });
     return rows.length ? [node("tbody", full ? { class: "pinned" } : {}, ...rows)] : [];
   };
-  document
-    .getElementById("table")
-    .replaceChildren(node("caption", {}, `${lines.length} of ${table.lines.length} methods`), node("thead", {}, node("tr", {}, ...heads)), ...body(false), ...body(true));
+  const count = `${lines.length} of ${table.lines.length} rows`;
+  const rankless = lines.length && state.pool !== data.pools[0]?.name && !lines.some((line) => line.ranks[state.learner]?.[state.pool]);
+  const remark = !lines.length ? ": none matches the filter and the entrants" : rankless ? `: none of the entrants ${state.pool} is ranked here` : "";
+  const caption = node("caption", {}, node("span", { class: "unseen" }, `${table.title}, `), count + remark);
+  document.getElementById("table").replaceChildren(caption, node("thead", {}, node("tr", {}, ...heads)), ...body(false), ...body(true));
+  return count + remark;
 };

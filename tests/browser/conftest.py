@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.commands.board import build_board
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NAMES = "#table tbody th[scope=row] button.name"
+AGNEWS = "#task=agnews&budget=dpc10&track=text&protocol=lite-v1&data=real-subset"
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
@@ -66,3 +71,26 @@ def open_page(browser) -> Callable[..., Any]:
 def texts(page: Any, selector: str) -> list[str]:
     """Returns the texts of the visible elements."""
     return [text.strip() for text in page.locator(f"{selector}:visible").all_inner_texts()]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("board")
+    build_board(made / "no-runs", with_runs=False, out=made)
+    return made
+
+
+@pytest.fixture(scope="session")
+def page_file(folder) -> Path:
+    return folder / "site" / "index.html"
+
+
+@pytest.fixture(scope="session")
+def rows(folder) -> list[dict[str, Any]]:
+    return json.loads((folder / "leaderboard.json").read_text())["rows"]
+
+
+def column(page: Any, key: str) -> list[str]:
+    """Returns the cells of a column, without full data."""
+    keys = page.locator("#table thead th").evaluate_all("heads => heads.map(head => head.dataset.key)")
+    return texts(page, f"#table tbody:first-of-type tr > :nth-child({keys.index(key) + 1})")

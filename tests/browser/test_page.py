@@ -4,41 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from bench.commands.board import build_board
-from tests.browser.conftest import texts
-
-NAMES = "#table tbody th[scope=row] button.name"
-AGNEWS = "#task=agnews&budget=dpc10&track=text&protocol=lite-v1&data=real-subset"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("board")
-    build_board(made / "no-runs", with_runs=False, out=made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def page_file(folder) -> Path:
-    return folder / "site" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def rows(folder) -> list[dict[str, Any]]:
-    return json.loads((folder / "leaderboard.json").read_text())["rows"]
-
-
-def column(page: Any, key: str) -> list[str]:
-    keys = page.locator("#table thead th").evaluate_all("heads => heads.map(head => head.dataset.key)")
-    return texts(page, f"#table tbody:first-of-type tr > :nth-child({keys.index(key) + 1})")
+from tests.browser.conftest import AGNEWS, NAMES, column, texts
 
 
 def numbers(cells: list[str]) -> list[float]:
@@ -61,8 +33,8 @@ def test_table_holds_the_rows_of_the_board(open_page, page_file, rows):
     own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     assert sorted(set(texts(page, NAMES)) - {"majority", "full"}) == sorted({row["label"] for row in own})
     names = texts(page, "#table tbody:first-of-type th")
-    badges = {"private", "reference"}
-    plain = [" ".join(word for word in name.split() if word not in badges) for name in names]
+    plain = [re.sub(r"\s*(private|reference|verified|consistent|signs of failure)\b", "", name) for name in names]
+    plain = [" ".join(name.split()) for name in plain]
     shown = dict(zip(plain, column(page, "score.minilm"), strict=True))
     for row in own:
         score = shown[f"{row['label']} {row['options']}".strip()]
@@ -70,7 +42,8 @@ def test_table_holds_the_rows_of_the_board(open_page, page_file, rows):
 
 
 def test_columns_sort_both_ways_with_holes_last_and_say_so(open_page, page_file):
-    page = open_page(page_file, AGNEWS)
+    page = open_page(page_file, AGNEWS + "&view=statistics")
+    before = texts(page, NAMES)
     head = page.locator("#table th[data-key='diff_kmeans']")
     for direction, sign in (("descending", -1), ("ascending", 1)):
         head.locator("button").click()
@@ -82,6 +55,9 @@ def test_columns_sort_both_ways_with_holes_last_and_say_so(open_page, page_file)
         assert set(cells[len(found) :]) == {"–"}
         assert texts(page, "#table tbody.pinned tr th button") == ["full"]
     assert page.evaluate("document.activeElement.closest('th').dataset.key") == "diff_kmeans"
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "none"
+    assert texts(page, NAMES) == before
     page.locator("#table th[data-key='method'] button").click()
     assert (names := texts(page, "#table tbody:first-of-type th button.name")) == sorted(names)
 
@@ -97,9 +73,15 @@ def test_search_keeps_matching_names(open_page, page_file):
     page = open_page(page_file, AGNEWS)
     page.locator("input[name=q]").fill("KMEANS")
     assert set(texts(page, NAMES)) == {"kmeans", "align-kmeans"}
-    assert texts(page, "caption")[0].startswith("2 of ")
+    assert "2 of " in texts(page, "caption")[0]
+    expect(page.locator("#found")).to_have_text(re.compile("^2 of "))
     page.locator("input[name=q]").fill("no such method")
     assert texts(page, NAMES) == []
+    assert "none matches the filter" in texts(page, "caption")[0]
+    page.select_option("select[name=task]", "spam")
+    page.locator("input[name=q]").fill("epsilon=4 private")
+    assert {"dp_pe", "dp_mean_match"} <= set(texts(page, NAMES))
+    assert "random" not in texts(page, NAMES)
 
 
 def test_pickers_offer_what_is_there_and_choose_tables_curves_and_ranks(open_page, page_file):
@@ -208,14 +190,18 @@ def test_view_is_copied_as_csv_markdown_and_latex(open_page, page_file):
         cells = texts(page, f"#table tbody tr:nth-child({place + 1}) > *")
         shown[place + 1] = [cells[0].replace("\n", " ").strip(), *cells[1:]]
     sheet = list(csv.reader(io.StringIO(copied(page, "csv"))))
-    assert sheet[0] == shown[0]
-    assert [row[1:] for row in sheet[1:]] == [row[1:] for row in shown[1:]]
+    assert sheet[0] == ["task", "budget", "track", "protocol", "data", *shown[0]]
+    assert [row[:5] for row in sheet[1:]] == [["agnews", "dpc10", "text", "lite-v1", "real-subset"]] * 2
+    assert [row[6:] for row in sheet[1:]] == [row[1:] for row in shown[1:]]
     table = copied(page, "markdown").splitlines()
-    assert len(table) == 4
-    assert table[0].startswith("| method | minilm (source) |")
-    assert "1 \\[1, " in table[2]
+    assert len(table) == 6
+    assert table[0].startswith("agnews · dpc10 · text · lite-v1. agnews is a SUBSET")
+    assert table[2].startswith("| method | minilm (source) |")
+    assert "1 \\[1, " in table[4]
     tex = copied(page, "latex")
-    assert tex.startswith("\\begin{tabular}{lr")
+    assert tex.startswith("\\begin{table}\n  \\caption{agnews $\\cdot$ dpc10")
+    assert "\\begin{tabular}{lr" in tex
+    assert "$-$" in tex
     assert "$\\pm$" in tex
     assert "±" not in tex
     assert tex.count("\\\\") == 3

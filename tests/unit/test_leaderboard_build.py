@@ -193,9 +193,9 @@ def test_page_loads_nothing_and_stays_small(board_records, tmp_path):
             ]
     text = write(records, tmp_path)["site/index.html"].decode()
     page = Page(text)
-    assert set(page.addresses) == {"#board", "data:,"}
+    assert set(page.addresses) == {"#board", "#legend", "data:,"}
     assert "@import" not in text
     assert "url(" not in text
     assert "default-src 'none'" in text
     assert len(json.loads(page.data)["tables"]) == 9
-    assert len(text) < 300_000
+    assert len(text) < 400_000

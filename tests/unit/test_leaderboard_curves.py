@@ -76,7 +76,7 @@ def test_documents_show_law_and_figure_and_escape_names(board_records):
     assert f"## Scaling: {sections[0].title}" in text
     assert "D^0." in text
     page = render_page(tables, board, ["here"], {})
-    assert 'aria-label="error by number of texts a class' in page
+    assert 'aria-label="Error by number of texts: error in percent by texts a class;' in page
     assert "<b>x</b>" not in page
     assert "worth in random texts" in page
 

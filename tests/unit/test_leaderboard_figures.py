@@ -42,13 +42,31 @@ def test_score_against_cost_names_the_front_and_keeps_to_one_kind_of_hardware(bo
     )
     figure = pareto_figure(table)
     assert figure is not None
-    assert "measured on A (2 cores)." in figure.summary
-    assert "Beaten by none in both: quick, good." in figure.summary
-    assert {point.name for point in figure.points} == {"quick", "good", "poor"}
+    assert "measured on A (2 cores);" in figure.notes[0]
+    assert figure.notes[1] == "Made on other hardware, and not to be compared: other 90.0 in 0.1 s (B (2 cores))."
+    assert [(line.name, line.text) for line in figure.key] == [
+        ("1", "good: 80.0 in 1.7 min, beaten by none"),
+        ("2", "quick: 60.0 in 1.0 s, beaten by none"),
+        ("3", "poor: 50.0 in 50.0 s"),
+    ]
     assert len(figure.curves) == 1
-    by_name = {point.name: point for point in figure.points}
+    by_name = {point.text.split(":")[0]: point for point in figure.points}
+    assert by_name.keys() == {"quick", "good", "poor"}
     assert by_name["quick"].x < by_name["poor"].x < by_name["good"].x
     assert by_name["good"].y < by_name["quick"].y < by_name["poor"].y
+
+
+def test_incomplete_rows_and_other_options_are_no_part_of_the_front(board_records):
+    cost = {"distil_cost": (PhaseCost(phase="x", wall_s=1.0),)}
+    records = board_records.runs("a", {"minilm": [[0.5]] * 3}, **cost) + board_records.runs(
+        "b", {"minilm": [[0.6]] * 3}, distil_cost=(PhaseCost(phase="x", wall_s=9.0),)
+    )
+    records += board_records.runs("short", {"minilm": [[0.9]]}, **cost)
+    records += board_records.runs("a", {"minilm": [[0.9]] * 3}, options={"x": 1}, **cost)
+    (table,) = build_tables(build_rows(records))
+    figure = pareto_figure(table)
+    assert figure is not None
+    assert [line.text.split(":")[0] for line in figure.key] == ["b", "a"]
 
 
 def test_one_method_makes_no_figure(board_records):
@@ -69,7 +87,7 @@ def test_heat_map_shades_within_a_learner_and_shows_holes(board_records):
     assert cells["strong", 0].level == cells["kmeans", 1].level == LEVELS - 1
     assert cells["weak", 0].level == cells["weak", 1].level == 0
     assert (cells["half", 1].text, cells["half", 1].level) == ("\N{EN DASH}", None)
-    assert "best by learner: minilm: strong 72.0; textcnn: kmeans 66.0." in heat.summary
+    assert "Best of those that are ranked, by learner: minilm: strong 72.0; textcnn: kmeans 66.0." in heat.summary
 
 
 def test_heat_map_needs_two_of_each(board_records):

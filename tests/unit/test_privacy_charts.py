@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 
 import pytest
 
@@ -13,7 +12,7 @@ from bench.experiment.audit_record import ROC_FPR
 from leaderboard.page import render_page
 from leaderboard.privacy_charts import privacy_figures
 from leaderboard.rows import build_rows, find
-from leaderboard.square import BOTTOM, LEFT, RIGHT, SIZE, TOP
+from leaderboard.square import BOTTOM, COLOURS, LEFT, RIGHT, SIZE, TOP
 from leaderboard.tables import build_tables
 from tests.unit.audit_results import ATTACK, RESULT
 
@@ -51,14 +50,16 @@ def figures(records):
 
 def test_the_plane_has_a_point_for_every_audit_that_is_believed(figures):
     plane = figures[0]
-    points = {point.name: point for point in plane.points}
+    points = {point.text.split(":")[0]: point for point in plane.points}
     assert set(points) == {"m", "n"}
     assert points["m"].x < points["n"].x
     assert points["m"].y > points["n"].y  # a better score stands higher
     for point in points.values():
         assert LEFT <= point.low <= point.x <= point.high <= SIZE - RIGHT
         assert TOP <= point.y <= SIZE - BOTTOM
-    assert "m: AUC 0.510 [0.490, 0.530], accuracy 50.0" in plane.summary
+    assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in [line.text for line in plane.key]
+    assert [point.name for point in plane.points] == [line.name for line in plane.key] == ["1", "2"]
+    assert all(point.copies for point in plane.points)
     texts = [tick.text for tick in plane.x_ticks]
     assert "0.5" in texts
     chance = float(re.match(r"M([\d.]+)", plane.chance)[1])
@@ -67,7 +68,8 @@ def test_the_plane_has_a_point_for_every_audit_that_is_believed(figures):
 
 def test_curves_begin_where_they_can_be_believed_and_end_in_the_corner(figures):
     roc = figures[1]
-    assert [curve.name for curve in roc.curves] == ["n", "m"]  # in the order of the table
+    assert [line.text.split(":")[0] for line in roc.key] == ["n", "m"]  # in the order of the table
+    assert [line.colour for line in roc.key] == [curve.colour for curve in roc.curves] == [0, 1]
     corners = [tuple(map(float, pair.split())) for pair in re.split("[ML]", roc.curves[0].path) if pair]
     assert len(corners) == sum(rate >= 0.01 for rate in ROC_FPR)
     assert corners[0][0] == LEFT
@@ -82,16 +84,18 @@ def test_fewer_than_two_audits_draw_nothing(records):
     assert privacy_figures(table, {"audit-m": CURVE}, ROC_FPR) == ()
 
 
-def test_names_that_would_cover_each_other_are_moved_apart(board_records):
+def test_curves_are_those_of_default_options_and_repeat_colours_dashed(board_records):
     made = []
-    result = RESULT.model_copy(update={"attacks": (ATTACK.model_copy(update={"null_p": 0.5}),)})
-    for name in ("first", "second", "third"):
-        own = board_records.runs(name, {"minilm": [[0.5]] * 3})
+    result = RESULT.model_copy(update={"attacks": (ATTACK.model_copy(update={"null_p": 0.5, "roc_tpr": CURVE}),)})
+    for number in range(12):
+        options = {"x": 1} if number == 11 else {}
+        own = board_records.runs(f"m{number}", {"minilm": [[0.5]] * 3}, options=options)
         train = next(record for record in own if record.stage == "train")
-        made += [*own, train.model_copy(update={"stage": "audit", "id": name, "train": None, "audit": result})]
+        made += [*own, train.model_copy(update={"stage": "audit", "id": f"a{number}", "train": None, "audit": result})]
     (table,) = build_tables(build_rows(made))
-    places = sorted(point.name_y for point in privacy_figures(table, {}, ROC_FPR)[0].points)
-    assert min(b - a for a, b in pairwise(places)) >= 12
+    roc = privacy_figures(table, {f"a{number}": CURVE for number in range(12)}, ROC_FPR)[1]
+    assert len(roc.curves) == len(roc.key) == 11
+    assert [curve.dashed for curve in roc.curves] == [False] * COLOURS + [True] * (11 - COLOURS)
 
 
 def test_the_page_draws_them_and_says_so_without_a_picture(records):
@@ -99,7 +103,8 @@ def test_the_page_draws_them_and_says_so_without_a_picture(records):
     page = render_page(build_tables(board.rows), board, [], {f"audit-{name}": CURVE for name in AUDITED})
     assert page.count('class="chart square"') == 3  # with score against cost
     assert "Utility against leakage" in page
-    assert 'aria-label="accuracy against AUC of membership inference' in page
+    assert 'aria-label="Utility against leakage: accuracy, minilm by AUC of membership inference on the set;' in page
+    assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in page
     assert '["void"' in page
 
 
