@@ -75,15 +75,21 @@ def export(
 def figures(  # noqa: PLR0917 - typer's options are parameters
     tasks: Annotated[list[str] | None, typer.Argument(help="Tasks; default all.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
-    kind: Annotated[str, typer.Option("--format", help="svg, pdf or png.")] = "svg",
+    form: Annotated[str, typer.Option("--format", help="svg, pdf or png.")] = "svg",
+    budgets: Annotated[list[str] | None, typer.Option("--budget", help="Only this budget; may be given again.")] = None,
+    tracks: Annotated[list[str] | None, typer.Option("--track", help="Only this track; may be given again.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="scores, pareto, heat, privacy, roc, scaling or ranks.")
+    ] = None,
     root: RootOption = Path("runs"),
     with_runs: WithRuns = False,
     json_: JsonFlag = False,
 ) -> None:
     """Draw the leaderboard's figures for a paper."""
-    from bench.commands.figures import figures_command
+    from bench.commands.figures import Wanted, figures_command
 
-    raise typer.Exit(figures_command(out, kind, tuple(tasks or ()), root=root, with_runs=with_runs, as_json=json_))
+    wanted = Wanted(*(tuple(names or ()) for names in (tasks, budgets, tracks, kinds)))
+    raise typer.Exit(figures_command(out, form, wanted, root=root, with_runs=with_runs, as_json=json_))
 
 
 def submit(

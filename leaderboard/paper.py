@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 FORMATS = ("svg", "pdf", "png")
+KINDS = ("scores", "pareto", "heat", "privacy", "roc", "scaling", "ranks")
 _METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 _WIDTH = 3.4
 """Inches: a column of a paper."""
@@ -54,7 +55,8 @@ def save(draw: Draw, path: Path, size: tuple[float, float] = (_WIDTH, 2.6)) -> b
         if not draw(figure.add_subplot()):
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata=_METADATA[path.suffix.removeprefix(".")], dpi=200)
+        kind = path.suffix.removeprefix(".")
+        figure.savefig(path, metadata=_METADATA[kind], dpi=200, bbox_inches="tight", pad_inches=0.03)
     return True
 
 
@@ -77,6 +79,7 @@ def scaling(section: ScalingSection) -> Draw:
         plain_ticks(axes.xaxis)
         plain_ticks(axes.yaxis)
         axes.set_xlabel("texts a class")
+        axes.set_title(plain(section.title), fontsize=8)
         axes.set_ylabel("error in percent")
         axes.legend(fontsize=6, frameon=False)
         return bool(section.lines)
@@ -136,8 +139,17 @@ def all_figures(
     curves: Sequence[ScalingSection],
     rankings: Sequence[Ranking],
     attacks: Mapping[str, Sequence[float]],
+    kinds: Collection[str] = KINDS,
 ) -> dict[str, Draw]:
-    """Returns every figure of a board by the name of its file, without those that have nothing to draw only once they are drawn."""
+    """Returns figures of a board by the name of their file; whether one has anything to draw shows when it is drawn.
+
+    Args:
+        tables: Tables, one figure of each kind for each.
+        curves: Curves over budgets.
+        rankings: Rankings over tasks.
+        attacks: Audit id -> true-positive rates of the attack on the set.
+        kinds: Those of KINDS that are wanted.
+    """
     found: dict[str, Draw] = {}
     taken: dict[str, int] = defaultdict(int)
 
@@ -147,18 +159,18 @@ def all_figures(
         found[plain if taken[plain] == 1 else f"{plain}-{taken[plain]}"] = draw
 
     for table in tables:
-        kinds = {
+        drawn = {
             "scores": scores(table),
             "pareto": pareto(table),
             "heat": heat(table),
             "privacy": privacy(table),
             "roc": roc(table, attacks),
         }
-        for kind, draw in kinds.items():
-            add(f"{table.task}-{table.budget}-{table.track}-{table.protocol}{table.custom_id}-{kind}", draw)
-    for section in curves:
+        for kind in (kind for kind in drawn if kind in kinds):
+            add(f"{table.task}-{table.budget}-{table.track}-{table.protocol}{table.custom_id}-{kind}", drawn[kind])
+    for section in curves if "scaling" in kinds else ():
         add(f"{section.task}-{section.protocol}-scaling", scaling(section))
-    for ranking in rankings:
+    for ranking in rankings if "ranks" in kinds else ():
         add(
             f"over-tasks-{ranking.budget}-{ranking.track}-{ranking.protocol}-{ranking.learner}-{ranking.pool.name}",
             critical_difference(ranking),

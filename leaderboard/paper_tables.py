@@ -46,35 +46,66 @@ def scores(table: Table) -> Draw:
             if row["budget"] == ALL_BUDGET:
                 axes.axvline(100 * (row["score_frac"] or 0.0), color="0.5", ls="--", lw=0.7)
                 axes.annotate(line.name, (100 * (row["score_frac"] or 0.0), -0.9), fontsize=6, ha="center", va="bottom")
+        _grow(axes, len(methods))
         axes.set_yticks(range(len(methods)), [plain(line.title) for line, _ in methods], fontsize=6)
         axes.set_ylim(len(methods) - 0.5, -1.6)
         axes.set_xlabel(f"{_metric(table)} in percent, {table.source}")
+        _entitle(axes, table)
         return True
 
     return draw
 
 
 def pareto(table: Table) -> Draw:
-    """Score against time to make a set, on one kind of hardware."""
+    """Score against time to make a set, on one kind of hardware; the list beside it names the dots."""
 
     def draw(axes: Axes) -> bool:
         hardware, found, _ = measured(table)
         if len(found) < 2:
             return False
-        costs, values = [cost for _, cost, _ in found], [100 * score for *_, score in found]
-        axes.plot(costs, values, "o", ms=3.5)
-        for (line, *_), cost, value in zip(found, costs, values, strict=True):
-            axes.annotate(plain(line.name), (cost, value), (3, 3), textcoords="offset points", fontsize=6)
-        best = front(list(zip(costs, values, strict=True)))
-        axes.plot([costs[i] for i in best], [values[i] for i in best], lw=0.8)
+        points = [(cost, 100 * score) for _, cost, score in found]
+        named = [
+            (x, y, line.title, line.kind != "method", False) for (line, *_), (x, y) in zip(found, points, strict=True)
+        ]
+        _numbered(axes, named)
+        best = front(points)
+        axes.plot([points[i][0] for i in best], [points[i][1] for i in best], lw=0.8, zorder=1)
         axes.set_xscale("log")
-        axes.set_xlim(left=max(LEAST_S / 2, min(costs) / 2))
+        axes.set_xlim(left=max(LEAST_S / 2, min(cost for cost, _ in points) / 2))
         plain_ticks(axes.xaxis)
-        axes.set_xlabel(f"seconds to make a set\n({plain(hardware)})")
+        axes.set_xlabel(f"seconds to make a set\n({plain(hardware.replace('(R)', ''))})")
         axes.set_ylabel(f"{_metric(table)}, {table.source}")
+        _entitle(axes, table)
         return True
 
     return draw
+
+
+def _numbered(axes: Axes, points: Sequence[tuple[float, float, str, bool, bool]]) -> None:
+    """Draws numbered dots, squares for the last flag, and a list of their names to the right.
+
+    Args:
+        axes: Where.
+        points: (x, y, name, whether it is a reference, whether it is a square).
+    """
+    for number, (x, y, _, reference, square) in enumerate(points, 1):
+        colour = "0.5" if reference else "C0"
+        axes.plot(x, y, "s" if square else "o", color=colour, ms=7, zorder=2)
+        axes.annotate(str(number), (x, y), ha="center", va="center", fontsize=4.5, color="white", zorder=3)
+    names = "\n".join(f"{number} {plain(name)}" for number, (_, _, name, *_) in enumerate(points, 1))
+    axes.annotate(names, (1.02, 1), xycoords="axes fraction", va="top", fontsize=6, annotation_clip=False)
+
+
+def _grow(axes: Axes, lines: int) -> None:
+    """Makes a figure high enough for so many lines of text."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, max(height, 0.115 * lines + 0.8))
+
+
+def _entitle(axes: Axes, table: Table) -> None:
+    axes.set_title(plain(f"{table.task}, {table.budget}, {table.track}"), fontsize=8)
 
 
 def heat(table: Table) -> Draw:
@@ -93,7 +124,9 @@ def heat(table: Table) -> Draw:
             text = "–" if math.isnan(value) else f"{100 * value:.1f}"
             dark = not math.isnan(value) and shades[place, column] > 0.75
             axes.text(column, place, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
-        axes.set_xticks(range(len(learners)), learners, fontsize=6)
+        _grow(axes, len(lines))
+        axes.set_xticks(range(len(learners)), learners, fontsize=6, rotation=20, ha="right")
+        _entitle(axes, table)
         axes.set_yticks(range(len(lines)), [plain(line.title) for line in lines], fontsize=6)
         axes.spines[:].set_visible(False)
         return True
@@ -115,15 +148,18 @@ def privacy(table: Table) -> Draw:
         ]
         if len(found) < 2:
             return False
+        found.sort(key=lambda one: -(one[1]["score_frac"] or 0.0))
+        points = []
         for line, row in found:
             auc, score = row["t1_auc"] or 0.5, 100 * (row["score_frac"] or 0.0)
             if row["t1_auc_low"] is not None and row["t1_auc_high"] is not None:
-                axes.plot([row["t1_auc_low"], row["t1_auc_high"]], [score, score], color="C0", lw=0.8)
-            axes.plot(auc, score, "o", color="C0", ms=3.5)
-            axes.annotate(plain(line.name), (auc, score), (3, 3), textcoords="offset points", fontsize=6)
+                axes.plot([row["t1_auc_low"], row["t1_auc_high"]], [score, score], color="0.7", lw=0.8, zorder=1)
+            points.append((auc, score, line.title, line.kind != "method", bool(row["t1_exact_matches"])))
+        _numbered(axes, points)
         axes.axvline(0.5, color="0.5", ls="--", lw=0.7)
-        axes.set_xlabel("AUC of membership inference on the set")
+        axes.set_xlabel("AUC of membership inference on the set (squares copy members' texts)")
         axes.set_ylabel(f"{_metric(table)}, {table.source}")
+        _entitle(axes, table)
         return True
 
     return draw
@@ -136,10 +172,14 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Draw:
         found = [
             (line, attacks[row["audit_id"]])
             for line in table.lines
-            if (row := line.rows.get(table.source)) is not None and row["audit_id"] in attacks and not row["t1_void"]
+            if (row := line.rows.get(table.source)) is not None
+            and row["audit_id"] in attacks
+            and not row["t1_void"]
+            and not row["options"]
         ]
-        for line, rates in found:
-            axes.plot(ROC_FPR, rates, lw=0.9, label=plain(line.title))
+        for place, (line, rates) in enumerate(found):
+            style = ("-", "--", ":")[place // 10 % 3]
+            axes.plot(ROC_FPR, rates, style, color=f"C{place % 10}", lw=0.9, label=plain(line.title))
         axes.plot([1e-3, 1], [1e-3, 1], color="0.5", ls="--", lw=0.7)
         axes.set(xscale="log", yscale="log", xlim=(1e-2, 1), ylim=(1e-2, 1))
         plain_ticks(axes.xaxis)
@@ -147,7 +187,8 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Draw:
         axes.set_xlabel("false-positive rate")
         axes.set_ylabel("true-positive rate")
         if found:
-            axes.legend(fontsize=6, frameon=False)
+            axes.legend(fontsize=6, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.02))
+        _entitle(axes, table)
         return bool(found)
 
     return draw
@@ -158,10 +199,12 @@ def _metric(table: Table) -> str:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Labels a logarithmic axis at 1, 2 and 5 of every decade with plain numbers."""
+    """Labels a logarithmic axis with plain numbers: 1, 2 and 5 of every decade, or the decades alone where there are more than two."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    wide = low > 0 and math.log10(high / low) > 2.2
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

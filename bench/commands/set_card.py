@@ -10,7 +10,7 @@ import yaml
 
 from bench._version import __version__
 from leaderboard.commands import run_command
-from leaderboard.markdown import escape
+from leaderboard.marking import escape
 
 if TYPE_CHECKING:
     from bench.data.task import Task

@@ -195,3 +195,16 @@ def test_terminal_shows_chosen_tables_and_reads_no_markup(board_records):
     assert "[red]x[/red]" in text
     assert "news · dpc10 · text · tiny-v1" in text
     assert CPU_NOTE in text
+
+
+def test_summary_links_to_every_table_and_says_what_stands_first(board_records):
+    records = board_records.board() + board_records.board(task="mail")
+    records += board_records.runs("alone", {"minilm": [[0.5], [0.6], [0.7]]}, task="films")
+    text = render_markdown(build_tables(build_rows(records)))
+    (block,) = re.findall(r"## Summary\n\n.*?(?=\n## )", text, re.DOTALL)
+    assert "| [news · dpc10 · text · tiny-v1](#news--dpc10--text--tiny-v1) | strong | 72.0 ± 5.0 | 1 " in block
+    assert "Other tables: [films · dpc10 · text · tiny-v1](#films--dpc10--text--tiny-v1)" in block
+    headings = {
+        re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", text, re.MULTILINE)
+    }
+    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= headings
