@@ -13,7 +13,7 @@ WithRuns = Annotated[bool, typer.Option("--with-runs", help="Add the run folder 
 
 
 def reproduce(
-    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training.")],
+    stage_id: Annotated[str, typer.Argument(metavar="ID", help="Beginning of the id of a training or a set.")],
     root: RootOption = Path("runs"),
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
     save: Annotated[bool, typer.Option("--save", help="Keep the new record for the committed leaderboard.")] = False,

@@ -61,6 +61,10 @@ class LLMStopError(LLMError):
     """There is no use in asking on: a limit was reached, a key was refused, a server is gone. It ends the command and leaves no record."""
 
 
+MOST_NAMES = 40
+"""More are not listed beside a suggestion."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Builds the error for an unknown name, with the nearest known one.
 
@@ -70,6 +74,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
         known: The names that exist.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     hint = f"; did you mean '{near[0]}'?" if near else "."
-    return UsageError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names) or 'none'}.")
+    listed = ", ".join(names) or "none"
+    all_of_them = f" Known: {listed}." if len(names) <= MOST_NAMES else ""
+    return UsageError(f"unknown {kind} '{name}'{hint}{all_of_them} `tdbench list` lists plug-ins and settings.")

@@ -24,7 +24,11 @@ _FIXED = (
     Pool("generated", "methods that write new texts", lambda row: row["output"] == "text"),
     Pool("private", "methods with a promise of differential privacy", lambda row: row["private"]),
     Pool("no-llm", "methods that ask no language model in words", lambda row: not row["llm"]),
-    Pool("seconds", "methods that take seconds on two processor cores", lambda row: row["cost_class"] == "seconds"),
+    Pool(
+        "seconds",
+        "methods that declare the cost class seconds: 20 sets each",
+        lambda row: row["cost_class"] == "seconds",
+    ),
 )
 
 

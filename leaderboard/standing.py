@@ -38,6 +38,8 @@ def _hole(group: Group) -> str:
         return f"{len(sets)} of {need_sets} sets"
     if n_seeds < need_seeds:
         return f"{n_seeds} of {need_seeds} seeds"
+    if any(sorted(seeds) != list(range(len(seeds))) for seeds in group.runs.values()):
+        return "seed indices have a gap"
     return ""
 
 

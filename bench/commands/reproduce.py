@@ -31,7 +31,7 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
     """Makes a distilled set anew, trains on it, and compares set, predictions and score with the record.
 
     Args:
-        stage_id: Beginning of the id of a training, as in `leaderboard/records` or a run folder.
+        stage_id: Beginning of the id of a training, or of a set: then its first training by the source learner.
         root: Run folder; the new run goes to its `reproduce/`.
         device: `auto`, `cpu` or `cuda`.
         save: Whether to put the new record beside the accepted ones, from where the leaderboard tells that the training was run again,
@@ -45,9 +45,11 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
         UsageError: There is no such training, it cannot be repeated from its record, or `save` is asked for one that is not accepted.
         PrerequisiteError: Data, weights or versions differ from the record's; the message says which.
     """
-    record = find_stage(stage_id, root)
+    record = _training(find_stage(stage_id, root), root)
     if record.train is None:
-        raise UsageError(f"{record.id} is no finished training; `tdbench status` and leaderboard/records name some.")
+        raise UsageError(
+            f"{record.id} is no finished training, and no set that a model was trained on; `tdbench status` names some."
+        )
     if record.method_facts.external:
         raise UsageError(f"{record.id} was trained on a file from elsewhere; score the file with `tdbench evaluate`.")
     if save and Accepted(RECORDS).get(record.id) is None:
@@ -65,6 +67,19 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
         write_packs(store, VERIFIED, [distil, made])
     print(json.dumps(result) if as_json else _text(result))  # noqa: T201
     return 1 if result["verdict"] == "not reproduced" else 0
+
+
+def _training(record: Record, root: Path) -> Record:
+    """Returns a training: of a set, its first by the source learner."""
+    if record.stage != "distil":
+        return record
+    known = {one.id: one for one in [*Accepted(RECORDS).records(), *Store(root).records([])]}
+    trained = [one for one in known.values() if one.train is not None and one.distil_id == record.id]
+    return min(
+        trained,
+        key=lambda one: (not one.train.is_source, one.train.seed_index, one.id) if one.train else (),
+        default=record,
+    )
 
 
 def _settings(record: Record, root: Path, device: str) -> RunSettings:

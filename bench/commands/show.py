@@ -72,9 +72,16 @@ def find_stage(start: str, root: Path) -> Record:
 
     known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]}
     found = [record for stage_id, record in known.items() if stage_id.startswith(start)]
-    if len(found) != 1:
-        what = "no stage" if not found else f"{len(found)} stages"
-        raise UsageError(f"{what} in {root} and the accepted records begin with '{start}'; `tdbench plan` lists ids.")
+    if not found:
+        raise UsageError(
+            f"no stage in {root} and the accepted records begins with '{start}'; `tdbench status` lists those of {root}, and a method's "
+            "card on the leaderboard page names its first set and the command for its first training."
+        )
+    if len(found) > 1:
+        some = ", ".join(f"{one.id} ({one.stage} of {one.cell.task} {one.cell.method})" for one in found[:3])
+        raise UsageError(
+            f"{len(found)} stages begin with '{start}'; give more of the id: {some}{', ...' if found[3:] else ''}."
+        )
     return found[0]
 
 

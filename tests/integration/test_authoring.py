@@ -256,9 +256,22 @@ def test_a_training_on_other_data_or_by_another_engine_is_not_repeated_but_expla
 def test_only_trainings_of_the_suites_own_sets_can_be_repeated(tdbench, tmp_path):
     tdbench(*RUN)
     (folder,) = (tmp_path / "runs" / "distil").iterdir()
-    assert "is no finished training" in tdbench("reproduce", folder.name).stderr
+    (trained,) = (tmp_path / "runs" / "train").iterdir()
+    shutil.rmtree(trained)
+    assert "no set that a model was trained on" in tdbench("reproduce", folder.name).stderr
     (tmp_path / "mine.jsonl").write_text('{"text": "a", "label": 0}\n{"text": "b", "label": 1}\n')
     tdbench("evaluate", "mine.jsonl", "--task", "agnews", "protocol=smoke", "data.kind=standin")
     ids = [json.loads(p.read_text()) for p in (tmp_path / "runs" / "train").glob("*/record.json")]
     (external,) = [record["id"] for record in ids if record["cell"]["method"] == "external"]
     assert "score the file with `tdbench evaluate`" in tdbench("reproduce", external).stderr
+
+
+def test_the_first_training_of_a_set_is_repeated_by_the_id_of_the_set(tdbench, tmp_path):
+    tdbench(*RUN)
+    (made,) = (tmp_path / "runs" / "distil").iterdir()
+    (trained,) = (tmp_path / "runs" / "train").iterdir()
+    done = tdbench("reproduce", made.name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{trained.name}: reproduced exactly")
+    many = tdbench("show", "0" * 6)
+    assert "begins with '000000'" in many.stderr
