@@ -82,6 +82,20 @@ def test_a_card_has_an_address(open_page, page_file):
     assert not nobody.locator("dialog#card").is_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_fact_of_a_card_can_be_read(open_page, page_file, width):
+    page = open_page(page_file, AGNEWS + "&card=dp_pe", viewport={"width": width, "height": 900})
+    inside = page.locator("dialog").bounding_box()
+    assert page.locator("dialog dt", has_text="privacy").count() == 1
+    facts = page.locator("dialog dd").all()
+    assert len(facts) > 15
+    for fact in facts:
+        box = fact.bounding_box()
+        assert box["x"] + box["width"] <= inside["x"] + inside["width"]
+        assert box["width"] > 60
+        assert fact.inner_text()
+
+
 def test_links_inside_the_page_leave_the_view_in_the_address(open_page, page_file):
     page = open_page(page_file, "#task=sst2&budget=dpc10&track=text&protocol=lite-v1")
     before = page.url
