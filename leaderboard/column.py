@@ -69,13 +69,14 @@ def shortened(text: str, most: int = 30) -> str:
 
 
 def score_text(row: Row) -> str:
-    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`; a dagger where all sets are the same."""
+    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`; its bounds where they are cut."""
     low, high = row["ci_low"], row["ci_high"]
     if row["score_frac"] is None or low is None or high is None:
         return percent(row["score_frac"])
-    return (
-        f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}{SAME_SETS if row['n_distinct_sets'] == 1 else ''}"
-    )
+    mark = SAME_SETS if row["n_distinct_sets"] == 1 else ""
+    if abs(row["score_frac"] - (low + high) / 2) > 1e-6:  # cut at 0 or 1
+        return f"{percent(row['score_frac'])} [{percent(low)}, {percent(high)}]{mark}"
+    return f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}{mark}"
 
 
 def difference_text(value: float | None, low: float | None, high: float | None) -> str:

@@ -108,7 +108,6 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         "search": _search(line, row),
         "everyBudget": row["budget"] == ALL_BUDGET,
         "ranked": {learner: seen["ranked"] for learner, seen in line.rows.items()},
-        "views": [{"name": view.name, "columns": sorted(view.keys)} for view in VIEWS],
         "pools": [place for place, pool in enumerate(shared.pools) if pool.admits(row)],
         "cells": {
             learner: [_cell(shared.columns[place], seen, seen is row) for place in filled]

@@ -6,10 +6,11 @@ from collections import defaultdict
 
 from bench.canonical import canonical_json
 from bench.experiment.accepted import Accepted
-from bench.experiment.record import Record
+from bench.experiment.record import Record, set_sha256
 from bench.submission.collect import CONTROLS
 from bench.submission.contents import Contents
 from bench.submission.findings import Report, listed
+from leaderboard.keys import options_text
 from leaderboard.rows import build_rows
 
 _REFERENCES = frozenset({"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"})
@@ -116,33 +117,34 @@ def _check_methods(contents: Contents, method: str | None, report: Report) -> No
 
 
 def _check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
-    """Accepted records are never replaced: what differs from them is refused, what equals them is named."""
+    """Accepted records are never replaced: what contradicts them is refused, what bears them out is named and left out."""
     audits = {_about(record): record.id for record in accepted.records() if record.audit is not None}
     repeated = []
     for record in contents.records.values():
+        other = accepted.get(record.id)
         if record.cell.method in CONTROLS:
             continue
-        other = accepted.get(record.id)
-        if other is not None and _content(other) != _content(record):
-            report.error(
-                "known",
-                contents.where(record),
-                "an accepted record of this id says something else; accepted ones are not replaced.",
-            )
+        if other is not None and not _bears_out(record, other):
+            said = "an accepted record of this id has another result; accepted ones are not replaced."
+            report.error("known", contents.where(record), said)
         elif other is not None:
             repeated.append(record)
         elif record.audit is not None and _about(record) in audits:
             said = f"what it is about has an accepted audit, {audits[_about(record)]}; accepted ones are not replaced."
             report.error("known", contents.where(record), said)
     if repeated:
-        said = f"{len(repeated)} of its records are among the accepted ones already."
+        said = f"{len(repeated)} of its records are accepted already, with these results: they are left out."
         report.add("note", "known", contents.where(repeated[0]), said)
 
 
-def _content(record: Record) -> str:
-    """Returns what a record found, without what may be measured anew: texts' quality."""
-    raw = record.model_dump(mode="json", exclude={"schema_version": True, "distil": {"quality"}})
-    return canonical_json(raw)
+def _bears_out(record: Record, other: Record) -> bool:
+    """Tells whether a record has the result of an accepted one of the same id, though it may have been made another time or elsewhere."""
+    if record.train is None or other.train is None:
+        same_set = set_sha256(record) == set_sha256(other)
+        return same_set and record.stage == other.stage and record.audit == other.audit
+    metric = other.train.metric
+    differs = abs(getattr(record.train, metric) - getattr(other.train, metric))
+    return record.set_sha256 == other.set_sha256 and differs <= TOLERANCE_FRAC
 
 
 def _about(record: Record) -> str:
@@ -163,7 +165,7 @@ def _check_form(contents: Contents, report: Report) -> None:
 
 
 def check_standing(contents: Contents, accepted: Accepted, method: str, report: Report) -> None:
-    """Says which rows would be ranked.
+    """Says which rows would not be ranked, the submission and accepted records taken together.
 
     Args:
         contents: The submission.
@@ -171,18 +173,24 @@ def check_standing(contents: Contents, accepted: Accepted, method: str, report: 
         method: What it is about.
         report: Receives what was found.
     """
-    own = [record for record in contents.records.values() if record.stage in {"distil", "train", "audit"}]
+    own = [r for r in contents.records.values() if r.cell.method == method and r.stage in {"distil", "train", "audit"}]
     tasks = {record.cell.task for record in own}
-    beside = [r for r in accepted.records() if r.cell.method in _REFERENCES - {method} and r.cell.task in tasks]
-    rows = [row for row in build_rows([*beside, *own]) if row["method"] == method]
-    trained = {(r.cell.task, r.cell.budget) for r in own if r.train is not None and r.cell.method == method}
-    mine = [row for row in rows if (row["task"], row["budget"]) in trained and row["is_source"]]
+    known = [record for record in accepted.records() if record.cell.task in tasks]
+    fresh = [record for record in own if accepted.get(record.id) is None]
+    new = {_row_of(record) for record in fresh if record.train is not None}
+    rows = build_rows([*known, *fresh])
+    mine = [row for row in rows if (row["method"], row["task"], row["budget"], row["options"]) in new]
+    if fresh and not any(row["is_source"] for row in mine):
+        report.error("incomplete", method, "no source learner was trained on its new sets.")
     for row in mine:
         where = f"{row['task']} {row['budget']} {row['track']} {row['options']}".strip()
-        if not row["ranked"]:
-            report.add("warning", "unranked", where, f"this row would not be ranked: {row['unranked_reason']}.")
-        if row["failure_signs"]:
+        if not row["ranked"] and row["is_source"]:
+            said = f"this row would not be ranked: {row['unranked_reason']}. Finish it, or leave it out."
+            report.error("incomplete", where, said)
+        if row["failure_signs"] and row["is_source"]:
             report.add("warning", "failure-signs", where, f"{row['failure_signs']}.")
-    if mine and not any(row["ranked"] for row in mine):
-        said = "none of its rows would be ranked; finish the sets and seeds that the protocol asks for."
-        report.error("incomplete", method, said)
+
+
+def _row_of(record: Record) -> tuple[str, str, str, str]:
+    cell = record.cell
+    return cell.method, cell.task, cell.budget, options_text(cell.options)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 from bench._paths import RECORDS, SUBMISSIONS
@@ -34,7 +35,7 @@ def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> 
         as_json: Whether to print one JSON object.
     """
     folder = out or Path(f"submission-{method}")
-    counts = collect(method, Store(root), folder)
+    counts = collect(method, Store(root), folder, Accepted(RECORDS))
     if as_json:
         print(json.dumps({"folder": str(folder), **counts}))  # noqa: T201
         return 0
@@ -61,7 +62,9 @@ def validate_command(
     """
     if accept and not path.is_dir():
         raise UsageError("--accept takes a folder; unpack the zip file once it has been checked.")
-    report, contents = validate(path, Accepted(RECORDS), retrain, choose_device("auto") if retrain else "cpu")
+    accepted = Accepted(RECORDS)
+    known = {record.cell.method for record in accepted.records()}
+    report, contents = validate(path, accepted, retrain, choose_device("auto") if retrain else "cpu")
     open_ends = report.codes("unchecked") & _DECISIVE
     if open_ends and (strict or (accept and not allow_unchecked)):
         hint = "" if strict else "; --allow-unchecked accepts it all the same"
@@ -72,8 +75,7 @@ def validate_command(
         for file in accept_packs(path / PACKS, RECORDS, contents.form.method):
             said = f"added to {file.parent}; build the board: tdbench leaderboard"
             report.add("note", "accepted", file.name, said)
-        SUBMISSIONS.mkdir(exist_ok=True)
-        shutil.copyfile(path / FORM, SUBMISSIONS / f"{contents.form.method}.yaml")
+        shutil.copyfile(path / FORM, _place_of_form(contents.form.method, known))
     counted = Counter(finding.severity for finding in report.findings)
     if as_json:
         found = [asdict(finding) for finding in report.sorted()]
@@ -85,3 +87,12 @@ def validate_command(
     verdict = "REFUSED" if report.refused else "Nothing refuses it"
     print(f"{len(contents.records)} records; {said}. {verdict}.")  # noqa: T201
     return int(report.refused)
+
+
+def _place_of_form(method: str, known: set[str]) -> Path:
+    """Returns where an accepted form goes: the first of a new method names its authors, later ones those of further runs."""
+    SUBMISSIONS.mkdir(exist_ok=True)
+    if method not in known and not (SUBMISSIONS / f"{method}.yaml").exists():
+        return SUBMISSIONS / f"{method}.yaml"
+    number = next(n for n in count(2) if not (SUBMISSIONS / f"{method}.{n}.yaml").exists())
+    return SUBMISSIONS / f"{method}.{number}.yaml"

@@ -24,12 +24,12 @@ def about_methods(names: Iterable[str], forms: Path) -> dict[str, list[tuple[str
 
     Args:
         names: Methods of the board; those that are not installed have no card.
-        forms: Folder of forms, one `METHOD.yaml` each.
+        forms: Folder of forms: `METHOD.yaml` of a method's first submission, `METHOD.N.yaml` of further ones.
 
     Returns:
         Method -> (term, text) in the order in which they are shown.
     """
-    return {name: _card(name) + _form(forms / f"{name}.yaml") for name in sorted(set(names))}
+    return {name: _card(name) + _form(forms / f"{name}.yaml") + _further(name, forms) for name in sorted(set(names))}
 
 
 def _card(name: str) -> list[tuple[str, str]]:
@@ -38,6 +38,12 @@ def _card(name: str) -> list[tuple[str, str]]:
         return []
     card: Any = entry.plugin.card
     return [(term, text) for term, text in (("about", card.summary), ("paper", card.paper)) if text]
+
+
+def _further(name: str, forms: Path) -> list[tuple[str, str]]:
+    """Names who brought further runs of a method."""
+    found = (dict(_form(path)).get("authors", "") for path in sorted(forms.glob(f"{name}.[0-9]*.yaml")))
+    return [("further runs by", authors) for authors in found if authors]
 
 
 def _form(path: Path) -> list[tuple[str, str]]:

@@ -29,21 +29,22 @@ from bench.experiment.store import Store
 _COST_DIGITS, _AUDIT_DIGITS = 4, 6
 
 
-def write_packs(store: Store, folder: Path, records: Iterable[Record]) -> list[Path]:
+def write_packs(store: Store, folder: Path, records: Iterable[Record], lent: Accepted | None = None) -> list[Path]:
     """Packs finished records of published protocols and merges them into the packs that exist.
 
     Args:
         store: Where the records' distilled sets are.
         folder: Pack folder, such as leaderboard/records.
         records: Records of sets, trainings and audits; failed and custom ones are left out.
+        lent: Where sets that are in neither place come from.
 
     Returns:
         The files written.
     """
     found = list(records)
     # A set may have come from an accepted pack, when only its training was run here.
-    accepted = Accepted(folder)
-    distils = {record.id: record for record in accepted.records() if record.stage == "distil"}
+    accepted = [one for one in (Accepted(folder), lent) if one is not None]
+    distils = {record.id: record for one in accepted[::-1] for record in one.records() if record.stage == "distil"}
     distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
     for record in found:
@@ -104,7 +105,9 @@ def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
     return record.stage == "train" and distil is not None and record.set_sha256 == set_sha256(distil)
 
 
-def _merge(path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: Accepted) -> None:
+def _merge(
+    path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: list[Accepted]
+) -> None:
     old = read_pack(path) if path.is_file() else ({}, {})
     known, sets = dict(old[0]), dict(old[1])
     for record in members:
@@ -117,7 +120,7 @@ def _merge(path: Path, members: list[Record], distils: dict[str, Record], store:
         if place.is_dir():
             sets[distil.id] = _set_to_json(DistilledSet.load(place, distil.artefacts), distil)
         else:
-            sets[distil.id] = accepted.packed_set(distil.id)
+            sets[distil.id] = next(one for one in accepted if one.get(distil.id) is not None).packed_set(distil.id)
     _drop_superseded(known)
     sets = {distil_id: packed for distil_id, packed in sets.items() if distil_id in known}
     _write(path, known, sets)

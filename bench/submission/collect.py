@@ -20,13 +20,14 @@ CONTROLS = ("random",)
 """References whose own runs go along: they show that the suite gives here what it gives elsewhere."""
 
 
-def collect(method: str, store: Store, out: Path) -> dict[str, int]:
+def collect(method: str, store: Store, out: Path, accepted: Accepted | None = None) -> dict[str, int]:
     """Writes the submission of one method.
 
     Args:
         method: Name of the plug-in.
         store: The run folder.
         out: Folder to make; it must not exist, or be empty.
+        accepted: Accepted results, for sets that runs took from there.
 
     Returns:
         Numbers of sets, trainings, audits, and trainings of controls.
@@ -38,6 +39,8 @@ def collect(method: str, store: Store, out: Path) -> dict[str, int]:
         raise UsageError(f"{out} exists and is not an empty folder; name another one with --out.")
     records = [record for record in store.records([]) if record.status == "ok"]
     own = [record for record in records if record.cell.method == method]
+    newest = max((record.cell.method_version for record in own), default=0)
+    own = [record for record in own if record.cell.method_version == newest]
     counted = [record for record in own if record.stage != "distil" and not record.custom]
     if not counted:
         names = sorted({record.cell.method for record in records if record.stage == "train" and not record.custom})
@@ -48,7 +51,7 @@ def collect(method: str, store: Store, out: Path) -> dict[str, int]:
     scopes = {_scope(record) for record in counted}
     controls = [r for r in records if r.cell.method in CONTROLS and r.cell.method != method and _near(r, scopes)]
     out.mkdir(parents=True, exist_ok=True)
-    packs = write_packs(store, out / RECORDS, [*own, *controls])
+    packs = write_packs(store, out / RECORDS, [*own, *controls], accepted)
     for lock in (out / RECORDS).rglob("*.lock"):
         lock.unlink()
     _copy_sets(own, store, packs, out)

@@ -22,6 +22,8 @@ from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
 TOLERANCE = 1e-9
+LONG_TEXT = 40
+"""Letters and digits from which a text inside another is no accident."""
 MOST_NEAR_FRAC = 0.05
 """Short texts that anyone might write may equal a test text but for punctuation; more than so many are copies."""
 
@@ -35,25 +37,40 @@ def _key(record: Record) -> _Key:
     return cell.task, str(sorted(cell.task_options.items())), cell.data_kind
 
 
+def _holds(text: str, known: frozenset[str]) -> bool:
+    """Tells whether a bare text is one of those known, or has a long one of them in it."""
+    return text in known or any(len(one) >= LONG_TEXT and one in text for one in known)
+
+
 class _Texts:
     """The texts of a task, folded once for all sets of a submission."""
 
     def __init__(self, data: TaskData) -> None:
         self.data = data
-        self._seen: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
+        self._exact: dict[str, frozenset[str]] = {}
+        self._bare: frozenset[str] | None = None
 
-    def among(self, split: Literal["train", "test"], texts: list[str]) -> tuple[int, int]:
-        """Counts texts that equal one of a split: but for case and white space, and but for everything else than letters and digits."""
-        if split not in self._seen:
-            own = getattr(self.data, split).joined()
-            self._seen[split] = frozenset(map(normalised, own)), frozenset(map(bare, own))
-        exact, near = self._seen[split]
-        return sum(normalised(text) in exact for text in texts), sum(bare(text) in near for text in texts)
+    def equal(self, split: Literal["train", "test"], texts: list[str]) -> int:
+        """Counts texts that equal one of a split but for case and white space."""
+        if split not in self._exact:
+            self._exact[split] = frozenset(map(normalised, getattr(self.data, split).joined()))
+        return sum(normalised(text) in self._exact[split] for text in texts)
+
+    def holding_test(self, texts: list[str]) -> int:
+        """Counts texts that are or hold a test text but for everything else than letters and digits."""
+        if self._bare is None:
+            self._bare = frozenset(map(bare, self.data.test.joined()))
+        return sum(_holds(bare(text), self._bare) for text in texts)
+
+
+_LOOKALIKES = str.maketrans("аеорсухіјѕһԁοαερυνικ", "aeopcyxijshdoaepuvik")
+"""Cyrillic and Greek letters that stand in for Latin ones."""
 
 
 def bare(text: str) -> str:
-    """Returns the letters and digits of a text in lower case, compatibility forms folded."""
-    return "".join(letter for letter in unicodedata.normalize("NFKC", text).casefold() if letter.isalnum())
+    """Returns the letters and digits of a text in lower case, compatibility forms and letters that look like Latin ones folded."""
+    folded = unicodedata.normalize("NFKC", text).casefold().translate(_LOOKALIKES)
+    return "".join(letter for letter in folded if letter.isalnum())
 
 
 def check_data(contents: Contents, sets: dict[str, DistilledSet], accepted: Accepted, report: Report) -> None:
@@ -186,20 +203,26 @@ def _check_leaks(record: Record, resolved: LabelledText, texts: _Texts, where: s
     said = record.distil
     assert said is not None
     joined = resolved.joined()
-    leaked, near = texts.among("test", joined)
+    leaked = texts.equal("test", joined)
     if leaked != said.n_test_exact:
         report.error("leak", where, f"{leaked} of its texts equal a test text; recorded are {said.n_test_exact}.")
     elif leaked and said.output == "text":
         report.error("leak", where, f"{leaked} of its new texts equal a test text.")
     if said.output != "text":
         return
+    near = texts.holding_test(joined)
     if near > MOST_NEAR_FRAC * len(joined):
-        report.error("leak", where, f"{near} of its {len(joined)} new texts equal a test text but for punctuation.")
+        report.error(
+            "leak", where, f"{near} of its {len(joined)} new texts are or hold a test text but for punctuation."
+        )
     elif near:
         report.add(
-            "warning", "leak", where, f"{near} of its {len(joined)} new texts equal a test text but for punctuation."
+            "warning",
+            "leak",
+            where,
+            f"{near} of its {len(joined)} new texts are or hold a test text but for punctuation.",
         )
-    copied, _ = texts.among("train", joined)
+    copied = texts.equal("train", joined)
     if copied != said.n_train_exact:
         report.error("leak", where, f"{copied} of its texts equal a train text; recorded are {said.n_train_exact}.")
 

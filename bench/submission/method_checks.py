@@ -42,12 +42,21 @@ def check_methods(contents: Contents, accepted: Accepted, report: Report) -> Non
         _check_budget(record, contents.where(record), report)
     for method, records in groups.items():
         plugin = _plugin(method)
-        for facts in {
-            canonical_json([r.method_facts.model_dump(mode="json"), r.cell.config]): r for r in records
-        }.values():
+        for facts in {_same_facts(r): r for r in records}.values():
             _check_facts(facts, plugin, known, contents.where(facts), report)
         _check_times(method, records, report)
     _check_seeds(contents.records.values(), report)
+
+
+def _same_facts(record: Record) -> str:
+    """Names everything about a record's method that is checked."""
+    cell, protocol = record.cell, (record.protocol or {}).get("name")
+    return canonical_json([record.method_facts.model_dump(mode="json"), cell.config, cell.method_version, protocol])
+
+
+def _folded(name: str) -> str:
+    """Returns the letters and digits of a name in lower case."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _plugin(method: str) -> type[Method] | None:
@@ -61,7 +70,7 @@ def _check_facts(
 ) -> None:
     facts, cell = record.method_facts, record.cell
     others = {name for method, labels in known.items() if method != cell.method for name in (method, *labels)}
-    if facts.label in others | set(METHODS.names()) - {cell.method}:
+    if _folded(facts.label) in {_folded(name) for name in others | set(METHODS.names()) - {cell.method}}:
         report.error("method", where, f"its label, {facts.label!r}, is that of another method.")
     if plugin is None:
         odd = [name for name in ("reference", "full_data", "external") if getattr(facts, name)]
@@ -84,6 +93,9 @@ def _check_facts(
         "reference": built.reference,
         "external": built.external,
     }
+    several = getattr((record.protocol or {}).get("sets"), "get", {}.get)(card.cost_class, 2) > 1
+    if record.train is not None:
+        said["seeds_per_set"] = built.seeds_per_set if several else None
     for name, value in said.items():
         if getattr(facts, name) != value:
             report.error(

@@ -11,7 +11,8 @@ const drawCard = (line) => {
   body.replaceChildren(node("p", { class: "note" }, tableNow().title), node("dl", {}, ...line.card.facts.flatMap(factOf)));
   for (const [what, command] of line.card.commands) {
     const button = node("button", { type: "button" }, "Copy");
-    button.addEventListener("click", () => copyText(command).then(() => (button.textContent = "Copied")));
+    const say = (text) => () => (button.textContent = text);
+    button.addEventListener("click", () => copyText(command).then(say("Copied"), say("Not copied")));
     body.append(node("h3", {}, what), node("div", { class: "command" }, node("code", {}, command), button));
   }
   if (line.card.samples.length) {
@@ -20,29 +21,39 @@ const drawCard = (line) => {
   }
 };
 
-// An open card has its place in the address; closing it, or the back button, takes it away.
+// An open card has its place in the address. Closing it goes back to the view that it was opened from, as the back button does.
+const cardDialog = document.getElementById("card");
+let opener = null;
+let pushed = false;
+
 const openCard = (line, from) => {
-  const dialog = document.getElementById("card");
   drawCard(line);
-  dialog.showModal();
+  if (!cardDialog.open) cardDialog.showModal();
   document.getElementById("card-title").focus();
+  opener = from;
   state.card = titleOf(line);
-  remember(true);
-  dialog.addEventListener(
-    "close",
-    () => {
-      state.card = "";
-      remember(false);
-      if (from?.isConnected) from.focus();
-    },
-    { once: true },
-  );
+  pushed = remember(true);
 };
 
-const showCard = () => {
-  const dialog = document.getElementById("card");
-  const line = tableNow().lines.find((one) => titleOf(one) === state.card);
-  if (dialog.open) dialog.close();
-  if (line) openCard(line, null);
-  else state.card = "";
+const closeCard = () => {
+  const back = pushed;
+  state.card = "";
+  pushed = false;
+  if (opener?.isConnected) opener.focus();
+  opener = null;
+  if (back) history.back();
+  else remember(false);
+};
+cardDialog.addEventListener("close", () => state.card && closeCard());
+
+// What the address asks for.
+const showCard = (title) => {
+  const line = tableNow().lines.find((one) => titleOf(one) === title);
+  if (line) return openCard(line, opener);
+  state.card = "";
+  pushed = false;
+  if (cardDialog.open) cardDialog.close();
+  if (opener?.isConnected) opener.focus();
+  opener = null;
+  remember(false);
 };

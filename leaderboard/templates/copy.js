@@ -29,7 +29,8 @@ const asLatex = (rows) => {
 
 // A cell that a spreadsheet would take for a formula begins with an apostrophe, unless it is a number. Every row says which table it is of.
 const asCsv = (rows) => {
-  const inert = (text) => (/^[=+\-@\t\r]/.test(text) && !/^[+-]?[\d.,]+( |$)/.test(text) ? `'${text}` : text);
+  const number = /^[+-]?[\d.,]+( ± [\d.,]+)?( \[[-\d.,? ]+\])?( ?%| kB| s| min| h| points)?†?( to [\w-]+)?$/;
+  const inert = (text) => (/^[=+\-@\t\r]/.test(text) && !number.test(text) ? `'${text}` : text);
   const own = PICKERS.map((name) => tableNow()[name]);
   const whole = rows.map((row, place) => [...(place ? own : PICKERS), ...row]);
   return whole.map((row) => row.map((text) => `"${inert(text).replace(/"/g, '""')}"`).join(",")).join("\n");
@@ -49,7 +50,7 @@ const copyText = async (text) => {
     // Pages from a disk may not use the clipboard directly.
     const area = node("textarea", { class: "skip", "aria-hidden": "true" });
     area.value = text;
-    document.body.append(area);
+    (document.querySelector("dialog[open]") ?? document.body).append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();

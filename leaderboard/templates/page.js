@@ -125,7 +125,7 @@ document.getElementById("columns").addEventListener("change", () => {
   state.own = new Set([...boxes.filter((box) => box.checked).map((box) => box.value), ...elsewhere]);
   const names = data.views.map((one) => one.name);
   fillSelect(document.getElementById("view"), [...names, OWN], OWN);
-  redraw();
+  redraw(true);
 });
 document.getElementById("tools").addEventListener("click", ({ target }) => {
   const kind = target.dataset?.copy;
@@ -155,16 +155,12 @@ for (const link of document.querySelectorAll("a[data-goto]"))
 const follow = () => {
   if (location.hash === address()) return;
   readAddress();
-  const card = state.card;
   drawAll();
-  state.card = card;
-  showCard();
+  if (state.card || cardDialog.open) showCard(state.card);
 };
 addEventListener("hashchange", follow);
 addEventListener("popstate", follow);
 readAddress();
 controls.hidden = document.getElementById("tools").hidden = false;
-const asked = state.card;
 drawAll();
-state.card = asked;
-if (asked) showCard();
+if (state.card) showCard(state.card);

@@ -57,7 +57,9 @@ const address = () => {
 
 // A choice makes a step that the browser's back button undoes; what follows from typing or sorting does not.
 const remember = (step) => {
-  if (location.hash !== address()) history[step ? "pushState" : "replaceState"](null, "", address());
+  if (location.hash === address()) return false;
+  history[step ? "pushState" : "replaceState"](null, "", address());
+  return step;
 };
 
 const learnersOf = (table) => [...table.learners, ...(table.lines.some((line) => line.cells["unseen-mean"]) ? ["unseen-mean"] : [])];

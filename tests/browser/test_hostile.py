@@ -79,7 +79,7 @@ def test_hostile_addresses_do_not_run(open_page, tmp_path: Path):
 
 
 def test_csv_of_the_page_holds_no_formula(open_page, tmp_path: Path):
-    formulas = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1"]
+    formulas = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "+1 +cmd|' /C calc'!A0", "-2 =HYPERLINK(1)"]
     made = []
     for text in formulas:
         made += RecordFactory().runs(text, {"minilm": [[0.5], [0.6], [0.7]]}, label=text)

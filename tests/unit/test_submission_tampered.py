@@ -77,13 +77,6 @@ def all_sets_one(raw):
         record["artefacts"] = sets[0]["artefacts"]
 
 
-def fewer_sets(raw):
-    kept = {r["id"] for r in raw["records"] if r["stage"] == "distil"}
-    dropped = sorted(kept)[0]
-    raw["records"] = [r for r in raw["records"] if r["distil_id"] != dropped]
-    del raw["sets"][dropped]
-
-
 def repeated(raw):
     other = copy.deepcopy(first(raw, "train"))
     other["id"] = other["id"][:-1] + ("0" if other["id"][-1] != "0" else "1")
@@ -130,7 +123,6 @@ TAMPERED: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
     ("weights that are none", change_set(lambda s: s.update(weights=["many"] * 20)), "set"),
     ("labels that unpack for ever", change_set(lambda s: s.update(labels=pack_ints((0,) * 10_000_000))), "set"),
     ("one set's hash for all", all_sets_one, "set-hash"),
-    ("too few sets", fewer_sets, "incomplete"),
     ("a training under two ids", repeated, "id"),
     ("a failure", edit("train", status="failed"), "failed-record"),
     ("a made-up accuracy", inside("train", "train", accuracy_frac=1.5), "pack"),
