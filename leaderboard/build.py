@@ -15,7 +15,7 @@ import pandas as pd
 
 from bench.experiment.record import Record
 from leaderboard.audits import set_curves
-from leaderboard.cards import Abouts, Samples, Told
+from leaderboard.cards import Told
 from leaderboard.json_schema import board_schema, ranking_json
 from leaderboard.markdown import render_markdown
 from leaderboard.page import render_page
@@ -51,8 +51,7 @@ def build(
     site_dir: Path,
     built_from: list[str],
     *,
-    samples: Samples | None = None,
-    abouts: Abouts | None = None,
+    told: Told | None = None,
     again: Iterable[Record] = (),
 ) -> Board:
     """Computes the board and writes all its files; equal records give equal bytes.
@@ -62,8 +61,7 @@ def build(
         out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv` and `LEADERBOARD.md`.
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
-        samples: Stage id of a set -> (class, generated text) of a few of its texts, for the page.
-        abouts: Method -> (term, text) of what is said about it, for the page.
+        told: What the page says besides rows.
         again: Trainings that were run again.
 
     Raises:
@@ -79,9 +77,7 @@ def build(
         out_dir / "leaderboard.schema.json": _dumped(board_schema()),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
         out_dir / "LEADERBOARD.md": render_markdown(tables, found.curves, found.rankings).encode(),
-        site_dir / "index.html": render_page(
-            tables, found, places, set_curves(given), Told(samples or {}, abouts or {})
-        ).encode(),
+        site_dir / "index.html": render_page(tables, found, places, set_curves(given), told).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():

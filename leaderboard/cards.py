@@ -20,10 +20,12 @@ SAMPLE_LETTERS = 280
 
 @dataclass(frozen=True)
 class Told:
-    """What cards hold besides rows."""
+    """What the page says besides rows."""
 
     samples: Samples = field(default_factory=dict)
     abouts: Abouts = field(default_factory=dict)
+    version: str = ""
+    """Of the suite that built the page; empty where it is not said."""
 
 
 class Card(TypedDict):

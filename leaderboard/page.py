@@ -8,7 +8,6 @@ from typing import Any
 
 import jinja2
 
-from bench._version import __version__
 from bench.experiment.record import ROC_FPR
 from leaderboard import chart, heatmap, square
 from leaderboard.cards import Told
@@ -62,7 +61,7 @@ def render_page(
         **_published(),
         legend=[(column.key, column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         newest=max((row["measured"][-10:] for row in found.rows), default=""),
-        version=__version__,
+        version=(told or Told()).version,
         built_from=built_from,
         geometry=chart,
         square=square,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from leaderboard.chart import Guide, round_limits
 from leaderboard.column import percent
@@ -68,15 +68,7 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         return [low + index * step for index in range(round((high - low) / step) + 1)]
 
     metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
-    marks, key = [], []
-    for number, (line, row) in enumerate(sorted(points, key=lambda one: -(one[1]["score_frac"] or 0.0)), 1):
-        auc, score = row["t1_auc"] or 0.5, row["score_frac"] or 0.0
-        low, high = (auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
-        copied = row["t1_exact_matches"] or 0
-        said = f", copies {copied_text(row)} texts" if copied else ""
-        text = f"{line.title}: {percent(score)}, AUC {auc:.3f} [{low:.3f}, {high:.3f}]{said}"
-        marks.append(Point(str(number), text, x(auc), x(low), x(high), y(score), line.kind != "method", copied > 0))
-        key.append(KeyLine(str(number), text))
+    marks, key = _dots(points, x, y)
     return Figure(
         heading="Utility against leakage",
         x_title="AUC of membership inference on the set",
@@ -95,6 +87,22 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
         ),
         chance=f"M{x(0.5)} {up(0)}V{up(1)}",
     )
+
+
+def _dots(
+    points: list[tuple[Line, Row]], x: Callable[[float], float], y: Callable[[float], float]
+) -> tuple[list[Point], list[KeyLine]]:
+    """Returns a numbered dot for every method, best first, and what it says in words."""
+    marks, key = [], []
+    for number, (line, row) in enumerate(sorted(points, key=lambda one: -(one[1]["score_frac"] or 0.0)), 1):
+        auc, score = row["t1_auc"] or 0.5, row["score_frac"] or 0.0
+        low, high = (auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
+        copied = row["t1_exact_matches"] or 0
+        said = f", copies {copied_text(row)} texts" if copied else ""
+        text = f"{line.title}: {percent(score)}, AUC {auc:.3f} [{low:.3f}, {high:.3f}]{said}"
+        marks.append(Point(str(number), text, x(auc), x(low), x(high), y(score), line.kind != "method", copied > 0))
+        key.append(KeyLine(str(number), text))
+    return marks, key
 
 
 def _roc(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
+from bench._version import __version__
 from bench.experiment.abouts import about_methods
 from bench.experiment.accepted import Accepted
 from bench.experiment.packs import write_packs
@@ -26,13 +27,14 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
         out: Folder of leaderboard.json and LEADERBOARD.md; the page goes to its `site/`.
     """
     from leaderboard.build import build
+    from leaderboard.cards import Told
 
     kept, accepted, store = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
     samples = generated_samples(kept, accepted, store)
     again = Accepted(VERIFIED).records()
     abouts = about_methods((record.cell.method for record in kept), SUBMISSIONS)
-    return list(build(kept, out, out / "site", built_from, samples=samples, abouts=abouts, again=again).rows)
+    return list(build(kept, out, out / "site", built_from, told=Told(samples, abouts, __version__), again=again).rows)
 
 
 def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from leaderboard.build import build
+from leaderboard.cards import Told
 from tests.browser.conftest import texts
 from tests.unit.conftest import RecordFactory
 
@@ -45,7 +46,7 @@ def records(text: str) -> list[Any]:
 def test_nothing_of_a_hostile_record_runs(open_page, tmp_path: Path, text: str):
     made = records(text)
     samples = {record.id: [(text, text)] for record in made if record.stage == "distil"}
-    build(made, tmp_path, tmp_path / "site", [text], samples=samples)
+    build(made, tmp_path, tmp_path / "site", [text], told=Told(samples))
     page = open_page(tmp_path / "site" / "index.html")
     names = texts(page, "#table tbody th[scope=row] button.name")
     assert len(names) == 2

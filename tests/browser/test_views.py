@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from leaderboard.build import build
+from leaderboard.cards import Told
 from leaderboard.views import VIEWS
 from tests.browser.conftest import AGNEWS, NAMES, column, texts
 from tests.unit.conftest import RecordFactory
@@ -197,7 +198,7 @@ def test_pools_say_who_they_are_and_when_none_of_them_is_ranked(open_page, page_
     ],
 )
 def test_only_plain_addresses_of_authors_are_links(open_page, tmp_path: Path, text: str, linked: bool):
-    build(RecordFactory().board(), tmp_path, tmp_path / "site", [], abouts={"strong": [("code", text)]})
+    build(RecordFactory().board(), tmp_path, tmp_path / "site", [], told=Told(abouts={"strong": [("code", text)]}))
     page = open_page(tmp_path / "site" / "index.html")
     page.locator("button.name", has_text="strong").first.click()
     assert page.locator("dialog a").count() == int(linked)
