@@ -27,23 +27,29 @@ HEADINGS = (
 )
 
 
+SUMMARY_NOTE = (
+    "What stands first with the source learner. The rank's bounds tell how many others are not told apart from it; the best unseen mean is "
+    "often another method's."
+)
+
+
 def summary(tables: Sequence[Table]) -> list[str]:
     """Writes a table with one line for each table that ranks two methods, and links to the tables.
 
     Args:
         tables: All tables, in their order.
     """
-    shown = [(table, first) for table in tables if (first := first_of(table)) is not None]
+    shown = summary_lines(tables)
     lines = [row(HEADINGS), "|---|---|" + "---:|" * (len(HEADINGS) - 2)]
-    lines += [row(_cells(table, *found)) for table, found in shown]
-    others = [table for table in tables if table not in [table for table, _ in shown]]
-    links = ", ".join(_link(table) for table in others)
-    said = (
-        "What stands first with the source learner. The rank's bounds tell how many others are not told apart from it; the best unseen "
-        "mean is often another method's."
-    )
-    first = [said, "\n".join(lines)] if shown else []
+    lines += [row([_link(table), *map(escape, cells)]) for table, cells in shown]
+    links = ", ".join(_link(table) for table in tables if table not in [own for own, _ in shown])
+    first = [SUMMARY_NOTE, "\n".join(lines)] if shown else []
     return ["## Summary", *first, *([f"Other tables: {links}."] if links else [])]
+
+
+def summary_lines(tables: Sequence[Table]) -> list[tuple[Table, list[str]]]:
+    """Returns every table that ranks two methods with the cells of its line, in the order of HEADINGS but for the first."""
+    return [(table, _cells(table, *found)) for table in tables if (found := first_of(table)) is not None]
 
 
 def first_of(table: Table) -> tuple[Line, Row] | None:
@@ -57,16 +63,15 @@ def first_of(table: Table) -> tuple[Line, Row] | None:
 
 def _cells(table: Table, line: Line, seen: Row) -> list[str]:
     return [
-        _link(table),
-        escape(line.name),
-        escape(score_text(seen)),
-        escape(rank_text(seen)),
-        escape(_best_unseen(table.lines)),
+        line.name,
+        score_text(seen),
+        rank_text(seen),
+        _best_unseen(table.lines),
         duration_text(seen["distil_wall_s"]),
-        escape(hardware_text(seen)),
-        escape(copied_text(seen)),
-        escape(set_text(seen)),
-        escape(model_text(seen)),
+        hardware_text(seen),
+        copied_text(seen),
+        set_text(seen),
+        model_text(seen),
     ]
 
 

@@ -16,6 +16,8 @@ from leaderboard.column import MISSING, NOT_APPLICABLE
 from leaderboard.columns import COLUMNS
 from leaderboard.curves import HEADINGS, SCALING_NOTE
 from leaderboard.heatmap import heat_map
+from leaderboard.overview import HEADINGS as SUMMARY_HEADINGS
+from leaderboard.overview import SUMMARY_NOTE, summary_lines
 from leaderboard.page_data import as_script, page_data
 from leaderboard.pareto import pareto_figure
 from leaderboard.privacy_charts import privacy_figures
@@ -58,6 +60,9 @@ def render_page(
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
         ranking_note=RANKING_NOTE,
+        summary=summary_lines(tables),
+        summary_headings=SUMMARY_HEADINGS,
+        summary_note=SUMMARY_NOTE,
         **_published(),
         legend=[(column.key, column.heading.format(learner="learner"), column.description) for column in COLUMNS],
         newest=max((row["measured"][-10:] for row in found.rows), default=""),

@@ -232,7 +232,7 @@ def test_selections_have_no_texts_on_their_cards(open_page, page_file):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("opened", [None, ".chooser summary", "button.name"])
+@pytest.mark.parametrize("opened", [None, ".chooser summary", "button.name", "details.summary summary"])
 def test_axe_finds_nothing(open_page, page_file, scheme, opened):
     axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = open_page(page_file, AGNEWS, color_scheme=scheme)

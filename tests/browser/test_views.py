@@ -181,6 +181,17 @@ def test_every_heading_is_described_by_the_legend(open_page, page_file):
     assert min(said) > 5
 
 
+def test_the_summary_leads_to_every_ranked_table(open_page, page_file):
+    page = open_page(page_file, AGNEWS)
+    page.locator("details.summary summary").click()
+    links = page.locator("details.summary a")
+    assert links.count() > 4
+    assert "kmeans" in page.locator("details.summary tr", has_text="agnews · dpc10 · text").inner_text()
+    page.locator("details.summary a", has_text="spam · dpc10 · text").click()
+    expect(page.locator("#board-title")).to_have_text(re.compile("^spam"))
+    assert page.input_value("select[name=budget]") == "dpc10"
+
+
 def test_pools_say_who_they_are_and_when_none_of_them_is_ranked(open_page, page_file):
     page = open_page(page_file, "#task=spam&budget=dpc10&track=text&protocol=lite-v1&pool=private")
     assert "differential privacy" in page.locator("#pool-note").inner_text()
