@@ -206,6 +206,7 @@ COLUMNS: tuple[Column, ...] = (
         verified_text,
         lambda row: float(row["n_reproduced"] - row["n_not_reproduced"]),
         outputs=IN_DOCUMENTS,
+        viewpoint="set",
         optional=True,
     ),
     Column(

@@ -18,7 +18,7 @@ HEADINGS = (
     "first",
     "score",
     "rank",
-    "best unseen mean",
+    "best ranked unseen mean",
     "distil time",
     "made on",
     "copied",

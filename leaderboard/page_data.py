@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard.cards import Told, card_of
-from leaderboard.column import MISSING, Column, Output
+from leaderboard.column import MISSING, Column, Output, verified_text
 from leaderboard.columns import COLUMNS
 from leaderboard.json_schema import ranking_json
 from leaderboard.pools import Pool, competes, pools_of
-from leaderboard.rankings import Ranking
+from leaderboard.rankings import Ranking, standing_texts
 from leaderboard.ranks import PoolPlaces, row_id
 from leaderboard.rows import Findings
 from leaderboard.schema import ALL_BUDGET, MIXED, Row
@@ -125,7 +125,8 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
 def _search(line: Line, row: Row) -> str:
     """Returns what the filter looks through: names as they are printed, options, tags, and what badges say."""
     epsilon = "" if row["epsilon"] is None else f"epsilon={row['epsilon']:g} ε={row['epsilon']:g}"
-    badges = ("private" if row["private"] else "", "" if line.kind == "method" else "reference", _badge(line))
+    kind = "" if line.kind == "method" else "reference"
+    badges = ("private" if row["private"] else "", kind, _badge(line), verified_text(row))
     return " ".join(filter(None, (line.title, row["method"], row["family"], row["tags"], epsilon, *badges))).lower()
 
 
@@ -153,4 +154,5 @@ def _number(value: float) -> float:
 
 
 def _ranking(ranking: Ranking) -> dict[str, Any]:
-    return {**ranking_json(ranking), "title": ranking.title}
+    lines = [standing_texts(one) for one in ranking.standings]
+    return {**ranking_json(ranking), "title": ranking.title, "lines": lines}

@@ -59,17 +59,16 @@ def pareto_figure(table: Table) -> Figure | None:
     best = front([(cost, score) for _, cost, score in found])
     marks, key = [], []
     for number, (line, cost, score) in enumerate(found, 1):
-        text = (
-            f"{line.title}: {percent(score)} in {duration_text(cost)}{', beaten by none' if number - 1 in best else ''}"
-        )
+        took = duration_text(line.any_row["distil_wall_s"])
+        text = f"{line.title}: {percent(score)} in {took}{', beaten by none' if number - 1 in best else ''}"
         marks.append(Point(str(number), text, x(cost), x(cost), x(cost), y(score), line.kind != "method"))
         key.append(KeyLine(str(number), text))
     metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
     levels = [y_low + i * step for i in range(round((y_high - y_low) / step) + 1)]
     path = "M" + "L".join(f"{marks[i].x} {marks[i].y}" for i in best)
     apart = [
-        f"{line.title} {percent(score)} in {duration_text(cost)} ({hardware_text(line.any_row)})"
-        for line, cost, score in others
+        f"{line.title} {percent(score)} in {duration_text(line.any_row['distil_wall_s'])} ({hardware_text(line.any_row)})"
+        for line, _, score in others
     ]
     return Figure(
         heading="Score against cost",

@@ -64,7 +64,8 @@ def _of_score(row: Row) -> Iterator[str]:
     majority = row["majority_frac"]
     if low is not None and majority is not None and low <= majority + COLLAPSE_MARGIN_FRAC:
         what = "its score" if row["ci_low"] is None else "the interval"
-        yield f"may be chance: {what} reaches the majority's {100 * majority:.1f} plus {100 * COLLAPSE_MARGIN_FRAC:.0f}"
+        least = f"{100 * majority:.1f} plus {100 * COLLAPSE_MARGIN_FRAC:.0f}"
+        yield f"may be chance: {what} does not keep clear of the most frequent class's {least}"
 
 
 def _own_controls(entry: Entry, controls: list[Entry]) -> Iterator[Entry]:

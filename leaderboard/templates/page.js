@@ -56,10 +56,7 @@ const drawRankings = () => {
   const found = data.rankings.filter(fits);
   const built = found.map((one) => {
     const heads = ["method", "mean rank", ...one.tasks].map((text) => node("th", { scope: "col" }, text));
-    const place = (p) => node("td", {}, `${p.rank} [${p.low}, ${p.high}]`);
-    const rows = one.standings.map((own) =>
-      node("tr", {}, node("th", { scope: "row" }, own.label), node("td", {}, `${own.mean_rank.toFixed(1)} [${own.low.toFixed(1)}, ${own.high.toFixed(1)}]`), ...own.places.map(place)),
-    );
+    const rows = one.lines.map(([label, ...cells]) => node("tr", {}, node("th", { scope: "row" }, label), ...cells.map((text) => node("td", {}, text))));
     const holes = Object.entries(one.holes).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
     const region = node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ranks, ${one.title}` });
     region.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...rows)));

@@ -88,7 +88,7 @@ const drawTable = (onSort, onOpen) => {
     const order = state.sort === field.key ? "ascending" : state.sort === `-${field.key}` ? "descending" : "none";
     const button = node("button", { type: "button", title: field.description, "aria-describedby": `about-${field.base}` }, field.heading);
     button.addEventListener("click", () => onSort(field, order));
-    return node("th", { scope: "col", "aria-sort": order, "data-key": field.key }, button);
+    return node("th", { scope: "col", "aria-sort": order, "data-key": field.key, class: WIDE.has(field.key) ? "text" : null }, button);
   });
   const body = (full) => {
     const rows = lines.flatMap((line, place) => {
