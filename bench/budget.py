@@ -80,3 +80,7 @@ class Budget:
                 left -= cost
             taken.append(int(position))
         return taken
+
+
+ALL = Budget("all")
+"""Budget of methods that ignore the budget."""

@@ -63,6 +63,11 @@ def percent(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.1f}"
 
 
+def number_of(row: Row, name: str) -> float | None:
+    """Returns a field of numbers by its name."""
+    return row[name]  # type: ignore[literal-required]
+
+
 def shortened(text: str, most: int = 30) -> str:
     """Cuts a label of a figure to a number of letters."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -12,6 +12,7 @@ from leaderboard.column import (
     Column,
     difference_text,
     duration_text,
+    number_of,
     percent,
 )
 from leaderboard.schema import Row
@@ -36,15 +37,11 @@ def count_text(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2g}"
 
 
-def _number(row: Row, name: str) -> float | None:
-    return row[name]  # type: ignore[literal-required] - a field of numbers
-
-
 def _gap(key: str, heading: str, description: str) -> Column:
     """Returns the column of a gap that has an interval."""
 
     def show(row: Row) -> str:
-        return difference_text(_number(row, key), _number(row, f"{key}_low"), _number(row, f"{key}_high"))
+        return difference_text(number_of(row, key), number_of(row, f"{key}_low"), number_of(row, f"{key}_high"))
 
     return _asked(key, heading, description, show)
 
@@ -56,7 +53,7 @@ def _asked(key: str, heading: str, description: str, show: Callable[[Row], str])
         heading,
         description,
         show,
-        lambda row: _number(row, key),
+        lambda row: number_of(row, key),
         outputs=ON_REQUEST,
         optional=True,
         viewpoint="set" if key.startswith("distil") else "source",
@@ -68,7 +65,9 @@ def _pays(against: str, unit: str, name: str, others: str) -> Column:
     key = f"breakeven_{against}_{unit}"
 
     def show(row: Row) -> str:
-        return trainings_text(_number(row, key), key == "breakeven_full_flops" and bool(row["distil_flops_uncounted"]))
+        return trainings_text(
+            number_of(row, key), key == "breakeven_full_flops" and bool(row["distil_flops_uncounted"])
+        )
 
     return _asked(key, f"pays off against {against}, {name}", f"The same in {name}, against {others}.", show)
 

@@ -49,7 +49,7 @@ def scores(table: Table) -> Draw:
         _grow(axes, len(methods))
         axes.set_yticks(range(len(methods)), [plain(line.title) for line, _ in methods], fontsize=6)
         axes.set_ylim(len(methods) - 0.5, -1.6)
-        axes.set_xlabel(f"{_metric(table)} in percent, {table.source}")
+        axes.set_xlabel(f"{table.score_name} in percent, {table.source}")
         _entitle(axes, table)
         return True
 
@@ -74,7 +74,7 @@ def pareto(table: Table) -> Draw:
         axes.set_xlim(left=max(LEAST_S / 2, min(cost for cost, _ in points) / 2))
         plain_ticks(axes.xaxis)
         axes.set_xlabel(f"seconds to make a set\n({plain(hardware.replace('(R)', ''))})")
-        axes.set_ylabel(f"{_metric(table)}, {table.source}")
+        axes.set_ylabel(f"{table.score_name}, {table.source}")
         _entitle(axes, table)
         return True
 
@@ -158,7 +158,7 @@ def privacy(table: Table) -> Draw:
         _numbered(axes, points)
         axes.axvline(0.5, color="0.5", ls="--", lw=0.7)
         axes.set_xlabel("AUC of membership inference on the set (squares copy members' texts)")
-        axes.set_ylabel(f"{_metric(table)}, {table.source}")
+        axes.set_ylabel(f"{table.score_name}, {table.source}")
         _entitle(axes, table)
         return True
 
@@ -192,10 +192,6 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Draw:
         return bool(found)
 
     return draw
-
-
-def _metric(table: Table) -> str:
-    return "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
 
 
 def plain_ticks(axis: Axis) -> None:

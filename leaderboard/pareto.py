@@ -63,7 +63,6 @@ def pareto_figure(table: Table) -> Figure | None:
         text = f"{line.title}: {percent(score)} in {took}{', beaten by none' if number - 1 in best else ''}"
         marks.append(Point(str(number), text, x(cost), x(cost), x(cost), y(score), line.kind != "method"))
         key.append(KeyLine(str(number), text))
-    metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
     levels = [y_low + i * step for i in range(round((y_high - y_low) / step) + 1)]
     path = "M" + "L".join(f"{marks[i].x} {marks[i].y}" for i in best)
     apart = [
@@ -73,7 +72,7 @@ def pareto_figure(table: Table) -> Figure | None:
     return Figure(
         heading="Score against cost",
         x_title="time to make a set",
-        y_title=f"{metric}, {table.source}",
+        y_title=f"{table.score_name}, {table.source}",
         x_ticks=tuple(Guide(x(10.0**power), duration_text(10.0**power)) for power in range(x_low, x_high + 1)),
         y_ticks=tuple(Guide(y(level), f"{100 * level:.0f}") for level in levels),
         points=tuple(marks),

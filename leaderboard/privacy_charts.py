@@ -67,12 +67,11 @@ def _plane(table: Table, audited: list[tuple[Line, Row]]) -> Figure | None:
     def ticks(low: float, high: float, step: float) -> list[float]:
         return [low + index * step for index in range(round((high - low) / step) + 1)]
 
-    metric = "macro-F1" if table.metric == "macro_f1_frac" else "accuracy"
     marks, key = _dots(points, x, y)
     return Figure(
         heading="Utility against leakage",
         x_title="AUC of membership inference on the set",
-        y_title=f"{metric}, {table.source}",
+        y_title=f"{table.score_name}, {table.source}",
         x_ticks=tuple(
             Guide(x(value), f"{value:.3f}".rstrip("0") if value != 0.5 else "0.5")
             for value in ticks(x_low, x_high, x_step)

@@ -99,6 +99,11 @@ class Table:
         return f"{self.task} · {self.budget} · {self.track} · {self.protocol}{custom}"
 
     @property
+    def score_name(self) -> str:
+        """Name of the headline."""
+        return "macro-F1" if self.metric == "macro_f1_frac" else "accuracy"
+
+    @property
     def promises(self) -> list[tuple[str, str, str]]:
         """Returns (method with its options, promise, what it releases) of every private line."""
         rows = [(line.title, line.any_row) for line in self.lines]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leaderboard.column import MISSING, OF_TEXTS, Column
+from leaderboard.column import MISSING, OF_TEXTS, Column, number_of
 from leaderboard.schema import Row
 
 
@@ -55,18 +55,14 @@ def _both(left: float | None, right: float | None, form: str) -> str:
     return " / ".join(MISSING if value is None else f"{value:{form}}" for value in (left, right))
 
 
-def _number(row: Row, name: str) -> float | None:
-    return row[name]  # type: ignore[literal-required] - a field of numbers
-
-
 def _plain(name: str) -> Callable[[Row], str]:
     """Returns what writes a number of two decimals."""
-    return lambda row: MISSING if (value := _number(row, name)) is None else f"{value:.2f}"
+    return lambda row: MISSING if (value := number_of(row, name)) is None else f"{value:.2f}"
 
 
 def _column(key: str, heading: str, description: str, show: Callable[[Row], str], number: str) -> Column:
     """Returns a column of the second table; `number` names the field that sorts it."""
-    return Column(key, heading, description, show, lambda row: _number(row, number), "set", OF_TEXTS, optional=True)
+    return Column(key, heading, description, show, lambda row: number_of(row, number), "set", OF_TEXTS, optional=True)
 
 
 TEXT_COLUMNS: tuple[Column, ...] = (

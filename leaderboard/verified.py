@@ -58,7 +58,7 @@ def verdict(first: Record, again: Record, scores: Sequence[float]) -> Verdict:
     if first.set_sha256 == again.set_sha256 and abs(new - old) <= TOLERANCE_FRAC:
         return "reproduced"
     low, high = prediction_interval(scores)
-    elsewhere = (first.provenance.gpu or first.provenance.cpu) != (again.provenance.gpu or again.provenance.cpu)
+    elsewhere = first.provenance.hardware != again.provenance.hardware
     return "consistent" if elsewhere and low <= new <= high else "not reproduced"
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from bench._paths import RECORDS
 from bench.commands.set_card import set_card
-from bench.commands.show import find_stage
+from bench.commands.show import find_stage, known_records
 from bench.data.sources import DATA_VARIABLE
 from bench.data.task import Task
 from bench.data.text import LabelledText
@@ -45,7 +44,7 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
         raise UsageError(f"{out} exists and is not an empty folder; name another one.")
     task = task_of(record.cell)
     made = _content(record, task, root)
-    trained = [r for r in _all_records(root) if r.distil_id == record.id and r.train is not None]
+    trained = [r for r in known_records(root) if r.distil_id == record.id and r.train is not None]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         _write(partial, made, record, task, trained)
@@ -59,11 +58,6 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
     else:
         print(f'{len(made)} rows in {out}; load them with datasets.load_dataset("{out}").')  # noqa: T201
     return 0
-
-
-def _all_records(root: Path) -> Iterable[Record]:
-    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([])]}
-    return known.values()
 
 
 def _set_record(found: Record, root: Path) -> Record:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench._paths import RECORDS, VERIFIED
-from bench.commands.show import find_stage
+from bench.commands.show import find_stage, known_records
 from bench.config import settings_for
 from bench.data.sources import DATA_VARIABLE
 from bench.errors import PrerequisiteError, UsageError
@@ -73,8 +73,7 @@ def _training(record: Record, root: Path) -> Record:
     """Returns a training: of a set, its first by the source learner."""
     if record.stage != "distil":
         return record
-    known = {one.id: one for one in [*Accepted(RECORDS).records(), *Store(root).records([])]}
-    trained = [one for one in known.values() if one.train is not None and one.distil_id == record.id]
+    trained = [one for one in known_records(root) if one.train is not None and one.distil_id == record.id]
     return min(
         trained,
         key=lambda one: (not one.train.is_source, one.train.seed_index, one.id) if one.train else (),
@@ -180,10 +179,9 @@ def _siblings(record: Record, root: Path) -> list[float]:
     def row(one: Record) -> Any:
         return one.cell.model_copy(update={"set_index": 0}), one.learner, (one.protocol or {}).get("name"), one.custom
 
-    known = {one.id: one for one in [*Accepted(RECORDS).records(), *Store(root).records([])]}
     return [
         getattr(one.train, record.train.metric)
-        for one in known.values()
+        for one in known_records(root)
         if one.train is not None and row(one) == row(record)
     ]
 

@@ -89,7 +89,7 @@ def _origin(record: Record, trained: list[Record]) -> str:
         f"- data: {cell.task} v{cell.task_version} ({cell.data_kind}), fingerprint `{cell.data_fingerprint}`",
         f"- method: `{cell.method}` v{cell.method_version}, set {cell.set_index}; options `{escape(str(cell.options or 'default'))}`",
         f"- suite: {found.suite_version}, commit `{found.git_commit or 'unknown'}`",
-        f"- hardware: {escape(found.gpu or found.cpu)}; "
+        f"- hardware: {escape(found.hardware)}; "
         + (f"{sum(w for w in wall if w is not None):.1f} s" if wall and None not in wall else "time unknown"),
         f"- id: `{record.id}`",
     ]

@@ -61,17 +61,22 @@ def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
     raise unknown_name("name or id", name, names)
 
 
+def known_records(root: Path) -> list[Record]:
+    """Returns the accepted records and those of a run folder, each id once: that of the run folder where both have it."""
+    from bench.experiment.accepted import Accepted
+    from bench.experiment.store import ALL_STAGES, Store
+
+    found = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]
+    return list({record.id: record for record in found}.values())
+
+
 def find_stage(start: str, root: Path) -> Record:
     """Finds a stage by the beginning of its id, in a run folder and among the accepted records.
 
     Raises:
         UsageError: There is none, or more than one.
     """
-    from bench.experiment.accepted import Accepted
-    from bench.experiment.store import ALL_STAGES, Store
-
-    known = {record.id: record for record in [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]}
-    found = [record for stage_id, record in known.items() if stage_id.startswith(start)]
+    found = [record for record in known_records(root) if record.id.startswith(start)]
     if not found:
         raise UsageError(
             f"no stage in {root} and the accepted records begins with '{start}'; `tdbench status` lists those of {root}, and a method's "

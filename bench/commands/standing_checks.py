@@ -7,7 +7,7 @@ from collections import defaultdict
 from bench.canonical import canonical_json
 from bench.experiment.accepted import Accepted
 from bench.experiment.record import Record, set_sha256
-from bench.submission.collect import CONTROLS
+from bench.submission.collect import CONTROLS, scope_of
 from bench.submission.contents import Contents
 from bench.submission.findings import Report, listed
 from leaderboard.keys import options_text
@@ -54,8 +54,8 @@ def _check_controls(contents: Contents, accepted: Accepted, method: str | None, 
     if len(fresh) < len(compared):
         said = f"{len(compared) - len(fresh)} of its controls are the accepted records themselves, which show nothing."
         report.add("warning", "control", "records", said)
-    covered = {_scope(record) for record, _ in fresh}
-    wanted = {_scope(r) for r in contents.records.values() if r.train is not None and r.cell.method == method}
+    covered = {scope_of(record) for record, _ in fresh}
+    wanted = {scope_of(r) for r in contents.records.values() if r.train is not None and r.cell.method == method}
     if missing := wanted - covered:
         what = ", ".join(" ".join(scope) for scope in sorted(missing)[:3])
         said = (
@@ -65,27 +65,23 @@ def _check_controls(contents: Contents, accepted: Accepted, method: str | None, 
         report.add("warning", "no-control", "records", said)
 
 
-def _scope(record: Record) -> tuple[str, str, str]:
-    return record.cell.task, record.cell.budget, str((record.protocol or {}).get("name"))
-
-
 def _check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
     """Compares the learners' identities, weights included, with those of accepted results under the same protocol."""
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in accepted.records():
         if record.train is not None:
-            known[_scope(record)[2], record.train.learner].add(canonical_json(record.train.learner_spec))
+            known[scope_of(record)[2], record.train.learner].add(canonical_json(record.train.learner_spec))
     used: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for record in contents.records.values():
         if record.train is None:
             continue
-        key = _scope(record)[2], record.train.learner
+        key = scope_of(record)[2], record.train.learner
         if key in known and canonical_json(record.train.learner_spec) not in known[key]:
             said = f"its {record.train.learner} is not the one of accepted results: other options or weights."
             report.error("learner", contents.where(record), said)
         planned = tuple((record.protocol or {}).get("learners", ()))
         if record.distil_id in contents.records and _text_track(contents.records[record.distil_id]):
-            used[(record.cell.method, *_scope(record), *planned)].add(record.train.learner)
+            used[(record.cell.method, *scope_of(record), *planned)].add(record.train.learner)
     for (method, task, budget, _, *planned), seen in used.items():
         if missing := set(planned) - seen:
             said = f"it was not trained on by {listed(missing)}: whether it transfers is a hole."
@@ -148,7 +144,7 @@ def _bears_out(record: Record, other: Record) -> bool:
 
 
 def _about(record: Record) -> str:
-    return canonical_json([record.cell.model_dump(mode="json", exclude={"set_index"}), _scope(record)[2]])
+    return canonical_json([record.cell.model_dump(mode="json", exclude={"set_index"}), scope_of(record)[2]])
 
 
 def _check_form(contents: Contents, report: Report) -> None:

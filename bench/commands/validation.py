@@ -47,14 +47,14 @@ def validate(path: Path, accepted: Accepted, retrain: int = 0, device: str = "cp
     _guarded(report, None, check_records, contents, report)
     _guarded(report, None, check_methods, contents, accepted, report)
     sets = _guarded(report, {}, check_sets, contents, report)
-    _guarded(report, None, check_data, contents, sets, accepted, report)
+    data = _guarded(report, {}, check_data, contents, sets, accepted, report)
     _guarded(report, None, check_promises, contents, report)
     method = _method(contents)
     _guarded(report, None, check_against, contents, accepted, method, report)
     if method is not None:
         _guarded(report, None, check_standing, contents, accepted, method, report)
     if report.codes() <= _ABOUT_THE_WHOLE:
-        _guarded(report, None, check_by_training, contents, sets, retrain, device, report)
+        _guarded(report, None, check_by_training, contents, sets, data, report, count=retrain, device=device)
     return report, contents
 
 
@@ -66,10 +66,10 @@ def _method(contents: Contents) -> str | None:
     return others.pop() if len(others) == 1 else None
 
 
-def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any) -> Any:
+def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Calls a check. What it does not foresee refuses the submission and does not end the others."""
     try:
-        return check(*args)
+        return check(*args, **options)
     except Exception as error:
         name = check.__name__.removeprefix("check_")
         report.error(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.budget import Budget
+from bench.budget import ALL, Budget
 from bench.canonical import canonical_json, content_id
 from bench.data.loading import TaskData, check_size, load_task
 from bench.data.public import PublicPool, public_pool
@@ -31,9 +31,6 @@ from bench.registry import TASKS
 from bench.settings import Protocol, RunSettings
 from bench.training.learner import Learner
 from bench.training.resolve import resolve_learner
-
-ALL = Budget("all")
-"""Budget of methods that ignore the budget."""
 
 
 @dataclass

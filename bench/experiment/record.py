@@ -199,6 +199,11 @@ class Provenance(Frozen):
     dtype: str | None = None
     plugin_source_sha256: str | None = None
 
+    @property
+    def hardware(self) -> str:
+        """The GPU, else the processor."""
+        return self.gpu or self.cpu
+
 
 class Failure(Frozen):
     """Why a stage failed."""

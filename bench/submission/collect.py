@@ -48,14 +48,14 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
             f"{store.root} holds no finished runs of '{method}' under a published protocol; it has runs of "
             f"{', '.join(names) or 'no method'}. Make some: tdbench run -m task=sst2,agnews method={method} protocol=lite-v1"
         )
-    scopes = {_scope(record) for record in counted}
+    scopes = {scope_of(record) for record in counted}
     controls = [r for r in records if r.cell.method in CONTROLS and r.cell.method != method and _near(r, scopes)]
     out.mkdir(parents=True, exist_ok=True)
     packs = write_packs(store, out / RECORDS, [*own, *controls], accepted)
     for lock in (out / RECORDS).rglob("*.lock"):
         lock.unlink()
     _copy_sets(own, store, packs, out)
-    hardware = sorted({record.provenance.gpu or record.provenance.cpu for record in counted})
+    hardware = sorted({record.provenance.hardware for record in counted})
     tags = counted[-1].method_facts.tags
     (out / FORM).write_text(blank_form(method, tags, ", ".join(hardware)), encoding="utf-8")
     write_manifest(out)
@@ -71,7 +71,8 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
     }
 
 
-def _scope(record: Record) -> tuple[str, str, str]:
+def scope_of(record: Record) -> tuple[str, str, str]:
+    """Returns task, budget and protocol of a record: where a control stands beside a method."""
     return record.cell.task, record.cell.budget, (record.protocol or {}).get("name", "")
 
 
@@ -79,7 +80,7 @@ def _near(record: Record, scopes: Iterable[tuple[str, str, str]]) -> bool:
     """Tells whether a control's record belongs beside the method's."""
     if record.stage == "distil":
         return any((record.cell.task, record.cell.budget) == scope[:2] for scope in scopes)
-    return record.stage == "train" and not record.custom and _scope(record) in scopes
+    return record.stage == "train" and not record.custom and scope_of(record) in scopes
 
 
 def _copy_sets(own: list[Record], store: Store, packs: list[Path], out: Path) -> None:

@@ -73,7 +73,9 @@ def bare(text: str) -> str:
     return "".join(letter for letter in folded if letter.isalnum())
 
 
-def check_data(contents: Contents, sets: dict[str, DistilledSet], accepted: Accepted, report: Report) -> None:
+def check_data(
+    contents: Contents, sets: dict[str, DistilledSet], accepted: Accepted, report: Report
+) -> dict[str, TaskData]:
     """Checks everything that the data decide; what they are not at hand for is reported as unchecked.
 
     Args:
@@ -81,7 +83,11 @@ def check_data(contents: Contents, sets: dict[str, DistilledSet], accepted: Acce
         sets: Those that could be read, by id.
         accepted: Accepted results: one kind of data of a task has one fingerprint.
         report: Receives what was found.
+
+    Returns:
+        The data of every record whose data are at hand, by its id.
     """
+    loaded: dict[str, TaskData] = {}
     known = {_key(record): record.cell.data_fingerprint for record in accepted.records()}
     groups: dict[tuple[_Key, str], list[Record]] = defaultdict(list)
     for record in contents.records.values():
@@ -99,12 +105,14 @@ def check_data(contents: Contents, sets: dict[str, DistilledSet], accepted: Acce
             continue
         texts = _Texts(data)
         for record in records:
+            loaded[record.id] = data
             where = contents.where(record)
             if record.train is not None:
                 _check_scores(record, data, where, report)
             elif record.stage == "distil" and record.id in sets:
                 _check_set(record, sets[record.id], texts, where, report)
                 _check_promise(record, data, where, report)
+    return loaded
 
 
 def _load(record: Record, report: Report) -> TaskData | None:

@@ -8,6 +8,7 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
+from bench.budget import ALL
 from bench.canonical import canonical_json
 from bench.config import default_config, options_of
 from bench.errors import TDBenchError
@@ -19,7 +20,6 @@ from bench.settings import check_values
 from bench.submission.contents import Contents
 from bench.submission.findings import Report, listed
 
-ALL_BUDGET = "all"
 LEAST_S = {"seconds": 0.0, "minutes": 20.0, "hours": 900.0}
 """Seconds that making a set takes at least, on a processor, in a cost class that asks for fewer sets."""
 _FROM_CARD = ("family", "cost_class", "deterministic", "private", "full_data")
@@ -111,7 +111,7 @@ def _check_budget(record: Record, where: str, report: Report) -> None:
     """Compares what a budget allows with its name."""
     cell = record.cell
     limits = {"per_class": cell.per_class, "tokens_per_class": cell.tokens_per_class}
-    if cell.budget == ALL_BUDGET:
+    if cell.budget == ALL.name:
         plugin = _plugin(cell.method)
         if plugin is None or plugin.card.uses_budget:
             report.error("budget", where, "budget all is for references that ignore the budget.")
@@ -133,7 +133,7 @@ def _budgets() -> dict[str, dict[str, Any]]:
 
 def _check_times(method: str, records: list[Record], report: Report) -> None:
     """Compares the declared cost class with the time that was measured: a dearer class asks for fewer sets."""
-    made = [r for r in records if r.stage == "distil" and r.cell.budget != ALL_BUDGET]
+    made = [r for r in records if r.stage == "distil" and r.cell.budget != ALL.name]
     by_class: dict[str, list[Record]] = defaultdict(list)
     for record in made:
         by_class[record.method_facts.cost_class].append(record)

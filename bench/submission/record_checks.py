@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.budget import ALL
 from bench.config import locked
 from bench.experiment.identity import set_id
 from bench.experiment.record import Record, set_sha256
@@ -24,7 +25,6 @@ LEAST_STEP_S = 1e-5
 """Seconds of a training step: less is not measured anywhere."""
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 """Nothing was made by the suite before."""
-ALL_BUDGET = "all"
 
 
 def check_records(contents: Contents, report: Report) -> None:
@@ -129,7 +129,7 @@ def _check_costs(record: Record, where: str, report: Report) -> None:
         for key, value in numbers.items():
             if not 0 <= value < 1e30:
                 report.error("cost", where, f"phase {cost.phase}: {key} is {value}.")
-    if record.cell.budget == ALL_BUDGET:
+    if record.cell.budget == ALL.name:
         return  # majority and full: nothing is made, and the one trains nothing
     if record.stage in {"distil", "train"} and not record.cost:
         report.error("cost", where, "it has no costs; the suite always measures them.")
@@ -179,7 +179,7 @@ def _check_twins(contents: Contents, report: Report) -> None:
         if (
             record.stage != "distil"
             or record.method_facts.deterministic
-            or record.cell.budget == ALL_BUDGET
+            or record.cell.budget == ALL.name
             or not record.artefacts
         ):
             continue

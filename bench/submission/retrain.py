@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,8 +11,6 @@ from bench.budget import Budget
 from bench.cost import CostMeter
 from bench.data.loading import TaskData
 from bench.distilled import DistilledSet
-from bench.errors import TDBenchError
-from bench.experiment.cell_data import data_of
 from bench.experiment.external import External
 from bench.experiment.fitting import fitted_scores, train_inputs, train_seed
 from bench.experiment.jobs import DistilJob, TrainJob
@@ -31,33 +30,40 @@ QUICK_EQUAL_FRAC, QUICK_TOLERANCE_FRAC = 0.995, 0.003
 
 
 def check_by_training(
-    contents: Contents, sets: dict[str, DistilledSet], count: int, device: str, report: Report
+    contents: Contents,
+    sets: Mapping[str, DistilledSet],
+    data: Mapping[str, TaskData],
+    report: Report,
+    *,
+    count: int,
+    device: str,
 ) -> None:
     """Trains cheap learners on every set that is here, and others on a few, and compares predictions.
 
     Args:
         contents: The submission.
         sets: Sets that could be read, by id.
+        data: Data of records, by their ids.
+        report: Receives what was found.
         count: Trainings of learners that take more than seconds, drawn anew each time so that nobody knows them beforehand.
         device: `cpu` or `cuda`.
-        report: Receives what was found.
     """
     trained = [r for r in contents.records.values() if r.train is not None and not r.method_facts.full_data]
-    own = [record for record in trained if record.distil_id in sets]
-    quick = [record for record in own if _is_quick(str(record.learner))]
-    slow = [record for record in own if record not in quick]
+    quick: list[Record] = []
+    slow: list[Record] = []
+    for record in trained:
+        if record.distil_id in sets and record.id in data:
+            (quick if _is_quick(str(record.learner)) else slow).append(record)
     drawn = [slow.pop(secrets.randbelow(len(slow))) for _ in range(min(count, len(slow)))]
-    trainer = _Trainer(device)
     done = 0
     for record in [*quick, *drawn]:
-        found = trainer.problem(record, sets[record.distil_id])
+        found = _problem(record, sets[record.distil_id], data[record.id], device)
         done += found is not None
         if found:
             report.error("trained-again", contents.where(record), found)
     hint = "" if done == len(trained) else "; `--retrain N` repeats N of the others"
-    report.add(
-        "note", "trained-again", "records", f"{done} of {len(trained)} trainings were repeated on their sets{hint}."
-    )
+    said = f"{done} of {len(trained)} trainings were repeated on their sets{hint}."
+    report.add("note", "trained-again", "records", said)
 
 
 def _is_quick(learner: str) -> bool:
@@ -65,45 +71,26 @@ def _is_quick(learner: str) -> bool:
     return entry is not None and entry.plugin is not None and not entry.plugin.uses_lr
 
 
-class _Trainer:
-    """Repeats trainings; every task's data are loaded once."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._data: dict[str, TaskData | None] = {}
-
-    def problem(self, record: Record, made: DistilledSet) -> str | None:
-        """Says what is wrong with a training, nothing where it comes out again; None where it cannot be repeated here."""
-        train, data = record.train, self._data_of(record)
-        assert train is not None
-        learner = resolve_learner(train.learner)
-        if data is None or learner.available() is not None or learner.identity() != train.learner_spec:
-            return None
-        try:
-            predictions = _predictions(record, made, data, self._device)
-        except Exception as error:
-            return f"training on its set failed ({type(error).__name__}: {error})."
-        recorded = np.array(train.predictions)
-        labels = data.test_draw((record.protocol or {}).get("test_rows")).labels_N
-        equal, accuracy = float((recorded == predictions).mean()), float((predictions == labels).mean())
-        quick = _is_quick(train.learner)
-        least, most = (QUICK_EQUAL_FRAC, QUICK_TOLERANCE_FRAC) if quick else (LEAST_EQUAL_FRAC, TOLERANCE_FRAC)
-        if equal >= least and abs(accuracy - train.accuracy_frac) <= most:
-            return ""
-        again = f"{accuracy:.1%} accuracy and {equal:.1%} equal predictions"
-        return f"training on its set again gives {again}; recorded is {train.accuracy_frac:.1%}."
-
-    def _data_of(self, record: Record) -> TaskData | None:
-        """Loads a cell's data once; None where those at hand are others."""
-        cell = record.cell
-        key = f"{cell.task} {sorted(cell.task_options.items())} {cell.data_fingerprint}"
-        if key not in self._data:
-            try:
-                found = data_of(cell)
-                self._data[key] = found if found.fingerprint == cell.data_fingerprint else None
-            except (TDBenchError, ValueError, TypeError, OSError):
-                self._data[key] = None
-        return self._data[key]
+def _problem(record: Record, made: DistilledSet, data: TaskData, device: str) -> str | None:
+    """Says what is wrong with a training, nothing where it comes out again; None where it cannot be repeated here."""
+    train = record.train
+    assert train is not None
+    learner = resolve_learner(train.learner)
+    if learner.available() is not None or learner.identity() != train.learner_spec:
+        return None
+    try:
+        predictions = _predictions(record, made, data, device)
+    except Exception as error:
+        return f"training on its set failed ({type(error).__name__}: {error})."
+    recorded = np.array(train.predictions)
+    labels = data.test_draw((record.protocol or {}).get("test_rows")).labels_N
+    equal, accuracy = float((recorded == predictions).mean()), float((predictions == labels).mean())
+    quick = _is_quick(train.learner)
+    least, most = (QUICK_EQUAL_FRAC, QUICK_TOLERANCE_FRAC) if quick else (LEAST_EQUAL_FRAC, TOLERANCE_FRAC)
+    if equal >= least and abs(accuracy - train.accuracy_frac) <= most:
+        return ""
+    again = f"{accuracy:.1%} accuracy and {equal:.1%} equal predictions"
+    return f"training on its set again gives {again}; recorded is {train.accuracy_frac:.1%}."
 
 
 def _predictions(record: Record, made: DistilledSet, data: TaskData, device: str) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from bench.budget import ALL
 from bench.experiment.identity import learner_seed, train_id
 from bench.experiment.record import Record, set_sha256
 from bench.registry import LEARNERS
 from bench.submission.contents import Contents
 from bench.submission.findings import Report
 
-ALL_BUDGET = "all"
 _SHA = re.compile(r"[0-9a-f]{64}")
 
 
@@ -66,7 +66,7 @@ def _check_recipe(record: Record, contents: Contents, where: str, report: Report
             where,
             f"its engine's numbers are version {train.engine_numerics}, those of today {ENGINE_NUMERICS}; run it again.",
         )
-    if record.cell.budget == ALL_BUDGET:
+    if record.cell.budget == ALL.name:
         return
     distil = contents.records.get(record.distil_id)
     if train.mode != "recipe":
