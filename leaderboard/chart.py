@@ -117,5 +117,6 @@ def build_chart(table: Table) -> Chart | None:
         x, x_low, x_high = scale.x(score), scale.x(low), scale.x(high)
         marks.append(Mark(name, text, line.kind, row["ranked"], x, x_low, x_high, y))
     floor = TOP + len(marks) * ROW_HEIGHT
-    summary = f"{table.score_name[0].upper()}{table.score_name[1:]} in percent with {table.source} on {table.title}, with intervals: the numbers of the table above."
+    name = table.score_name[0].upper() + table.score_name[1:]
+    summary = f"{name} in percent with {table.source} on {table.title}, with intervals: the numbers of the table above."
     return Chart(floor + BOTTOM, floor, tuple(marks), scale.ticks(), tuple(references), summary)
