@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-"""Folder that holds the packages: the checkout, or site-packages."""
+"""Folder that holds `bench`, `conf`, `leaderboard`, `methods` and `tasks`: the checkout, or the installed package."""
 
-IS_CHECKOUT = (ROOT / "pyproject.toml").is_file() and (ROOT / "conf").is_dir()
+IS_CHECKOUT = (ROOT / "pyproject.toml").is_file()
 
-CONF = ROOT / "conf" if IS_CHECKOUT else ROOT / "bench" / "conf"
+CONF = ROOT / "conf"
 """The Hydra configuration tree."""
 
 RECORDS = ROOT / "leaderboard" / "records"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import BudgetError
+from tdbench.bench.errors import BudgetError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import UsageError
-from bench.redact import redacted
+from tdbench.bench.errors import UsageError
+from tdbench.bench.redact import redacted
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from bench import __version__
-from bench.cli_results import RESULT_COMMANDS, JsonFlag, RootOption
-from bench.errors import TDBenchError, UsageError
+from tdbench.bench._version import __version__
+from tdbench.bench.cli_results import RESULT_COMMANDS, JsonFlag, RootOption
+from tdbench.bench.errors import TDBenchError, UsageError
 
 app = typer.Typer(
     name="tdbench",
@@ -32,7 +32,7 @@ def _app(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command(context_settings=OVERRIDES)
 def run(context: typer.Context) -> None:
     """Run task x method x budget: `tdbench run task=agnews method=kmeans` (`tdbench run --help` lists all options)."""
-    from bench.commands.run import run_command
+    from tdbench.bench.commands.run import run_command
 
     raise typer.Exit(run_command(list(context.args)))
 
@@ -40,7 +40,7 @@ def run(context: typer.Context) -> None:
 @app.command(context_settings=OVERRIDES)
 def plan(context: typer.Context) -> None:
     """Show what `tdbench run` with the same arguments would do, without doing it."""
-    from bench.commands.run import plan_command
+    from tdbench.bench.commands.run import plan_command
 
     raise typer.Exit(plan_command(list(context.args)))
 
@@ -54,7 +54,7 @@ def evaluate(
     budget: Annotated[str | None, typer.Option("--budget", help="Budget it must fit; default its own size.")] = None,
 ) -> None:
     """Score a distilled set made anywhere: `tdbench evaluate mine.jsonl --task sst2 [learners=[minilm] ...]`."""
-    from bench.commands.evaluate import evaluate_command
+    from tdbench.bench.commands.evaluate import evaluate_command
 
     raise typer.Exit(evaluate_command(file, task, name, budget, list(context.args)))
 
@@ -72,7 +72,7 @@ def audit(  # noqa: PLR0917 - typer's options are parameters
     json_: JsonFlag = False,
 ) -> None:
     """Attack a set made anywhere: `tdbench audit mine.jsonl --task sst2 --members ids.txt`, distilled from `--draw ids.txt --task sst2`."""
-    from bench.commands.audit import audit_command, draw_command
+    from tdbench.bench.commands.audit import audit_command, draw_command
 
     words = list(context.args)
     if file is not None and "=" in file.name and not file.exists():  # no FILE: the first override takes its place
@@ -89,7 +89,7 @@ def audit(  # noqa: PLR0917 - typer's options are parameters
 @app.command()
 def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
     """Count finished and failed stages of a run folder, and show the failures."""
-    from bench.commands.inspect import status_command
+    from tdbench.bench.commands.inspect import status_command
 
     raise typer.Exit(status_command(root, json_))
 
@@ -97,7 +97,7 @@ def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
 @app.command(name="list")
 def list_(json_: JsonFlag = False) -> None:
     """List tasks, methods, learners, suites, protocols, audits and budgets, broken plug-ins included."""
-    from bench.commands.inspect import list_command
+    from tdbench.bench.commands.inspect import list_command
 
     raise typer.Exit(list_command(json_))
 
@@ -110,7 +110,7 @@ def new(
     to: Annotated[Path, typer.Option("--to", help="Folder that receives the package.")] = Path(),
 ) -> None:
     """Start a plug-in that runs as it is, in the tree or as a package of its own."""
-    from bench.commands.new import new_command
+    from tdbench.bench.commands.new import new_command
 
     raise typer.Exit(new_command(kind, name, package, to))
 
@@ -122,7 +122,7 @@ def check(
     json_: JsonFlag = False,
 ) -> None:
     """Check that a plug-in keeps the contract of its kind; every failure says how to mend it."""
-    from bench.commands.check import check_command
+    from tdbench.bench.commands.check import check_command
 
     raise typer.Exit(check_command(name, kind, json_))
 
@@ -138,7 +138,7 @@ def show(
     ] = None,
 ) -> None:
     """Show everything about a plug-in, preset, suite, protocol, or a stage by the beginning of its id."""
-    from bench.commands.show import show_command
+    from tdbench.bench.commands.show import show_command
 
     raise typer.Exit(show_command(name, kind, root, json_, figure))
 
@@ -149,7 +149,7 @@ def fetch(
     json_: JsonFlag = False,
 ) -> None:
     """Get data and weights ahead of time, so that runs need no network."""
-    from bench.commands.fetch import fetch_command
+    from tdbench.bench.commands.fetch import fetch_command
 
     raise typer.Exit(fetch_command(names, json_))
 
@@ -157,7 +157,7 @@ def fetch(
 @app.command()
 def doctor(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
     """Look for what is missing on this machine, and say how to get it."""
-    from bench.commands.doctor import doctor_command
+    from tdbench.bench.commands.doctor import doctor_command
 
     raise typer.Exit(doctor_command(root, json_))
 

@@ -1,4 +1,4 @@
-"""The verbs about finished results; see `bench.cli`."""
+"""The verbs about finished results; see `tdbench.bench.cli`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reproduce(
     json_: JsonFlag = False,
 ) -> None:
     """Run one recorded training again, distilled set and all, and compare."""
-    from bench.commands.reproduce import reproduce_command
+    from tdbench.bench.commands.reproduce import reproduce_command
 
     raise typer.Exit(reproduce_command(stage_id, root, device, save=save, as_json=json_))
 
@@ -32,7 +32,7 @@ def leaderboard(
     json_: JsonFlag = False,
 ) -> None:
     """Build the leaderboard from the accepted records."""
-    from bench.commands.board import leaderboard_command
+    from tdbench.bench.commands.board import leaderboard_command
 
     raise typer.Exit(leaderboard_command(root, with_runs, out, json_))
 
@@ -44,7 +44,7 @@ def quality(
     json_: JsonFlag = False,
 ) -> None:
     """Measure the texts of finished sets that are not measured yet, and write it into their records."""
-    from bench.commands.quality import quality_command
+    from tdbench.bench.commands.quality import quality_command
 
     raise typer.Exit(quality_command(root, tuple(tasks or ()), accepted, json_))
 
@@ -55,7 +55,7 @@ def pack(
     protocol: Annotated[str, typer.Option("--protocol", help="Only this protocol.")] = "lite-v1",
 ) -> None:
     """Pack finished stages of a run folder into records for the committed leaderboard."""
-    from bench.commands.board import pack_command
+    from tdbench.bench.commands.board import pack_command
 
     raise typer.Exit(pack_command(root, out, protocol))
 
@@ -67,7 +67,7 @@ def export(
     json_: JsonFlag = False,
 ) -> None:
     """Write a distilled set as a data-set folder with a card, in the layout of the Hugging Face Hub."""
-    from bench.commands.export import export_command
+    from tdbench.bench.commands.export import export_command
 
     raise typer.Exit(export_command(stage_id, out, root, json_))
 
@@ -86,7 +86,7 @@ def figures(  # noqa: PLR0917 - typer's options are parameters
     json_: JsonFlag = False,
 ) -> None:
     """Draw the leaderboard's figures for a paper."""
-    from bench.commands.figures import Wanted, figures_command
+    from tdbench.bench.commands.figures import Wanted, figures_command
 
     wanted = Wanted(*(tuple(names or ()) for names in (tasks, budgets, tracks, kinds)))
     raise typer.Exit(figures_command(out, form, wanted, root=root, with_runs=with_runs, as_json=json_))
@@ -99,7 +99,7 @@ def submit(
     json_: JsonFlag = False,
 ) -> None:
     """Collect a method's records, sets and hashes into a folder that can be proposed."""
-    from bench.commands.submit import submit_command
+    from tdbench.bench.commands.submit import submit_command
 
     raise typer.Exit(submit_command(method, out, root, json_))
 
@@ -119,7 +119,7 @@ def validate(  # noqa: PLR0917 - typer's options are parameters
     json_: JsonFlag = False,
 ) -> None:
     """Check a submission without running any of its code; print all findings."""
-    from bench.commands.submit import validate_command
+    from tdbench.bench.commands.submit import validate_command
 
     raise typer.Exit(
         validate_command(

@@ -22,10 +22,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench._paths import CONF
-from bench.errors import UsageError, unknown_name
-from bench.registry import METHODS, TASKS, Entry
-from bench.settings import Audit, Protocol, RunSettings, check_values
+from tdbench.bench._paths import CONF
+from tdbench.bench.errors import UsageError, unknown_name
+from tdbench.bench.registry import METHODS, TASKS, Entry
+from tdbench.bench.settings import Audit, Protocol, RunSettings, check_values
 
 GROUPS = ("suite", "task", "method", "budget", "protocol", "audit", "runtime", "experiment")
 KEYS = ("learners", "sets", "seeds", "data")

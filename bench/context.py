@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import content_id, seed_from
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.errors import PluginError
-from bench.models.encoder import Encoder
+from tdbench.bench.canonical import content_id, seed_from
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import PluginError
+from tdbench.bench.models.encoder import Encoder
 
 if TYPE_CHECKING:
-    from bench.data.public import PublicPool
-    from bench.experiment.privacy_record import PublicResource
-    from bench.matching.source import SourceModel
-    from bench.models.llm.access import Access
-    from bench.models.llm.client import LLM
-    from bench.models.llm.wording import TaskWords
-    from bench.models.task_lm import TaskLM
-    from bench.training.learner import Learner
+    from tdbench.bench.data.public import PublicPool
+    from tdbench.bench.experiment.privacy_record import PublicResource
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.llm.access import Access
+    from tdbench.bench.models.llm.client import LLM
+    from tdbench.bench.models.llm.wording import TaskWords
+    from tdbench.bench.models.task_lm import TaskLM
+    from tdbench.bench.training.learner import Learner
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Context:
         return self._source_model(given.learner, real, given.name)
 
     def _source_model(self, learner: Learner, real: LabelledText, name: str) -> SourceModel:
-        from bench.matching.source import SourceModel
+        from tdbench.bench.matching.source import SourceModel
 
         given = self.make_source()
         seed = self.torch_seed("source")
@@ -194,13 +194,13 @@ class Context:
             lm: `gpt2`, `phi-1_5` or `hf:<id or folder>`.
             template: Text behind every text.
         """
-        from bench.models.prompted import Asked
+        from tdbench.bench.models.prompted import Asked
 
         return self._source_model(Asked(lm, template), real, lm)
 
     def prompted_lm(self, lm: str, prompt: str, labels: tuple[str, ...]) -> TaskLM:
-        """Returns a causal language model that is asked for texts of a class; see `bench.models.prompted.prompted_lm`."""
-        from bench.models.prompted import prompted_lm
+        """Returns a causal language model that is asked for texts of a class; see `tdbench.bench.models.prompted.prompted_lm`."""
+        from tdbench.bench.models.prompted import prompted_lm
 
         return prompted_lm(lm, prompt, labels, self.make_source().max_length, self.device)
 
@@ -209,8 +209,8 @@ class Context:
         return self._language_model(real, source, seed=1)
 
     def _language_model(self, real: LabelledText, source: SourceModel, seed: int) -> TaskLM:
-        from bench.matching.start import words_of
-        from bench.models.task_lm_training import TaskLMOptions, cached_task_lm
+        from tdbench.bench.matching.start import words_of
+        from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm
 
         return cached_task_lm(
             words_of(source, real),

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.budget import Budget, count_tokens
-from bench.canonical import sha256_file
-from bench.data.text import LabelledText, normalised
-from bench.errors import BudgetError, PluginError, RecordError
-from bench.soft import Schedule, SoftInputs
+from tdbench.bench.budget import Budget, count_tokens
+from tdbench.bench.canonical import sha256_file
+from tdbench.bench.data.text import LabelledText, normalised
+from tdbench.bench.errors import BudgetError, PluginError, RecordError
+from tdbench.bench.soft import Schedule, SoftInputs
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from bench.experiment.record import Output, Track
+    from tdbench.bench.experiment.record import Output, Track
 
 TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
 SOFT_LABEL_TOLERANCE = 1e-3

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from bench.canonical import sha256_file
-from bench.cost import CostMeter
-from bench.experiment.record import PhaseCost
+from tdbench.bench.canonical import sha256_file
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.experiment.record import PhaseCost
 
 T = TypeVar("T")
 Facts = dict[str, Any]

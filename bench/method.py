@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
-    from bench.context import Context
-    from bench.data.task import Task
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
-    from bench.experiment.record import Output
-    from bench.models.llm.method import Estimate
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.task import Task
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.experiment.record import Output
+    from tdbench.bench.models.llm.method import Estimate
 
 TASK_LM = "task-lm"
 """Value of a method's option `lm`: the language model that is trained on the task's own train split."""
@@ -181,7 +181,7 @@ class Method(ABC):
             return "the nested class 'Config' is no MethodConfig; subclass MethodConfig."
         if plugin.card.output is None and "output" not in plugin.Config.model_fields:
             return "its card names no output and its Config has no option 'output'; give one of them."
-        from bench.privacy.private_method import PrivateMethod
+        from tdbench.bench.privacy.private_method import PrivateMethod
 
         if plugin.card.private and not issubclass(plugin, PrivateMethod):
             return "its card says private=True and it receives rows; subclass PrivateMethod."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import unknown_name
+from tdbench.bench.errors import unknown_name
 
 if TYPE_CHECKING:
     import evaluate

@@ -6,6 +6,7 @@ fails to import is kept with its reason and stops nothing; two plug-ins of one n
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -21,12 +22,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
-from bench.canonical import sha256_file, sha256_text
-from bench.errors import PluginError, unknown_name
+from tdbench.bench.canonical import sha256_text
+from tdbench.bench.errors import PluginError, unknown_name
 
 PLUGINS_VARIABLE = "TDBENCH_PLUGINS"
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+_IMPORT_ROOT = re.compile(rb"\btdbench\.(api|bench|methods|tasks|leaderboard)\b")
 
 
 @dataclass(frozen=True)
@@ -181,33 +183,41 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
+def _top_name(match: re.Match[bytes]) -> bytes:
+    return b"bench.api" if match[1] == b"api" else match[1]
+
+
 def source_sha256(plugin: type) -> str | None:
-    """Returns the sha256 of the file that defines a plug-in, or None where there is none."""
+    """Returns the sha256 of the file that defines a plug-in, or None where there is none.
+
+    Names of the suite's packages count as they stand at the top of a checkout, so that the hash does not depend on the name under which
+    they are imported.
+    """
     try:
-        return sha256_file(Path(inspect.getfile(plugin)))
+        return hashlib.sha256(_IMPORT_ROOT.sub(_top_name, Path(inspect.getfile(plugin)).read_bytes())).hexdigest()
     except (OSError, TypeError):
         return None
 
 
 def _method_base() -> type:
-    from bench.method import Method
+    from tdbench.bench.method import Method
 
     return Method
 
 
 def _task_base() -> type:
-    from bench.data.task import Task
+    from tdbench.bench.data.task import Task
 
     return Task
 
 
 def _learner_base() -> type:
-    from bench.training.learner import Learner
+    from tdbench.bench.training.learner import Learner
 
     return Learner
 
 
-METHODS: Registry[Any] = Registry("method", _method_base, "methods")
-TASKS: Registry[Any] = Registry("task", _task_base, "tasks")
-LEARNERS: Registry[Any] = Registry("learner", _learner_base, "bench.training.learners")
+METHODS: Registry[Any] = Registry("method", _method_base, "tdbench.methods")
+TASKS: Registry[Any] = Registry("task", _task_base, "tdbench.tasks")
+LEARNERS: Registry[Any] = Registry("learner", _learner_base, "tdbench.bench.training.learners")
 REGISTRIES = (METHODS, TASKS, LEARNERS)

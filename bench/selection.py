@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.budget import Budget
-    from bench.data.text import LabelledText
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.data.text import LabelledText
 
 
 def kmeans_rows(

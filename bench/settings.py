@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from bench.canonical import canonical_json, sha256_text
-from bench.checked import CheckedSettings, check_values  # noqa: F401 - read here
+from tdbench.bench.canonical import canonical_json, sha256_text
+from tdbench.bench.checked import CheckedSettings, check_values  # noqa: F401 - read here
 
 
 class BudgetSettings(CheckedSettings):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import PluginError
+from tdbench.bench.errors import PluginError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from bench.privacy.statistics import estimate_auc
+from tdbench.bench.privacy.statistics import estimate_auc
 
 N_GROUPS, N_COPIED = 800, 20
 DESIGNS = {  # own scores' standard deviation, mean leak of a run, its standard deviation over runs

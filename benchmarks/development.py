@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 from statistics import fmean, stdev
 
-from bench.config import settings_for
-from bench.distilled import DistilledSet
-from bench.experiment.jobs import TrainJob
-from bench.experiment.plan import Planner
-from bench.experiment.stages import run_distil, run_train
+from tdbench.bench.config import settings_for
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.jobs import TrainJob
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.stages import run_distil, run_train
 
 TASK = "rotten_tomatoes"
 

@@ -55,13 +55,13 @@ def run_engine(train: Any, test: Any, steps: int) -> dict[str, Any]:
     """Trains and tests with the engine."""
     import torch
 
-    from bench.cost import CostMeter
-    from bench.distilled import DistilledSet
-    from bench.training import engine
-    from bench.training.learner import TrainContext, TrainingSet
-    from bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
-    from bench.training.prepared import Prepared
-    from bench.training.recipe import Recipe
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.training import engine
+    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
+    from tdbench.bench.training.prepared import Prepared
+    from tdbench.bench.training.recipe import Recipe
 
     clock = Clock()
     tokenize = tokenizer_for(MODEL)
@@ -91,7 +91,7 @@ def matmul_rate(dtype: Any) -> float:
     """Measures the linear layers of MiniLM on 4,096 tokens: operations a second, the better of torch's and oneDNN's layout, best of ten."""
     import torch
 
-    from bench.training.packed_layer import linear
+    from tdbench.bench.training.packed_layer import linear
 
     shapes = ((384, 1_152), (384, 384), (384, 1_536), (1_536, 384))
     layers = [
@@ -117,8 +117,8 @@ def run_trainer(train: Any, test: Any, steps: int, best: bool) -> dict[str, Any]
     from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
     from transformers.modeling_outputs import SequenceClassifierOutput
 
-    from bench.models.resolve import resolve
-    from bench.training.modules import MeanPooledClassifier, load_backbone
+    from tdbench.bench.models.resolve import resolve
+    from tdbench.bench.training.modules import MeanPooledClassifier, load_backbone
 
     class Classifier(nn.Module):
         def __init__(self) -> None:
@@ -246,11 +246,11 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def scaling() -> list[dict[str, Any]]:
     """Times the engine alone at several set sizes, learners and numbers of test rows; lite-v1's length, 100 steps."""
-    from bench.cost import CostMeter
-    from bench.distilled import DistilledSet
-    from bench.training.learner import TrainContext, TrainingSet
-    from bench.training.recipe import Recipe
-    from bench.training.resolve import resolve_learner
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.recipe import Recipe
+    from tdbench.bench.training.resolve import resolve_learner
 
     cases = [("minilm", size, 2_000) for size in (1, 10, 50)] + [("minilm", 10, 7_600)]
     cases += [(name, size, 2_000) for name in ("textcnn", "bilstm", "bow-logreg") for size in (1, 10, 50)]

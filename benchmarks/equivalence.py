@@ -18,14 +18,14 @@ import torch
 from jobs import agnews, random_texts
 from scipy import stats
 
-from bench.cost import CostMeter
-from bench.distilled import DistilledSet
-from bench.training import engine
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
-from bench.training.precision import compute_dtype
-from bench.training.prepared import Prepared
-from bench.training.recipe import Recipe
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.training import engine
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
+from tdbench.bench.training.precision import compute_dtype
+from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.recipe import Recipe
 
 MODEL, LENGTH, STEPS, LR, TEST_ROWS, PER_CLASS = "all-MiniLM-L6-v2", 64, 60, 1e-4, 1_000, 5
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.loading import TaskData, load_task
-from bench.data.text import LabelledText
-from bench.registry import TASKS
+from tdbench.bench.data.loading import TaskData, load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.registry import TASKS
 
 
 def agnews() -> TaskData:

@@ -27,7 +27,7 @@ VOLATILE = ("cost", "created", "provenance")
 def start(root: Path) -> subprocess.Popen[bytes]:
     """Starts the smoke suite in a process group of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "bench", *WORDS, f"runtime.root={root}"]
+    command = [sys.executable, "-m", "tdbench", *WORDS, f"runtime.root={root}"]
     out = (root.parent / f"{root.name}.log").open("ab")
     return subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
 

@@ -16,11 +16,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean, stdev
 
-from bench.config import settings_for
-from bench.experiment.plan import Planner
-from bench.experiment.runner import Runner
-from bench.experiment.store import Store
-from bench.progress import reporter
+from tdbench.bench.config import settings_for
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.runner import Runner
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.progress import reporter
 
 GRID = {
     "textcnn": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),

@@ -33,12 +33,12 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from bench.matching.gradients import HeadGradients, Heads, distances, head_gradients
-from bench.matching.projection import Projection
-from bench.models import task_lm
-from bench.models.prompted import LastPosition
-from bench.models.task_lm import TaskLM, Vocabulary
-from bench.training.prepared import Prepared
+from tdbench.bench.matching.gradients import HeadGradients, Heads, distances, head_gradients
+from tdbench.bench.matching.projection import Projection
+from tdbench.bench.models import task_lm
+from tdbench.bench.models.prompted import LastPosition
+from tdbench.bench.models.task_lm import TaskLM, Vocabulary
+from tdbench.bench.training.prepared import Prepared
 
 WIDTH, PIECES, LAYERS, TOP_K, REAL = 384, 25_000, 12, 200, 25
 TOLERANCE, COSINE = 1e-3, 0.995

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench._paths import RECORDS
-from bench.experiment.accepted import Accepted
-from bench.experiment.record import Record
-from leaderboard.build import build
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.record import Record
+from tdbench.leaderboard.build import build
 
 CHROMIUM = "/usr/bin/chromium"
 FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"

@@ -27,15 +27,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.config import settings_for
-from bench.cost import CostMeter
-from bench.experiment.plan import Planner
-from bench.matching.outer import RealLoss
-from bench.matching.source import SourceModel
-from bench.matching.start import vectors_of, words_of
-from bench.matching.unroll import Back, unroll, unroll_head
-from bench.training.inner import InnerModel, Lesson, Weights
-from bench.training.resolve import resolve_learner
+from tdbench.bench.config import settings_for
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.matching.outer import RealLoss
+from tdbench.bench.matching.source import SourceModel
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.matching.unroll import Back, unroll, unroll_head
+from tdbench.bench.training.inner import InnerModel, Lesson, Weights
+from tdbench.bench.training.resolve import resolve_learner
 
 LENGTH, COSINE = 32, 0.98
 

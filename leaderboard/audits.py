@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bench.experiment.record import AttackResult, AuditResult, Cell, Record
-from leaderboard.keys import Scope, options_text
-from leaderboard.privacy_fields import AuditFields, PrivacyFields
-from leaderboard.stats import holm
+from tdbench.bench.experiment.record import AttackResult, AuditResult, Cell, Record
+from tdbench.leaderboard.keys import Scope, options_text
+from tdbench.leaderboard.privacy_fields import AuditFields, PrivacyFields
+from tdbench.leaderboard.stats import holm
 
 NULL_LEVEL = 0.05
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from leaderboard.compare import index_roles, reference_of
-from leaderboard.derived_fields import BreakevenFields
-from leaderboard.entries import Entry
-from leaderboard.schema import UNSEEN_MEAN, Row
+from tdbench.leaderboard.compare import index_roles, reference_of
+from tdbench.leaderboard.derived_fields import BreakevenFields
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.schema import UNSEEN_MEAN, Row
 
 _UNITS = (
     ("cpu", "distil_cpu_s", "train_cpu_s"),

@@ -13,16 +13,16 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
-from bench.experiment.record import Record
-from leaderboard.audits import set_curves
-from leaderboard.cards import Told
-from leaderboard.json_schema import board_schema, ranking_json
-from leaderboard.markdown import render_markdown
-from leaderboard.page import render_page
-from leaderboard.reported import reported
-from leaderboard.rows import Findings, find
-from leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
-from leaderboard.tables import build_tables
+from tdbench.bench.experiment.record import Record
+from tdbench.leaderboard.audits import set_curves
+from tdbench.leaderboard.cards import Told
+from tdbench.leaderboard.json_schema import board_schema, ranking_json
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.page import render_page
+from tdbench.leaderboard.reported import reported
+from tdbench.leaderboard.rows import Findings, find
+from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
+from tdbench.leaderboard.tables import build_tables
 
 DECIMALS = 6
 _TINY = frozenset({"delta", "p_holm"})

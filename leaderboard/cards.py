@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypedDict
 
-from leaderboard.column import MISSING, hardware_text, verified_text
-from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row
-from leaderboard.tables import Line, Table
+from tdbench.leaderboard.column import MISSING, hardware_text, verified_text
+from tdbench.leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row
+from tdbench.leaderboard.tables import Line, Table
 
 Samples: TypeAlias = Mapping[str, Sequence[tuple[str, str]]]
 """Stage id of a set -> (class, generated text) of a few of its texts."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from leaderboard.column import score_text, shortened
-from leaderboard.schema import ALL_BUDGET
-from leaderboard.tables import LineKind, Table
+from tdbench.leaderboard.column import score_text, shortened
+from tdbench.leaderboard.schema import ALL_BUDGET
+from tdbench.leaderboard.tables import LineKind, Table
 
 WIDTH = 720
 LABEL_WIDTH = 230

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.schema import Row
+from tdbench.leaderboard.schema import Row
 
 MISSING = "\N{EN DASH}"
 """A visible hole."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderboard.column import (
+from tdbench.leaderboard.column import (
     IN_DOCUMENTS,
     MISSING,
     ON_PAGE,
@@ -23,9 +23,9 @@ from leaderboard.column import (
     verified_text,
     worth_text,
 )
-from leaderboard.more_columns import MORE_COLUMNS, RANK_COLUMN
-from leaderboard.privacy_columns import PRIVACY_COLUMNS
-from leaderboard.text_columns import TEXT_COLUMNS
+from tdbench.leaderboard.more_columns import MORE_COLUMNS, RANK_COLUMN
+from tdbench.leaderboard.privacy_columns import PRIVACY_COLUMNS
+from tdbench.leaderboard.text_columns import TEXT_COLUMNS
 
 COLUMNS: tuple[Column, ...] = (
     Column(

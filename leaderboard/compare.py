@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, TypeAlias
 
-from leaderboard.entries import Entry
-from leaderboard.pools import competes
-from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN
-from leaderboard.stats import Difference, family_p, holm, welch
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.pools import competes
+from tdbench.leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN
+from tdbench.leaderboard.stats import Difference, family_p, holm, welch
 
 MIN_GAP_FRAC = 0.01
 """Below this distance between random and full, a share of the gap is noise."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from leaderboard.schema import Row
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.tables import build_tables
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

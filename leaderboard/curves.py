@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from leaderboard.chart import Guide
-from leaderboard.entries import Entry
-from leaderboard.keys import MethodKey, Scope, Vintage
-from leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
-from leaderboard.schema import MIXED
-from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
+from tdbench.leaderboard.chart import Guide
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.keys import MethodKey, Scope, Vintage
+from tdbench.leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
+from tdbench.leaderboard.schema import MIXED
+from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
 _STEPS = 40

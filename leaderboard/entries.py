@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from leaderboard.keys import MethodKey, ProtocolFacts
-from leaderboard.schema import Row
-from leaderboard.stats import mean_interval
+from tdbench.leaderboard.keys import MethodKey, ProtocolFacts
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.stats import mean_interval
 
 Grid: TypeAlias = dict[int, dict[int, float]]
 """Set index -> seed index -> value of one trained model."""

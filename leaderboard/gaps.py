@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from leaderboard.compare import Index, index_roles, reference_of
-from leaderboard.entries import Entry
-from leaderboard.keys import options_text
-from leaderboard.schema import UNSEEN_MEAN
-from leaderboard.stats import mean_interval, welch
+from tdbench.leaderboard.compare import Index, index_roles, reference_of
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.keys import options_text
+from tdbench.leaderboard.schema import UNSEEN_MEAN
+from tdbench.leaderboard.stats import mean_interval, welch
 
 _Lines: TypeAlias = dict[tuple[Any, ...], Entry]
 _OPTIONS = 5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leaderboard.chart import Guide
-from leaderboard.column import MISSING, percent, shortened
-from leaderboard.schema import ALL_BUDGET
-from leaderboard.tables import Line, Table
+from tdbench.leaderboard.chart import Guide
+from tdbench.leaderboard.column import MISSING, percent, shortened
+from tdbench.leaderboard.schema import ALL_BUDGET
+from tdbench.leaderboard.tables import Line, Table
 
 LABEL_WIDTH, CELL_WIDTH, CELL_HEIGHT, TOP = 230, 74, 22, 28
 LEVELS = 7

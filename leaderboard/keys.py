@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bench.errors import RecordError
-from bench.experiment.record import Cell, MethodFacts, Record
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.record import Cell, MethodFacts, Record
 
 _BARE = re.compile(r"[\w.:/+-]+")
 

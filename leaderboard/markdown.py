@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leaderboard.column import p_text
-from leaderboard.columns import COLUMNS
-from leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
-from leaderboard.marking import escape, row
-from leaderboard.overview import summary
-from leaderboard.pools import ALL
-from leaderboard.rankings import RANKING_NOTE, Ranking, standing_texts
-from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
-from leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
-from leaderboard.tables import Field, Line, Table
+from tdbench.leaderboard.column import p_text
+from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
+from tdbench.leaderboard.marking import escape, row
+from tdbench.leaderboard.overview import summary
+from tdbench.leaderboard.pools import ALL
+from tdbench.leaderboard.rankings import RANKING_NOTE, Ranking, standing_texts
+from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
+from tdbench.leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
+from tdbench.leaderboard.tables import Field, Line, Table
 
 
 def render_markdown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from leaderboard.column import (
+from tdbench.leaderboard.column import (
     IN_DOCUMENTS,
     MISSING,
     ON_REQUEST,
@@ -15,7 +15,7 @@ from leaderboard.column import (
     number_of,
     percent,
 )
-from leaderboard.schema import Row
+from tdbench.leaderboard.schema import Row
 
 
 def rank_text(row: Row) -> str:

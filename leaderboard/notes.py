@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row
 
 MIXED_NOTE = (
     "MIXTURE: learners train on the distilled set and on random real texts of every class, the same for all methods, so differences to "

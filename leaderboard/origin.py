@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bench.experiment.record import Cell, Record
-from leaderboard.commands import run_command
-from leaderboard.runs import Group
-from leaderboard.schema import OriginFields
-from leaderboard.verified import machine
+from tdbench.bench.experiment.record import Cell, Record
+from tdbench.leaderboard.commands import run_command
+from tdbench.leaderboard.runs import Group
+from tdbench.leaderboard.schema import OriginFields
+from tdbench.leaderboard.verified import machine
 
 
 def origin_fields(group: Group, records: list[Record]) -> OriginFields:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from leaderboard.column import MISSING, duration_text, hardware_text, score_text
-from leaderboard.marking import escape, row
-from leaderboard.more_columns import rank_text
-from leaderboard.pools import competes
-from leaderboard.privacy_columns import copied_text, model_text, set_text
-from leaderboard.schema import UNSEEN_MEAN, Row
-from leaderboard.tables import Line, Table
+from tdbench.leaderboard.column import MISSING, duration_text, hardware_text, score_text
+from tdbench.leaderboard.marking import escape, row
+from tdbench.leaderboard.more_columns import rank_text
+from tdbench.leaderboard.pools import competes
+from tdbench.leaderboard.privacy_columns import copied_text, model_text, set_text
+from tdbench.leaderboard.schema import UNSEEN_MEAN, Row
+from tdbench.leaderboard.tables import Line, Table
 
 HEADINGS = (
     "table",

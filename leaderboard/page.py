@@ -8,24 +8,24 @@ from typing import Any
 
 import jinja2
 
-from bench.experiment.record import ROC_FPR
-from leaderboard import chart, heatmap, square
-from leaderboard.cards import Told
-from leaderboard.chart import build_chart
-from leaderboard.column import MISSING, NOT_APPLICABLE
-from leaderboard.columns import COLUMNS
-from leaderboard.curves import HEADINGS, SCALING_NOTE
-from leaderboard.heatmap import heat_map
-from leaderboard.overview import HEADINGS as SUMMARY_HEADINGS
-from leaderboard.overview import SUMMARY_NOTE, summary_lines
-from leaderboard.page_data import as_script, page_data
-from leaderboard.pareto import pareto_figure
-from leaderboard.privacy_charts import privacy_figures
-from leaderboard.rankings import RANKING_NOTE
-from leaderboard.reported import HEADINGS as REPORTED_HEADINGS
-from leaderboard.reported import REPORTED_NOTE, reported, sources
-from leaderboard.rows import Findings
-from leaderboard.tables import Table
+from tdbench.bench.experiment.record import ROC_FPR
+from tdbench.leaderboard import chart, heatmap, square
+from tdbench.leaderboard.cards import Told
+from tdbench.leaderboard.chart import build_chart
+from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE
+from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE
+from tdbench.leaderboard.heatmap import heat_map
+from tdbench.leaderboard.overview import HEADINGS as SUMMARY_HEADINGS
+from tdbench.leaderboard.overview import SUMMARY_NOTE, summary_lines
+from tdbench.leaderboard.page_data import as_script, page_data
+from tdbench.leaderboard.pareto import pareto_figure
+from tdbench.leaderboard.privacy_charts import privacy_figures
+from tdbench.leaderboard.rankings import RANKING_NOTE
+from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
+from tdbench.leaderboard.reported import REPORTED_NOTE, reported, sources
+from tdbench.leaderboard.rows import Findings
+from tdbench.leaderboard.tables import Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PICKERS = ("task", "budget", "track", "protocol", "data")

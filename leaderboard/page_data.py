@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leaderboard.cards import Told, card_of
-from leaderboard.column import MISSING, Column, Output, verified_text
-from leaderboard.columns import COLUMNS
-from leaderboard.json_schema import ranking_json
-from leaderboard.pools import Pool, competes, pools_of
-from leaderboard.rankings import Ranking, standing_texts
-from leaderboard.ranks import PoolPlaces, row_id
-from leaderboard.rows import Findings
-from leaderboard.schema import ALL_BUDGET, MIXED, Row
-from leaderboard.tables import Line, Table
-from leaderboard.views import VIEWS
+from tdbench.leaderboard.cards import Told, card_of
+from tdbench.leaderboard.column import MISSING, Column, Output, verified_text
+from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.json_schema import ranking_json
+from tdbench.leaderboard.pools import Pool, competes, pools_of
+from tdbench.leaderboard.rankings import Ranking, standing_texts
+from tdbench.leaderboard.ranks import PoolPlaces, row_id
+from tdbench.leaderboard.rows import Findings
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, Row
+from tdbench.leaderboard.tables import Line, Table
+from tdbench.leaderboard.views import VIEWS
 
 ON_PAGE: frozenset[Output] = frozenset({"page", "texts", "request"})
 

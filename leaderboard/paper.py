@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 
-from leaderboard.curves import ScalingSection
-from leaderboard.paper_tables import Draw, heat, pareto, plain, plain_ticks, privacy, roc, scores
-from leaderboard.rankings import Ranking
-from leaderboard.tables import Table
+from tdbench.leaderboard.curves import ScalingSection
+from tdbench.leaderboard.paper_tables import Draw, heat, pareto, plain, plain_ticks, privacy, roc, scores
+from tdbench.leaderboard.rankings import Ranking
+from tdbench.leaderboard.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

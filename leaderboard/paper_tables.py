@@ -1,4 +1,4 @@
-"""Figures of one table for papers; see `leaderboard.paper`."""
+"""Figures of one table for papers; see `tdbench.leaderboard.paper`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.experiment.record import ROC_FPR
-from leaderboard.column import shortened
-from leaderboard.heatmap import score_grid
-from leaderboard.pareto import LEAST_S, front, measured
-from leaderboard.schema import ALL_BUDGET
-from leaderboard.tables import Table
+from tdbench.bench.experiment.record import ROC_FPR
+from tdbench.leaderboard.column import shortened
+from tdbench.leaderboard.heatmap import score_grid
+from tdbench.leaderboard.pareto import LEAST_S, front, measured
+from tdbench.leaderboard.schema import ALL_BUDGET
+from tdbench.leaderboard.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

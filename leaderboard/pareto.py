@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from leaderboard.chart import Guide, round_limits
-from leaderboard.column import duration_text, hardware_text, percent
-from leaderboard.pools import competes
-from leaderboard.schema import ALL_BUDGET
-from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
-from leaderboard.tables import Line, Table
+from tdbench.leaderboard.chart import Guide, round_limits
+from tdbench.leaderboard.column import duration_text, hardware_text, percent
+from tdbench.leaderboard.pools import competes
+from tdbench.leaderboard.schema import ALL_BUDGET
+from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
+from tdbench.leaderboard.tables import Line, Table
 
 LEAST_S = 0.1
 """Shorter times stand at the left edge."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from leaderboard.schema import ALL_BUDGET, Row
+from tdbench.leaderboard.schema import ALL_BUDGET, Row
 
 
 @dataclass(frozen=True)

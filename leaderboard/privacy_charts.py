@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from leaderboard.chart import Guide, round_limits
-from leaderboard.column import percent
-from leaderboard.privacy_columns import copied_text, rate_text
-from leaderboard.schema import Row
-from leaderboard.square import Curve, Figure, KeyLine, Point, along, up
-from leaderboard.tables import Line, Table
+from tdbench.leaderboard.chart import Guide, round_limits
+from tdbench.leaderboard.column import percent
+from tdbench.leaderboard.privacy_columns import copied_text, rate_text
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
+from tdbench.leaderboard.tables import Line, Table
 
 MOST = 16
 """Curves in one figure: default configurations, as the table has them."""

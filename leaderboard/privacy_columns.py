@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from leaderboard.column import IN_DOCUMENTS, MISSING, Column
-from leaderboard.schema import Row
+from tdbench.leaderboard.column import IN_DOCUMENTS, MISSING, Column
+from tdbench.leaderboard.schema import Row
 
 VOID = "void"
 """In the place of results that are not to be believed."""

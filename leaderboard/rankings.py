@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from leaderboard.entries import Entry
-from leaderboard.pools import ALL, Pool, competes, pools_of
-from leaderboard.ranks import LEVEL, Place, places
-from leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.pools import ALL, Pool, competes, pools_of
+from tdbench.leaderboard.ranks import LEVEL, Place, places
+from tdbench.leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
 
 RANKING_NOTE = (
     "Ranks of default configurations among those that were measured on every task listed, by score, with the places that pairwise Welch "

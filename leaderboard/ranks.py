@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from leaderboard.entries import Entry
-from leaderboard.pools import ALL, competes, pools_of
-from leaderboard.schema import Row
-from leaderboard.stats import family_p, holm
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.pools import ALL, competes, pools_of
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.stats import family_p, holm
 
 _IDENTITY = (
     *("task", "task_options", "data_kind", "protocol", "custom_id", "budget", "track", "method", "options"),

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from leaderboard.schema import budget_order
+from tdbench.leaderboard.schema import budget_order
 
 FILE = Path(__file__).with_name("reported.yaml")
 HEADINGS = ("method", "budget", "learner", "reported score", "source")

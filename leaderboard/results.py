@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import RecordError
-from leaderboard.build import frame_of
-from leaderboard.json_schema import INFINITE
-from leaderboard.schema import BOARD_SCHEMA_VERSION
+from tdbench.bench.errors import RecordError
+from tdbench.leaderboard.build import frame_of
+from tdbench.leaderboard.json_schema import INFINITE
+from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION
 
 COMMITTED = Path(__file__).with_name("leaderboard.json")
 

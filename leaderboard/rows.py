@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from bench.experiment.record import Record
-from leaderboard.audits import Audits, privacy_fields
-from leaderboard.breakeven import fill_breakeven
-from leaderboard.compare import compare
-from leaderboard.costs import cost_detail_fields, cost_fields
-from leaderboard.curves import ScalingSection, scaling_sections
-from leaderboard.derived_fields import NO_BREAKEVEN, NO_GAP, NO_RANK, DerivedFields
-from leaderboard.entries import METRICS, Entry, Grid, score_fields
-from leaderboard.gaps import fill_gaps
-from leaderboard.keys import Scope
-from leaderboard.llm_fields import llm_fields
-from leaderboard.origin import cell_of, joined, origin_fields
-from leaderboard.privacy_fields import PromiseFields
-from leaderboard.promises import promise_fields
-from leaderboard.rankings import Ranking, rankings
-from leaderboard.ranks import PoolPlaces, fill_ranks
-from leaderboard.runs import Group, collect
-from leaderboard.schema import (
+from tdbench.bench.experiment.record import Record
+from tdbench.leaderboard.audits import Audits, privacy_fields
+from tdbench.leaderboard.breakeven import fill_breakeven
+from tdbench.leaderboard.compare import compare
+from tdbench.leaderboard.costs import cost_detail_fields, cost_fields
+from tdbench.leaderboard.curves import ScalingSection, scaling_sections
+from tdbench.leaderboard.derived_fields import NO_BREAKEVEN, NO_GAP, NO_RANK, DerivedFields
+from tdbench.leaderboard.entries import METRICS, Entry, Grid, score_fields
+from tdbench.leaderboard.gaps import fill_gaps
+from tdbench.leaderboard.keys import Scope
+from tdbench.leaderboard.llm_fields import llm_fields
+from tdbench.leaderboard.origin import cell_of, joined, origin_fields
+from tdbench.leaderboard.privacy_fields import PromiseFields
+from tdbench.leaderboard.promises import promise_fields
+from tdbench.leaderboard.rankings import Ranking, rankings
+from tdbench.leaderboard.ranks import PoolPlaces, fill_ranks
+from tdbench.leaderboard.runs import Group, collect
+from tdbench.leaderboard.schema import (
     MIXED,
     NO_COMPARISON,
     IdentityFields,
@@ -32,12 +32,12 @@ from leaderboard.schema import (
     Row,
     budget_order,
 )
-from leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
-from leaderboard.standing import fewest_seeds, standing_fields
-from leaderboard.text_fields import text_fields
-from leaderboard.unseen import unseen_entries
-from leaderboard.verified import verified_fields
-from leaderboard.worth import NO_WORTH
+from tdbench.leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
+from tdbench.leaderboard.standing import fewest_seeds, standing_fields
+from tdbench.leaderboard.text_fields import text_fields
+from tdbench.leaderboard.unseen import unseen_entries
+from tdbench.leaderboard.verified import verified_fields
+from tdbench.leaderboard.worth import NO_WORTH
 
 _ROUNDING = 1e-9
 

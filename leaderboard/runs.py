@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.experiment.record import Cell, MethodFacts, Record, set_sha256
-from leaderboard.keys import (
+from tdbench.bench.experiment.record import Cell, MethodFacts, Record, set_sha256
+from tdbench.leaderboard.keys import (
     MethodKey,
     ProtocolFacts,
     Scope,

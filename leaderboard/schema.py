@@ -6,13 +6,13 @@ import math
 
 from typing_extensions import TypedDict
 
-from leaderboard.costs import CostDetailFields, CostFields
-from leaderboard.derived_fields import BreakevenFields, DerivedFields, GapFields, RankFields
-from leaderboard.llm_fields import LLMFields
-from leaderboard.privacy_fields import AuditFields, PrivacyFields, PromiseFields
-from leaderboard.text_fields import TextFields
-from leaderboard.verified import VerifiedFields
-from leaderboard.worth import WorthFields
+from tdbench.leaderboard.costs import CostDetailFields, CostFields
+from tdbench.leaderboard.derived_fields import BreakevenFields, DerivedFields, GapFields, RankFields
+from tdbench.leaderboard.llm_fields import LLMFields
+from tdbench.leaderboard.privacy_fields import AuditFields, PrivacyFields, PromiseFields
+from tdbench.leaderboard.text_fields import TextFields
+from tdbench.leaderboard.verified import VerifiedFields
+from tdbench.leaderboard.worth import WorthFields
 
 BOARD_SCHEMA_VERSION = 5
 """Raised when a field of `Row` comes, goes away or changes its meaning."""

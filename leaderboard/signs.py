@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from leaderboard.column import difference_text
-from leaderboard.entries import Entry
-from leaderboard.schema import Row
-from leaderboard.stats import welch
+from tdbench.leaderboard.column import difference_text
+from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.stats import welch
 
 COLLAPSE_MARGIN_FRAC = 0.02
 """A model at most this far above majority has learnt nothing that the board would call learning."""

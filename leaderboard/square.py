@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leaderboard.chart import Guide
+from tdbench.leaderboard.chart import Guide
 
 SIZE, LEFT, BOTTOM, TOP, RIGHT = 360, 52, 44, 14, 24
 """Pixels: side of a figure, and its margins."""

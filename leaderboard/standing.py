@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leaderboard.runs import Group
-from leaderboard.schema import ALL_BUDGET, StandingFields
+from tdbench.leaderboard.runs import Group
+from tdbench.leaderboard.schema import ALL_BUDGET, StandingFields
 
 
 def standing_fields(group: Group) -> StandingFields:

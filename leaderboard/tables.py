@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
-from leaderboard.columns import COLUMNS
-from leaderboard.notes import KIND_NOTES, table_notes
-from leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row, budget_order
+from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
+from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.notes import KIND_NOTES, table_notes
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row, budget_order
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"
 """Protocols without a full-data run of their own show the one of this protocol."""

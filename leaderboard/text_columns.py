@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leaderboard.column import MISSING, OF_TEXTS, Column, number_of
-from leaderboard.schema import Row
+from tdbench.leaderboard.column import MISSING, OF_TEXTS, Column, number_of
+from tdbench.leaderboard.schema import Row
 
 
 def perplexity_text(row: Row) -> str:

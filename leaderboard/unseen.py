@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from statistics import fmean
 
-from leaderboard.entries import METRICS, Entry, Grid, score_fields
-from leaderboard.keys import Scope, Vintage
-from leaderboard.schema import UNSEEN_MEAN, Row
-from leaderboard.verified import NOT_VERIFIED
+from tdbench.leaderboard.entries import METRICS, Entry, Grid, score_fields
+from tdbench.leaderboard.keys import Scope, Vintage
+from tdbench.leaderboard.schema import UNSEEN_MEAN, Row
+from tdbench.leaderboard.verified import NOT_VERIFIED
 
 GATE_BUDGET = "dpc50"
 """Budget at which random decides whether a learner can learn the task at all."""

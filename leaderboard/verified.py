@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from bench.experiment.record import Record
-from leaderboard.stats import prediction_interval
+from tdbench.bench.experiment.record import Record
+from tdbench.leaderboard.stats import prediction_interval
 
 TOLERANCE_FRAC = 0.01
 """Scores may differ by this much between processors with other number formats; training differs by rounding."""

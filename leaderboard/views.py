@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leaderboard.columns import COLUMNS
-from leaderboard.text_columns import TEXT_COLUMNS
+from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.text_columns import TEXT_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
-from bench.api import DistilledSet, LabelledText, Method, MethodCard, MethodConfig, Schema, UsageError, sha256_file
+from tdbench.api import DistilledSet, LabelledText, Method, MethodCard, MethodConfig, Schema, UsageError, sha256_file
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context
+    from tdbench.api import Budget, Context
 
 OWN_POOLS = ("task-lm", "real")
 MOST_ROWS = 2_000
@@ -114,7 +114,7 @@ class Align(Method):
 
     def _pool(self, real: LabelledText, per_class: int, ctx: Context) -> LabelledText:
         """Samples a pool, or reads it; class after class."""
-        from bench.api import read_set, text_of
+        from tdbench.api import read_set, text_of
 
         if self.config.pool != "task-lm":
             schema = Schema(tuple(real.fields), real.label_names)
@@ -145,7 +145,7 @@ class Align(Method):
         per_class: int,
         ctx: Context,
     ) -> np.ndarray:
-        from bench.api import choose_aligned
+        from tdbench.api import choose_aligned
 
         return choose_aligned(
             pool_MD, labels_M, real_ND, real.labels_N, per_class=per_class, reduce=self.config.reduce, ctx=ctx

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.api import (
+from tdbench.api import (
     Brief,
     LLMConfig,
     LLMMethod,
@@ -22,7 +22,7 @@ from bench.api import (
 )
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Session
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Session
 
 OF_CLASS = "subtopic"
 LENGTHS = (0.1, 0.9)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
+from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText, Session
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Session
 
 
 class Bare(LLMMethod):

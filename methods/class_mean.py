@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.api import Method, MethodCard
+from tdbench.api import Method, MethodCard
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class ClassMean(Method):
@@ -29,7 +29,7 @@ class ClassMean(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Averages."""
-        from bench.api import DistilledSet, SoftInputs, mean_vectors, words_of
+        from tdbench.api import DistilledSet, SoftInputs, mean_vectors, words_of
 
         assert budget.per_class is not None
         source, rng = ctx.source(real), ctx.rng("selection")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.api import Method, MethodCard, MethodConfig
+from tdbench.api import Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, Head, LabelledText, SourceModel, TaskLM
+    from tdbench.api import Budget, Context, DistilledSet, Head, LabelledText, SourceModel, TaskLM
 
 HEAD_STEPS = 20
 ROWS_OF_A_TEACHER = 5_000
@@ -68,7 +68,7 @@ class DiLM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Tunes, samples, and selects."""
-        from bench.api import DistilledSet, sample_medoids
+        from tdbench.api import DistilledSet, sample_medoids
 
         assert budget.per_class is not None
         source = ctx.source(real)
@@ -101,7 +101,7 @@ class _Tuning:
         """Returns the tuned model."""
         import torch
 
-        from bench.api import head_path
+        from tdbench.api import head_path
 
         config, n_classes = self._config, self._real.n_classes
         device = self._source.device
@@ -135,7 +135,7 @@ class _Tuning:
         """Returns, for every class, the head inputs of a coreset: K-means medoids of a draw of rows."""
         import torch
 
-        from bench.api import cluster
+        from tdbench.api import cluster
 
         made = []
         for label in range(self._real.n_classes):
@@ -149,7 +149,7 @@ class _Tuning:
 
     def _pool(self, label: int, loop: int) -> _Pool:
         """Samples a class, and cuts the samples into as many clusters as a batch has texts."""
-        from bench.api import cluster
+        from tdbench.api import cluster
 
         config, ctx = self._config, self._ctx
         n_real = len(self._real.positions_of_class(label))

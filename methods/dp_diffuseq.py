@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api import DiffusionMethod, GaussianConfig, diffusion_card
+from tdbench.api import DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
-    from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
+    from tdbench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
 
 
 class DPDiffuSeq(DiffusionMethod):
@@ -28,7 +28,7 @@ class DPDiffuSeq(DiffusionMethod):
 
     def model(self, alphabet: Alphabet, source: SourceModel, shape: DenoiserShape, n_classes: int) -> Diffusion:
         """Returns one encoder over prompt and text."""
-        from bench.api import GaussianDiffusion
+        from tdbench.api import GaussianDiffusion
 
         config = self.config
         return GaussianDiffusion(

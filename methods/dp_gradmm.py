@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from tdbench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, HeadGradients, Heads, LabelledText, PrivateOracle, PublicRows, Reading, Stage
+    from tdbench.api import (
+        Budget,
+        Context,
+        HeadGradients,
+        Heads,
+        LabelledText,
+        PrivateOracle,
+        PublicRows,
+        Reading,
+        Stage,
+    )
 
 SUMS, GRADIENTS = "class sums", "head gradients"
 
@@ -85,7 +95,7 @@ class DPGradMM(PrivateMethod):
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Asks for gradients, chooses texts, and fits their words."""
-        from bench.api import public_rows
+        from tdbench.api import public_rows
 
         assert budget.per_class is not None
         per_class, config = budget.per_class, self.config
@@ -132,7 +142,7 @@ class DPGradMM(PrivateMethod):
         self, public: PublicRows, start: LabelledText, center_D: np.ndarray, asked: Released, ctx: Context
     ) -> DistilledSet:
         """Fits the words of the chosen texts by ADMM."""
-        from bench.api import Groups, Stage, SynthesisConfig, synthesise
+        from tdbench.api import Groups, Stage, SynthesisConfig, synthesise
 
         config, n_classes = self.config, start.n_classes
         medoids = np.searchsorted(start.labels_N, np.arange(n_classes))
@@ -207,7 +217,7 @@ class _Matching:
     def __init__(self, stage: Stage, asked: Released, center_D: np.ndarray) -> None:
         import torch
 
-        from bench.api import HeadGradients, Heads
+        from tdbench.api import HeadGradients, Heads
 
         self.stage = stage
         heads, made = (torch.from_numpy(part).float().to(stage.source.device) for part in asked)
@@ -219,7 +229,7 @@ class _Matching:
         """Returns the mean distance over heads, classes and copies."""
         import torch
 
-        from bench.api import distances
+        from tdbench.api import distances
 
         n_classes, labels_S = self.stage.real.n_classes, self.stage.labels_S
         goal = self._made.take(torch.arange(n_classes).repeat(copies))
@@ -230,7 +240,7 @@ class _Matching:
 
     def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's class."""
-        from bench.api import every_distance
+        from tdbench.api import every_distance
 
         targets_NC = self.stage.one_hot(labels_N)
         far_NC = every_distance(self._made, self._heads, self._inputs(h_ND), targets_NC, distance="cosine")

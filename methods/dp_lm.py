@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import MethodCard, TrainedConfig, TrainedMethod
+from tdbench.api import MethodCard, TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from bench.api import Context, PrivateOracle, RowLM, SourceModel, Writer
+    from tdbench.api import Context, PrivateOracle, RowLM, SourceModel, Writer
 
 
 class DPLM(TrainedMethod):
@@ -50,7 +50,7 @@ class DPLM(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowLM, SourceModel]:
         """Trains the decoder on public texts."""
-        from bench.api import RowLM, public_rows
+        from tdbench.api import RowLM, public_rows
 
         public = public_rows(ctx, oracle.field_names, oracle.label_names, self.config.tokens)
         lm = ctx.task_lm(public.rows, public.source)

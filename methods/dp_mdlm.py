@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from bench.api import DiffusionConfig, DiffusionMethod, diffusion_card
+from tdbench.api import DiffusionConfig, DiffusionMethod, diffusion_card
 
 if TYPE_CHECKING:
-    from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
+    from tdbench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
 
 
 class DPMDLM(DiffusionMethod):
@@ -33,6 +33,6 @@ class DPMDLM(DiffusionMethod):
 
     def model(self, alphabet: Alphabet, source: SourceModel, shape: DenoiserShape, n_classes: int) -> Diffusion:
         """Returns an encoder that is not told the time: the number of masks tells it."""
-        from bench.api import MaskedDiffusion
+        from tdbench.api import MaskedDiffusion
 
         return MaskedDiffusion(alphabet, source, replace(shape, timed=False), n_classes, self.config.draws)

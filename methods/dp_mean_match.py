@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from bench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from tdbench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle
+    from tdbench.api import Budget, Context, PrivateOracle
 
 QUESTION = "class sums"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.api import (
+from tdbench.api import (
     DistilledSet,
     Estimate,
     LabelledText,
@@ -21,7 +21,7 @@ from bench.api import (
 )
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, PrivateOracle, Varies
+    from tdbench.api import Budget, Context, PrivateOracle, Varies
 
 QUESTION = "votes"
 IDLE = {
@@ -192,7 +192,7 @@ class DPPE(PrivateMethod):
 
     def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
         """Returns what writes texts like given ones."""
-        from bench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, public_rows
+        from tdbench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, public_rows
 
         config = self.config
         if config.variation == "asked":

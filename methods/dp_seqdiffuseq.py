@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import PositiveInt
 
-from bench.api import DiffusionMethod, GaussianConfig, diffusion_card
+from tdbench.api import DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
-    from bench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
+    from tdbench.api import Alphabet, DenoiserShape, Diffusion, SourceModel
 
 
 class DPSeqDiffuSeq(DiffusionMethod):
@@ -37,7 +37,7 @@ class DPSeqDiffuSeq(DiffusionMethod):
 
     def model(self, alphabet: Alphabet, source: SourceModel, shape: DenoiserShape, n_classes: int) -> Diffusion:
         """Returns an encoder and a decoder."""
-        from bench.api import GaussianDiffusion
+        from tdbench.api import GaussianDiffusion
 
         config = self.config
         shape = replace(shape, encoder_layers=config.encoder_layers, self_conditioned=config.self_conditioned)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class FewShot(LLMMethod):

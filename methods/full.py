@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard
+from tdbench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard
 
 
 class Full(Method):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from bench.api import DistilledSet, EncodersConfig, Method, MethodCard, Skip
+from tdbench.api import DistilledSet, EncodersConfig, Method, MethodCard, Skip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.api import Budget, Context, LabelledText, SourceModel, Task
+    from tdbench.api import Budget, Context, LabelledText, SourceModel, Task
 
     Array = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class KRR(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Chooses texts, or fits vectors."""
-        from bench.api import Exchange, RealMoments, centred
+        from tdbench.api import Exchange, RealMoments, centred
 
         assert budget.per_class is not None
         config = self.config
@@ -132,7 +132,7 @@ class KRR(Method):
 
     def _sources(self, real: LabelledText, ctx: Context) -> list[SourceModel]:
         """Returns the source learner as it is, and after fine-tuning."""
-        from bench.api import varied
+        from tdbench.api import varied
 
         source = ctx.source(real)
         with ctx.cost.phase("fine-tune"):
@@ -143,7 +143,7 @@ class KRR(Method):
         self, real: LabelledText, sources: list[SourceModel], per_class: int, ctx: Context
     ) -> tuple[dict[str, list[str]], NDArray[np.int64], list[Array]]:
         """Samples texts of every class from the task's language model; returns their fields, classes and features."""
-        from bench.api import LabelledText, text_of
+        from tdbench.api import LabelledText, text_of
 
         lm = ctx.task_lm(real, sources[0])
         with ctx.cost.phase("sample"):
@@ -159,7 +159,7 @@ class KRR(Method):
         """Fits token vectors by the gradient of the error, starting from random rows."""
         import torch
 
-        from bench.api import (
+        from tdbench.api import (
             AdmmOptions,
             Exchange,
             RealMoments,

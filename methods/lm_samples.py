@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from bench.api import Method, MethodCard, MethodConfig
+from tdbench.api import Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class LMSamples(Method):
@@ -41,7 +41,7 @@ class LMSamples(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Samples, and selects."""
-        from bench.api import DistilledSet, sample_medoids
+        from tdbench.api import DistilledSet, sample_medoids
 
         assert budget.per_class is not None
         source = ctx.source(real)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard
+from tdbench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard
 
 
 class RandomSubset(Method):

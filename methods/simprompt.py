@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class SimPrompt(LLMMethod):

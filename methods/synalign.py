@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from bench.api import (
+from tdbench.api import (
     Brief,
     DistilledSet,
     LLMConfig,
@@ -22,7 +22,7 @@ from bench.api import (
 )
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, LabelledText, Session
+    from tdbench.api import Budget, Context, LabelledText, Session
 
 FEATURES = (
     "topic and subtopic",
@@ -84,7 +84,7 @@ class SynAlign(LLMMethod):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Explores, describes, has texts written, aligns."""
-        from bench.api import choose_aligned
+        from tdbench.api import choose_aligned
 
         assert budget.per_class is not None
         session, wanted = self.session(real, ctx), self.written(budget.per_class)
@@ -119,7 +119,7 @@ class SynAlign(LLMMethod):
 
     def _explored(self, real_ND: np.ndarray, rows: np.ndarray, label: int, count: int, ctx: Context) -> list[int]:
         """Returns the real texts of a class that are described."""
-        from bench.api import Explorer, length_scale
+        from tdbench.api import Explorer, length_scale
 
         rng = ctx.rng(f"explore {label}")
         if self.config.explore == "random":

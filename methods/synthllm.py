@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.api import (
+from tdbench.api import (
     Brief,
     ConceptGraph,
     Concepts,
@@ -25,7 +25,7 @@ from bench.api import (
 )
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, DistilledSet, Session
+    from tdbench.api import Budget, Context, DistilledSet, Session
 
 PICKED, N_KEYWORDS = 3, 8
 """Concepts of a text that a level-2 question recombines at most, and words that stand for a text's concepts where none can be asked for."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.api import DistilledSet, Method, MethodCard, MethodConfig, Skip
+from tdbench.api import DistilledSet, Method, MethodCard, MethodConfig, Skip
 
 if TYPE_CHECKING:
-    from bench.api import Budget, Context, LabelledText, Task
+    from tdbench.api import Budget, Context, LabelledText, Task
 
 
 class TeacherLabels(Method):
@@ -46,7 +46,7 @@ class TeacherLabels(Method):
         """Selects rows, and asks the teacher."""
         import torch
 
-        from bench.api import kmeans_rows, train_head
+        from tdbench.api import kmeans_rows, train_head
 
         source = ctx.source(real)
         h_ND = source.real_features(real)

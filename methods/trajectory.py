@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from bench.api import ExpertsConfig, Method, MethodCard
+from tdbench.api import ExpertsConfig, Method, MethodCard
 
 if TYPE_CHECKING:
     import torch
 
-    from bench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Skip, SourceModel, Task, Unrolled
+    from tdbench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Skip, SourceModel, Task, Unrolled
 
 LORA_SEED = 0
 """Of the adapters' random halves: experts and all that imitate them share these."""
@@ -77,7 +77,7 @@ class Trajectory(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains experts, and learns a training that imitates them."""
-        from bench.api import as_text
+        from tdbench.api import as_text
 
         assert budget.per_class is not None
         config, source = self.config, ctx.source(real)
@@ -94,7 +94,7 @@ class _Matching:
     def __init__(
         self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
     ) -> None:
-        from bench.api import ExpertBuffer, LearnedLesson, head_expert, whole_expert
+        from tdbench.api import ExpertBuffer, LearnedLesson, head_expert, whole_expert
 
         self._config, self._source, self._ctx = config, source, ctx
         with ctx.cost.phase("start"):
@@ -136,7 +136,7 @@ class _Matching:
         self._ctx.curves["distance"] = losses
 
     def _towards(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> Unrolled:
-        from bench.api import Back, unroll, unroll_head
+        from tdbench.api import Back, unroll, unroll_head
 
         lesson, weight_of = self._learned.lesson(noisy=True), self._weight_of(start, goal)
         if self._config.space == "head":
@@ -159,7 +159,7 @@ class _Matching:
 
     def _weight_of(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> dict[str, float]:
         """Returns what a squared difference of every weight counts: one over the squared distance that the expert went."""
-        from bench.api import UsageError
+        from tdbench.api import UsageError
 
         far = {name: float(((start[name] - goal[name]) ** 2).sum()) for name in start}
         if not sum(far.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, normalised
+from tdbench.api import Budget, Context, DistilledSet, LabelledText, Method, MethodCard, normalised
 
 if TYPE_CHECKING:
     import numpy as np

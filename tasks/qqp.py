@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.api import Facts, HubFiles, StandinSchema, Task
+from tdbench.api import Facts, HubFiles, StandinSchema, Task
 
 
 class QQP(Task):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.api import Facts, HubFiles, StandinSchema, Task, TaskConfig
+from tdbench.api import Facts, HubFiles, StandinSchema, Task, TaskConfig
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.api import Facts, StandinSchema, Task
+from tdbench.api import Facts, StandinSchema, Task
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DataError, UsageError
-from bench.experiment.audit_jobs import AUDIT_VERSION
-from bench.experiment.audit_record import AttackResult, AuditResult
-from bench.experiment.external import content_of
+from tdbench.bench.errors import DataError, UsageError
+from tdbench.bench.experiment.audit_jobs import AUDIT_VERSION
+from tdbench.bench.experiment.audit_record import AttackResult, AuditResult
+from tdbench.bench.experiment.external import content_of
 
 if TYPE_CHECKING:
-    from bench.data.loading import TaskData
-    from bench.data.text import LabelledText
-    from bench.experiment.accepted import Accepted
-    from bench.experiment.plan import Plan
-    from bench.experiment.store import Store
-    from bench.privacy.pool import Pool
-    from bench.privacy.released import Released
-    from bench.settings import RunSettings
+    from tdbench.bench.data.loading import TaskData
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.plan import Plan
+    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.privacy.pool import Pool
+    from tdbench.bench.privacy.released import Released
+    from tdbench.bench.settings import RunSettings
 
 _DRAWS = 64
 """Draws of members among which the one behind a list of rows is looked for."""
@@ -103,8 +103,8 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
         as_json: Whether to print one JSON object.
         words: More overrides.
     """
-    from bench.data.set_files import read_set
-    from bench.privacy.released import Released
+    from tdbench.bench.data.set_files import read_set
+    from tdbench.bench.privacy.released import Released
 
     if file is None or members is None:
         raise UsageError(
@@ -131,12 +131,12 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
 
 def _audited(one: RunSettings, data: TaskData, released: Released) -> dict[str, Any]:
     """Plays the game on texts."""
-    from bench.cost import CostMeter
-    from bench.experiment.audit_stages import public_encoder
-    from bench.experiment.devices import choose_device
-    from bench.experiment.store import Store
-    from bench.privacy.attacks.text import TextAttacks
-    from bench.privacy.games import Match
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.experiment.audit_stages import public_encoder
+    from tdbench.bench.experiment.devices import choose_device
+    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.privacy.attacks.text import TextAttacks
+    from tdbench.bench.privacy.games import Match
 
     pool, members_G, draw = _candidates(one, data, released.real)
     notes: list[str] = []
@@ -184,9 +184,9 @@ def read_ids(path: Path) -> list[int]:
 def _task(task: str | None, words: list[str]) -> tuple[RunSettings, TaskData]:
     if task is None:
         raise UsageError("no task given; add --task NAME (`tdbench list` shows them).")
-    from bench.config import settings_for
-    from bench.data.loading import load_task
-    from bench.registry import TASKS
+    from tdbench.bench.config import settings_for
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.registry import TASKS
 
     chosen = [] if any(word.startswith("protocol=") for word in words) else ["protocol=lite-v1"]
     (one,) = settings_for([f"task={task}", "method=random", "budget=dpc10", "audit=text", *chosen, *words])
@@ -195,14 +195,14 @@ def _task(task: str | None, words: list[str]) -> tuple[RunSettings, TaskData]:
 
 
 def _pool(one: RunSettings, data: TaskData) -> Pool:
-    from bench.privacy.pool import draw_pool
+    from tdbench.bench.privacy.pool import draw_pool
 
     return draw_pool(data, one.audit.pool_rows, one.audit.auxiliary_rows)
 
 
 def _candidates(one: RunSettings, data: TaskData, rows: LabelledText) -> tuple[Pool, Any, int | None]:
     """Returns a pool, who of it is a member, and which draw that is; of other members, a sample beside as many other train rows."""
-    from bench.privacy.pool import compared
+    from tdbench.bench.privacy.pool import compared
 
     drawn = _pool(one, data)
     ids = set(rows.row_ids_N.tolist())

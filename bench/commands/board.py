@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
-from bench._version import __version__
-from bench.experiment.abouts import about_methods
-from bench.experiment.accepted import Accepted
-from bench.experiment.packs import write_packs
-from bench.experiment.record import Record
-from bench.experiment.samples import generated_samples
-from bench.experiment.store import Store
-from bench.registry import TASKS
+from tdbench.bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
+from tdbench.bench._version import __version__
+from tdbench.bench.experiment.abouts import about_methods
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.experiment.samples import generated_samples
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.registry import TASKS
 
 
 def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
@@ -26,8 +26,8 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
         with_runs: Whether its records join the accepted ones (of one id, the newer record wins).
         out: Folder of leaderboard.json and LEADERBOARD.md; the page goes to its `site/`.
     """
-    from leaderboard.build import build
-    from leaderboard.cards import Told
+    from tdbench.leaderboard.build import build
+    from tdbench.leaderboard.cards import Told
 
     kept, accepted, store = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]

@@ -6,11 +6,11 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bench.errors import PluginError, UsageError, unknown_name
-from bench.registry import REGISTRIES
+from tdbench.bench.errors import PluginError, UsageError, unknown_name
+from tdbench.bench.registry import REGISTRIES
 
 if TYPE_CHECKING:
-    from bench.testing import Report
+    from tdbench.bench.testing import Report
 
 
 def find_plugin(name: str, kind: str | None = None) -> tuple[str, type]:
@@ -41,8 +41,8 @@ def find_plugin(name: str, kind: str | None = None) -> tuple[str, type]:
 
 def check_command(name: str, kind: str | None, as_json: bool) -> int:
     """Runs the suite and lists its findings. Returns 0 when all checks hold, 1 when one fails, 3 when it could not be run."""
-    from bench.testing import check
-    from bench.training.resolve import presets, resolve_learner
+    from tdbench.bench.testing import check
+    from tdbench.bench.training.resolve import presets, resolve_learner
 
     if name in presets() and kind in (None, "learner"):
         kind, report = "learner", check(resolve_learner(name))

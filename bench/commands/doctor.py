@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench._paths import ROOT
-from bench.data.sources import DATA_VARIABLE, hub_reachable
-from bench.registry import REGISTRIES, TASKS
+from tdbench.bench._paths import ROOT
+from tdbench.bench.data.sources import DATA_VARIABLE, hub_reachable
+from tdbench.bench.registry import REGISTRIES, TASKS
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -84,8 +84,8 @@ def _plugins() -> Iterator[Diagnosis]:
 def _machine() -> Iterator[Diagnosis]:
     import torch
 
-    from bench.experiment.provenance import cores
-    from bench.training.precision import compute_dtype_name
+    from tdbench.bench.experiment.provenance import cores
+    from tdbench.bench.training.precision import compute_dtype_name
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     yield Diagnosis("ok", f"{cores()} cores, numbers in {compute_dtype_name('cpu')}; torch {torch.__version__}")
@@ -97,8 +97,8 @@ def _machine() -> Iterator[Diagnosis]:
 
 
 def _data() -> Iterator[Diagnosis]:
-    from bench.data.loading import load_task
-    from bench.errors import DataError, PrerequisiteError
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.errors import DataError, PrerequisiteError
 
     folder = os.environ.get(DATA_VARIABLE)
     if folder and not Path(folder).is_dir():
@@ -129,8 +129,8 @@ def _data() -> Iterator[Diagnosis]:
 
 
 def _weights() -> Iterator[Diagnosis]:
-    from bench.models.resolve import is_local
-    from bench.training.resolve import learner_names, resolve_learner
+    from tdbench.bench.models.resolve import is_local
+    from tdbench.bench.training.resolve import learner_names, resolve_learner
 
     for name in learner_names():
         model = getattr(resolve_learner(name).config, "model", None)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.text import LabelledText
-from bench.models.llm.method import Estimate
-from bench.models.llm.names import ModelName
-from bench.models.llm.spending import dollars
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.models.llm.method import Estimate
+from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.llm.spending import dollars
 
 if TYPE_CHECKING:
-    from bench.experiment.jobs import DistilJob
-    from bench.experiment.plan import Plan
-    from bench.settings import LLMSettings
+    from tdbench.bench.experiment.jobs import DistilJob
+    from tdbench.bench.experiment.plan import Plan
+    from tdbench.bench.settings import LLMSettings
 
 
 def asks_servers(plan: Plan) -> bool:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.budget import Budget, count_tokens
-from bench.commands.run import Arguments, parse, perform
-from bench.config import settings_for
-from bench.data.set_files import read_set
-from bench.errors import UsageError
-from bench.experiment.external import External
-from bench.registry import TASKS, plugin_name_problem
+from tdbench.bench.budget import Budget, count_tokens
+from tdbench.bench.commands.run import Arguments, parse, perform
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.set_files import read_set
+from tdbench.bench.errors import UsageError
+from tdbench.bench.experiment.external import External
+from tdbench.bench.registry import TASKS, plugin_name_problem
 
 
 def evaluate_command(file: Path, task: str, name: str | None, budget: str | None, words: list[str]) -> int:

@@ -8,18 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from bench._paths import RECORDS
-from bench.commands.set_card import set_card
-from bench.commands.show import find_stage, known_records
-from bench.data.sources import DATA_VARIABLE
-from bench.data.task import Task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import PrerequisiteError, UsageError
-from bench.experiment.accepted import Accepted
-from bench.experiment.cell_data import data_of, task_of
-from bench.experiment.record import Record
-from bench.experiment.store import Store
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.commands.set_card import set_card
+from tdbench.bench.commands.show import find_stage, known_records
+from tdbench.bench.data.sources import DATA_VARIABLE
+from tdbench.bench.data.task import Task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.cell_data import data_of, task_of
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.experiment.store import Store
 
 TABLE = "data/train.parquet"
 TENSORS = "data/tensors.safetensors"

@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-from bench.data.sources import DATA_VARIABLE, read_source
-from bench.errors import PrerequisiteError, unknown_name
-from bench.registry import TASKS
-from bench.settings import check_values
-from bench.training.resolve import learner_names, resolve_learner
+from tdbench.bench.data.sources import DATA_VARIABLE, read_source
+from tdbench.bench.errors import PrerequisiteError, unknown_name
+from tdbench.bench.registry import TASKS
+from tdbench.bench.settings import check_values
+from tdbench.bench.training.resolve import learner_names, resolve_learner
 
 
 def fetch_command(names: list[str], as_json: bool) -> int:
@@ -69,6 +69,6 @@ def _learner(name: str) -> str:
     model = getattr(learner.config, "model", getattr(learner.config, "vectors", None))
     if model is None or model == "none":
         return "needs no weights"
-    from bench.models.resolve import available, resolve
+    from tdbench.bench.models.resolve import available, resolve
 
     return "no word vectors here: it trains a table from scratch" if available(model) else str(resolve(model))

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.commands.board import board_records
-from bench.errors import UsageError
+from tdbench.bench.commands.board import board_records
+from tdbench.bench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def figures_command(out: Path, form: str, wanted: Wanted, *, root: Path, with_ru
     Raises:
         UsageError: There is no such format or kind, or no result for a task, budget or track.
     """
-    from leaderboard.audits import set_curves
-    from leaderboard.paper import FORMATS, KINDS, all_figures, save
-    from leaderboard.rows import find
-    from leaderboard.tables import build_tables
+    from tdbench.leaderboard.audits import set_curves
+    from tdbench.leaderboard.paper import FORMATS, KINDS, all_figures, save
+    from tdbench.leaderboard.rows import find
+    from tdbench.leaderboard.tables import build_tables
 
     if form not in FORMATS:
         raise UsageError(f"--format is '{form}'; expected one of {', '.join(FORMATS)}.")

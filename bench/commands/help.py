@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.config import GROUPS, default_config, options_of
+from tdbench.bench.config import GROUPS, default_config, options_of
 
 FLAGS = {
     "-m": "run every combination of comma-separated values",
@@ -34,7 +34,7 @@ def help_page() -> str:
             if options:
                 lines += [f"options of {group} {choice}:", *(f"  {group}.{k}={_show(v)}" for k, v in options.items())]
     lines += ["", "learners=[NAME, ...]: a list of"]
-    from bench.training.resolve import learner_names
+    from tdbench.bench.training.resolve import learner_names
 
     lines += [f"  {', '.join(learner_names())}, hf:<id or folder>"]
     lines += ["sets=N seeds=N: distilled sets, and learner seeds for each; default: what the protocol asks for"]

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench._paths import CONF
-from bench.registry import REGISTRIES
+from tdbench.bench._paths import CONF
+from tdbench.bench.registry import REGISTRIES
 
 
 def listing() -> dict[str, list[dict[str, Any]]]:
@@ -62,7 +62,7 @@ def list_command(as_json: bool) -> int:
 
 def status_command(root: Path, as_json: bool) -> int:
     """Prints counts of stages by task, method and budget, and the failures. Returns the exit code."""
-    from bench.experiment.store import ALL_STAGES, Store
+    from tdbench.bench.experiment.store import ALL_STAGES, Store
 
     warnings: list[str] = []
     records = Store(root).records(warnings, ALL_STAGES)

@@ -6,9 +6,9 @@ import importlib
 import keyword
 from pathlib import Path
 
-from bench import api
-from bench.errors import UsageError, unknown_name
-from bench.registry import LEARNERS, METHODS, TASKS, plugin_name_problem
+from tdbench import api
+from tdbench.bench.errors import UsageError, unknown_name
+from tdbench.bench.registry import LEARNERS, METHODS, TASKS, plugin_name_problem
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 KINDS = {"method": METHODS, "task": TASKS, "learner": LEARNERS}
@@ -71,7 +71,7 @@ def _filled(template: str, words: dict[str, str]) -> str:
 
 def _tree_folder(kind: str) -> Path:
     module = importlib.import_module(KINDS[kind].package)
-    return Path(str(module.__file__)).parent
+    return Path(str(module.__file__)).resolve().parent
 
 
 def _package_files(to: Path, words: dict[str, str]) -> dict[Path, str]:

@@ -8,20 +8,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench._paths import RECORDS
-from bench.data.loading import TaskData
-from bench.distilled import DistilledSet
-from bench.errors import DataError, PrerequisiteError, RecordError
-from bench.experiment.accepted import Accepted
-from bench.experiment.cell_data import data_of
-from bench.experiment.devices import choose_device
-from bench.experiment.packs import amend_packs
-from bench.experiment.record import Record, TextQuality
-from bench.experiment.set_quality import SetKey, measured, set_key
-from bench.experiment.store import Store
-from bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
-from bench.registry import TASKS
-from bench.training.resolve import resolve_learner
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError, PrerequisiteError, RecordError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.cell_data import data_of
+from tdbench.bench.experiment.devices import choose_device
+from tdbench.bench.experiment.packs import amend_packs
+from tdbench.bench.experiment.record import Record, TextQuality
+from tdbench.bench.experiment.set_quality import SetKey, measured, set_key
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
+from tdbench.bench.registry import TASKS
+from tdbench.bench.training.resolve import resolve_learner
 
 
 def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json: bool) -> int:

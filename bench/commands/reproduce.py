@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from bench._paths import RECORDS, VERIFIED
-from bench.commands.show import find_stage, known_records
-from bench.config import settings_for
-from bench.data.sources import DATA_VARIABLE
-from bench.errors import PrerequisiteError, UsageError
-from bench.experiment.accepted import Accepted
-from bench.experiment.jobs import TrainJob
-from bench.experiment.packs import write_packs
-from bench.experiment.plan import Plan, Planner
-from bench.experiment.record import Record
-from bench.experiment.runner import Runner
-from bench.experiment.store import Store
-from bench.progress import reporter
-from bench.registry import METHODS
-from bench.settings import BudgetSettings, Protocol, RunSettings, check_values
-from leaderboard.verified import machine, verdict
+from tdbench.bench._paths import RECORDS, VERIFIED
+from tdbench.bench.commands.show import find_stage, known_records
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.sources import DATA_VARIABLE
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.jobs import TrainJob
+from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.plan import Plan, Planner
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.experiment.runner import Runner
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.progress import reporter
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import BudgetSettings, Protocol, RunSettings, check_values
+from tdbench.leaderboard.verified import machine, verdict
 
 
 def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_json: bool) -> int:
@@ -131,7 +131,7 @@ def _plan(settings: RunSettings, record: Record) -> tuple[Plan, TrainJob]:
 
 def _difference(job: TrainJob, record: Record) -> str:
     """Says what about this machine or this version of the suite is not what the record was made with."""
-    from bench.training.recipe import ENGINE_NUMERICS
+    from tdbench.bench.training.recipe import ENGINE_NUMERICS
 
     assert record.train is not None
     here, there = job.distil.cell, record.cell

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench._paths import RECORDS, default_board
-from bench.commands.audit import print_audits
-from bench.commands.estimates import asks_servers, estimate, estimate_lines
-from bench.commands.help import FLAGS, help_page
-from bench.config import resolved_yaml, settings_for
-from bench.errors import PrerequisiteError, UsageError
+from tdbench.bench._paths import RECORDS, default_board
+from tdbench.bench.commands.audit import print_audits
+from tdbench.bench.commands.estimates import asks_servers, estimate, estimate_lines
+from tdbench.bench.commands.help import FLAGS, help_page
+from tdbench.bench.config import resolved_yaml, settings_for
+from tdbench.bench.errors import PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
-    from bench.experiment.accepted import Accepted
-    from bench.experiment.plan import Plan
-    from bench.experiment.runner import Outcome
-    from bench.experiment.store import Store
-    from bench.method import Method
-    from bench.settings import RunSettings
+    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.plan import Plan
+    from tdbench.bench.experiment.runner import Outcome
+    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.method import Method
+    from tdbench.bench.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     Returns:
         The exit code.
     """
-    from bench.experiment.devices import joined_by, other_devices
-    from bench.experiment.runner import Runner
-    from bench.experiment.store import Store
-    from bench.progress import reporter
+    from tdbench.bench.experiment.devices import joined_by, other_devices
+    from tdbench.bench.experiment.runner import Runner
+    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.progress import reporter
 
     plan, accepted = _planned(runs, method)
     say = (lambda _: None) if args.json else _say
@@ -125,9 +125,9 @@ def plan_command(words: list[str]) -> int:
     if args.help:
         print(help_page())  # noqa: T201
         return 0
-    from bench.experiment.runner import Runner
-    from bench.experiment.store import Store
-    from bench.progress import SilentReporter, duration
+    from tdbench.bench.experiment.runner import Runner
+    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.progress import SilentReporter, duration
 
     runs = settings_for(args.overrides, args.multirun)
     plan, accepted = _planned(runs)
@@ -149,8 +149,8 @@ def plan_command(words: list[str]) -> int:
 
 
 def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:
-    from bench.experiment.accepted import Accepted
-    from bench.experiment.plan import Planner
+    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.plan import Planner
 
     if any(run.runtime != runs[0].runtime for run in runs):
         raise UsageError("runtime.* cannot be swept: it says where the whole command runs.")
@@ -195,7 +195,7 @@ def _warn_of_leaks(plan: Plan, store: Store, say: Any) -> None:
 
 
 def _build_board(root: Path, board: Path) -> list[Any]:
-    from bench.commands.board import build_board
+    from tdbench.bench.commands.board import build_board
 
     return build_board(root, with_runs=True, out=board)
 
@@ -203,7 +203,7 @@ def _build_board(root: Path, board: Path) -> list[Any]:
 def _print_tables(runs: list[RunSettings], plan: Plan, rows: list[Any]) -> None:
     from rich.console import Console
 
-    from leaderboard.console import summary_tables
+    from tdbench.leaderboard.console import summary_tables
 
     tasks = {data.task.name for data in plan.data}
     kinds = {data.data_kind for data in plan.data}
@@ -246,7 +246,7 @@ def _print_failures(plan: Plan, outcome: Outcome, root: Path) -> None:
 
 
 def _summary(plan: Plan, outcome: Outcome, board: Path, rows: list[Any]) -> dict[str, Any]:
-    from leaderboard.build import json_row
+    from tdbench.leaderboard.build import json_row
 
     fingerprints = {data.task.name: data.data_kind for data in plan.data}
     return {

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from bench._version import __version__
-from leaderboard.commands import run_command
-from leaderboard.marking import escape
+from tdbench.bench._version import __version__
+from tdbench.leaderboard.commands import run_command
+from tdbench.leaderboard.marking import escape
 
 if TYPE_CHECKING:
-    from bench.data.task import Task
-    from bench.distilled import DistilledSet
-    from bench.experiment.record import Record
+    from tdbench.bench.data.task import Task
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.experiment.record import Record
 
 
 def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> str:

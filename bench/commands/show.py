@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from bench._paths import CONF, RECORDS
-from bench.commands.check import find_plugin
-from bench.errors import UsageError, unknown_name
-from bench.experiment.audit_record import ROC_FPR, AuditResult
-from bench.experiment.record import Record
-from bench.registry import REGISTRIES
+from tdbench.bench._paths import CONF, RECORDS
+from tdbench.bench.commands.check import find_plugin
+from tdbench.bench.errors import UsageError, unknown_name
+from tdbench.bench.experiment.audit_record import ROC_FPR, AuditResult
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.registry import REGISTRIES
 
 GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "learner", "method", "task")
 MIN_ID = 6
@@ -63,8 +63,8 @@ def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
 
 def known_records(root: Path) -> list[Record]:
     """Returns the accepted records and those of a run folder, each id once: that of the run folder where both have it."""
-    from bench.experiment.accepted import Accepted
-    from bench.experiment.store import ALL_STAGES, Store
+    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.store import ALL_STAGES, Store
 
     found = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]
     return list({record.id: record for record in found}.values())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from bench.canonical import canonical_json
-from bench.experiment.accepted import Accepted
-from bench.experiment.record import Record, set_sha256
-from bench.submission.collect import CONTROLS, scope_of
-from bench.submission.contents import Contents
-from bench.submission.findings import Report, listed
-from leaderboard.keys import options_text
-from leaderboard.rows import build_rows
+from tdbench.bench.canonical import canonical_json
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.submission.collect import CONTROLS, scope_of
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report, listed
+from tdbench.leaderboard.keys import options_text
+from tdbench.leaderboard.rows import build_rows
 
 _REFERENCES = frozenset({"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"})
 """Accepted rows that others are compared with."""

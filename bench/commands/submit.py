@@ -9,17 +9,17 @@ from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
-from bench._paths import RECORDS, SUBMISSIONS
-from bench.commands.validation import validate
-from bench.errors import UsageError
-from bench.experiment.accepted import Accepted
-from bench.experiment.devices import choose_device
-from bench.experiment.packs import accept_packs
-from bench.experiment.store import Store
-from bench.submission.collect import collect
-from bench.submission.findings import ORDER
-from bench.submission.form import FORM
-from bench.submission.form import RECORDS as PACKS
+from tdbench.bench._paths import RECORDS, SUBMISSIONS
+from tdbench.bench.commands.validation import validate
+from tdbench.bench.errors import UsageError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.devices import choose_device
+from tdbench.bench.experiment.packs import accept_packs
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.submission.collect import collect
+from tdbench.bench.submission.findings import ORDER
+from tdbench.bench.submission.form import FORM
+from tdbench.bench.submission.form import RECORDS as PACKS
 
 _DECISIVE = frozenset({"data", "set", "set-hash"})
 """Checks without which nobody knows whether scores are true."""

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.commands.standing_checks import check_against, check_standing
-from bench.experiment.accepted import Accepted
-from bench.submission.collect import CONTROLS
-from bench.submission.contents import Contents, read_contents
-from bench.submission.data_checks import check_data
-from bench.submission.findings import Report
-from bench.submission.intake import read_files
-from bench.submission.method_checks import check_methods
-from bench.submission.privacy_checks import check_promises
-from bench.submission.record_checks import check_records
-from bench.submission.retrain import check_by_training
-from bench.submission.set_checks import check_sets
+from tdbench.bench.commands.standing_checks import check_against, check_standing
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.submission.collect import CONTROLS
+from tdbench.bench.submission.contents import Contents, read_contents
+from tdbench.bench.submission.data_checks import check_data
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.intake import read_files
+from tdbench.bench.submission.method_checks import check_methods
+from tdbench.bench.submission.privacy_checks import check_promises
+from tdbench.bench.submission.record_checks import check_records
+from tdbench.bench.submission.retrain import check_by_training
+from tdbench.bench.submission.set_checks import check_sets
 
 _ABOUT_THE_WHOLE = {"form", "incomplete"}
 """Errors that leave every single training as it is."""

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.canonical import content_id, seed_from
-from bench.data.sources import RawSplits, SourceKind, read_source
-from bench.data.task import UNSPLIT, Task
-from bench.data.text import LabelledText, normalised
-from bench.errors import DataError
+from tdbench.bench.canonical import content_id, seed_from
+from tdbench.bench.data.sources import RawSplits, SourceKind, read_source
+from tdbench.bench.data.task import UNSPLIT, Task
+from tdbench.bench.data.text import LabelledText, normalised
+from tdbench.bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bench.budget import Budget
-    from bench.experiment.record import DataKind
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.experiment.record import DataKind
 
 VALIDATION_FRAC = 0.1
 VALIDATION_MAX = 2_000

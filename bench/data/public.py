@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import content_id, seed_from
-from bench.data.loading import load_task
-from bench.data.text import LabelledText, normalised
-from bench.errors import PrerequisiteError
-from bench.experiment.privacy_record import PublicResource
-from bench.registry import TASKS
+from tdbench.bench.canonical import content_id, seed_from
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText, normalised
+from tdbench.bench.errors import PrerequisiteError
+from tdbench.bench.experiment.privacy_record import PublicResource
+from tdbench.bench.registry import TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.data.sources import SourceKind
-    from bench.data.task import Task
-    from bench.distilled import DistilledSet
+    from tdbench.bench.data.sources import SourceKind
+    from tdbench.bench.data.task import Task
+    from tdbench.bench.distilled import DistilledSet
 
 PUBLIC_VERSION = 1
 """Raised whenever the same files give other public texts."""

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.task import Task
-from bench.distilled import SOFT_LABEL_TOLERANCE, DistilledSet
-from bench.errors import DataError, UsageError
+from tdbench.bench.data.task import Task
+from tdbench.bench.distilled import SOFT_LABEL_TOLERANCE, DistilledSet
+from tdbench.bench.errors import DataError, UsageError
 
 MAX_BYTES = 64 << 20
 SHOWN_PROBLEMS = 5

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.data.task import Task
-from bench.errors import DataError, PrerequisiteError, UsageError
+from tdbench.bench.data.task import Task
+from tdbench.bench.errors import DataError, PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,7 +182,7 @@ def hub_reachable() -> bool:
 
 
 def _standin(task: Task) -> RawSplits:
-    from bench.data.standin import generate
+    from tdbench.bench.data.standin import generate
 
     if task.standin is None:
         raise PrerequisiteError(f"task '{task.name}' has no stand-in corpus; provide the data by {DATA_VARIABLE}.")

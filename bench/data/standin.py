@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.data import standin_lexicon as lex
-from bench.data import standin_words as words
-from bench.data.standin_pairs import MAX_RELATIONS, generate_pairs
-from bench.errors import UsageError
+from tdbench.bench.data import standin_lexicon as lex
+from tdbench.bench.data import standin_words as words
+from tdbench.bench.data.standin_pairs import MAX_RELATIONS, generate_pairs
+from tdbench.bench.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from bench.data import standin_words as words
+from tdbench.bench.data import standin_words as words
 
 Objects = npt.NDArray[np.object_]
 Ints = npt.NDArray[np.int64]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.data import standin_lexicon as lex
-from bench.data import standin_words as words
+from tdbench.bench.data import standin_lexicon as lex
+from tdbench.bench.data import standin_words as words
 
 # Verb, its past, a past of the same meaning, then verb and past of the opposite meaning.
 VERBS = (

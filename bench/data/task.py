@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.data.standin import StandinSchema
+    from tdbench.bench.data.standin import StandinSchema
 
 
 class TaskConfig(BaseModel):

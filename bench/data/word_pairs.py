@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.text import normalised
+from tdbench.bench.data.text import normalised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 
-from bench.canonical import content_id
-from bench.diffusion.network import Denoiser, DenoiserShape
-from bench.kept import kept
-from bench.privacy.accounting import Mechanism
-from bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
+from tdbench.bench.canonical import content_id
+from tdbench.bench.diffusion.network import Denoiser, DenoiserShape
+from tdbench.bench.kept import kept
+from tdbench.bench.privacy.accounting import Mechanism
+from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.cost import CostMeter
-    from bench.data.text import LabelledText
-    from bench.diffusion.alphabet import Alphabet
-    from bench.matching.source import SourceModel
-    from bench.models.public_rows import PublicRows
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.diffusion.alphabet import Alphabet
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.public_rows import PublicRows
 
     Parts = tuple[NDArray[np.int64], ...]
 
@@ -100,7 +100,7 @@ class Diffusion(RowModel):
 
     def encode(self, rows: LabelledText) -> Batch:
         """Returns `ids` (N, L) and `labels` (N,)."""
-        from bench.matching.start import words_of
+        from tdbench.bench.matching.start import words_of
 
         return {"ids": self.alphabet.encode(words_of(self._source, rows)), "labels": torch.tensor(rows.labels_N)}
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from bench.diffusion.generator import Diffusion
+from tdbench.bench.diffusion.generator import Diffusion
 
 if TYPE_CHECKING:
-    from bench.privacy.training import Batch
+    from tdbench.bench.privacy.training import Batch
 
 T_MIN = 0.05
 """Least share of masks in training: the weight 1 / t of a row's loss would make its gradient's length heavy-tailed."""

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from bench.method import MethodCard, MethodConfig
-from bench.privacy.trained import TrainedConfig, TrainedMethod
+from tdbench.bench.method import MethodCard, MethodConfig
+from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.diffusion.alphabet import Alphabet
-    from bench.diffusion.generator import Diffusion
-    from bench.diffusion.network import DenoiserShape
-    from bench.matching.samples import Writer
-    from bench.matching.source import SourceModel
-    from bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.context import Context
+    from tdbench.bench.diffusion.alphabet import Alphabet
+    from tdbench.bench.diffusion.generator import Diffusion
+    from tdbench.bench.diffusion.network import DenoiserShape
+    from tdbench.bench.matching.samples import Writer
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.privacy.oracle import PrivateOracle
 
 
 class DiffusionConfig(TrainedConfig):
@@ -89,10 +89,10 @@ class DiffusionMethod(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[Diffusion, SourceModel]:
         """Trains the model on public texts."""
-        from bench.diffusion.alphabet import Alphabet
-        from bench.diffusion.generator import PublicTraining, trained_publicly
-        from bench.diffusion.network import DenoiserShape
-        from bench.models.public_rows import public_rows
+        from tdbench.bench.diffusion.alphabet import Alphabet
+        from tdbench.bench.diffusion.generator import PublicTraining, trained_publicly
+        from tdbench.bench.diffusion.network import DenoiserShape
+        from tdbench.bench.models.public_rows import public_rows
 
         config: DiffusionConfig = self.config
         public = public_rows(ctx, oracle.field_names, oracle.label_names, config.tokens)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bench.registry import METHODS
+from tdbench.bench.registry import METHODS
 
 _WORDS = {
     "authors": "authors",

@@ -1,4 +1,4 @@
-"""Reads packs of accepted results (see `bench.experiment.packs`): plain data, of which every field is checked and no code runs."""
+"""Reads packs of accepted results (see `tdbench.bench.experiment.packs`): plain data, of which every field is checked and no code runs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.config import is_custom, is_custom_audit
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import RecordError, UsageError
-from bench.experiment.record import Record, parse_record, unpack_ints
-from bench.settings import Audit, Protocol, check_values
+from tdbench.bench.config import is_custom, is_custom_audit
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import RecordError, UsageError
+from tdbench.bench.experiment.record import Record, parse_record, unpack_ints
+from tdbench.bench.settings import Audit, Protocol, check_values
 
 PACK_VERSION = 1
 MOST_PREDICTIONS = 20_000_000

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from bench.canonical import content_id
-from bench.config import is_custom
-from bench.data.loading import check_size
-from bench.data.text import LabelledText
-from bench.experiment.jobs import DistilJob, TrainJob
-from bench.experiment.record import Stage
-from bench.models.encoder import FEATURES_VERSION
-from bench.privacy.pool import Pool
-from bench.settings import Audit, Protocol
+from tdbench.bench.canonical import content_id
+from tdbench.bench.config import is_custom
+from tdbench.bench.data.loading import check_size
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob
+from tdbench.bench.experiment.record import Stage
+from tdbench.bench.models.encoder import FEATURES_VERSION
+from tdbench.bench.privacy.pool import Pool
+from tdbench.bench.settings import Audit, Protocol
 
 AUDIT_VERSION = 1
 """Raised whenever the same sets and scores give other audit results."""

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.errors import DataError
-from bench.experiment.audit_stages import read_scores, run_audit, run_query
-from bench.experiment.record import set_sha256
-from bench.experiment.store import Busy
-from bench.privacy.guards import blind_auc, check_blind
-from bench.privacy.released import Released
+from tdbench.bench.errors import DataError
+from tdbench.bench.experiment.audit_stages import read_scores, run_audit, run_query
+from tdbench.bench.experiment.record import set_sha256
+from tdbench.bench.experiment.store import Busy
+from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.released import Released
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.experiment.audit_jobs import AuditJob, Shadow
-    from bench.experiment.expect import Job
-    from bench.experiment.record import Record
-    from bench.experiment.runner import Runner
+    from tdbench.bench.experiment.audit_jobs import AuditJob, Shadow
+    from tdbench.bench.experiment.expect import Job
+    from tdbench.bench.experiment.record import Record
+    from tdbench.bench.experiment.runner import Runner
 
 
 class Audits:

@@ -7,30 +7,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.canonical import sha256_file
-from bench.config import is_custom, is_custom_audit
-from bench.cost import CostMeter
-from bench.distilled import DistilledSet, check_files
-from bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
-from bench.experiment.contexts import Tick, context_of
-from bench.experiment.fitting import fitted_scores, train_inputs, train_seed
-from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import describe, protocol_parts
-from bench.matching.start import vectors_of, words_of
-from bench.models.encoder import CachedEncoder
-from bench.privacy.attacks.text import TextAttacks
-from bench.privacy.attacks.vectors import VectorAttacks
-from bench.privacy.games import Match, SetAttacks
-from bench.training.learner import TrainContext
-from bench.training.resolve import resolve_learner
+from tdbench.bench.canonical import sha256_file
+from tdbench.bench.config import is_custom, is_custom_audit
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.distilled import DistilledSet, check_files
+from tdbench.bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
+from tdbench.bench.experiment.contexts import Tick, context_of
+from tdbench.bench.experiment.fitting import fitted_scores, train_inputs, train_seed
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.experiment.stages import describe, protocol_parts
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.models.encoder import CachedEncoder
+from tdbench.bench.privacy.attacks.text import TextAttacks
+from tdbench.bench.privacy.attacks.vectors import VectorAttacks
+from tdbench.bench.privacy.games import Match, SetAttacks
+from tdbench.bench.training.learner import TrainContext
+from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.privacy.attacks.text import Embed
-    from bench.privacy.released import Released
-    from bench.settings import Protocol
+    from tdbench.bench.context import Context
+    from tdbench.bench.privacy.attacks.text import Embed
+    from tdbench.bench.privacy.released import Released
+    from tdbench.bench.settings import Protocol
 
 SCORES_FILE = "scores.safetensors"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.data.loading import TaskData, load_task
-from bench.data.sources import DATA_VARIABLE
-from bench.data.task import Task
-from bench.errors import DataError
-from bench.experiment.record import Cell
-from bench.registry import TASKS
+from tdbench.bench.data.loading import TaskData, load_task
+from tdbench.bench.data.sources import DATA_VARIABLE
+from tdbench.bench.data.task import Task
+from tdbench.bench.errors import DataError
+from tdbench.bench.experiment.record import Cell
+from tdbench.bench.registry import TASKS
 
 
 def task_of(cell: Cell) -> Task:

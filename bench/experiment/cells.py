@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from bench.budget import Budget
-from bench.data.loading import TaskData
-from bench.experiment.record import Cell, MethodFacts
-from bench.method import Method
-from bench.registry import METHODS
-from bench.settings import RunSettings
+from tdbench.bench.budget import Budget
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.experiment.record import Cell, MethodFacts
+from tdbench.bench.method import Method
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import RunSettings
 
 
 def method_of(one: RunSettings) -> Method:

@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.canonical import content_id, seed_from
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.errors import PluginError
-from bench.experiment.jobs import DistilJob
-from bench.experiment.privacy_record import PublicResource
-from bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
-from bench.models.llm.names import ModelName
-from bench.models.resolve import pretrained_sha256, shown_name
-from bench.settings import LLMSettings
-from bench.training.learner import Learner
-from bench.training.resolve import resolve_learner
+from tdbench.bench.canonical import content_id, seed_from
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import PluginError
+from tdbench.bench.experiment.jobs import DistilJob
+from tdbench.bench.experiment.privacy_record import PublicResource
+from tdbench.bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
+from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.resolve import pretrained_sha256, shown_name
+from tdbench.bench.settings import LLMSettings
+from tdbench.bench.training.learner import Learner
+from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
-    from bench.models.llm.spending import Spending
+    from tdbench.bench.models.llm.spending import Spending
 
 Tick = Callable[[float], None]
 UNKNOWN_TRAINING = "what it was trained on is not known to leave the task out"
@@ -40,8 +40,8 @@ def context_of(
     cell = job.cell
     access = None
     if "llm" in job.method.reads:
-        from bench.models.llm.access import STORE, Access, words_of_task
-        from bench.models.llm.spending import Spending
+        from tdbench.bench.models.llm.access import STORE, Access, words_of_task
+        from tdbench.bench.models.llm.spending import Spending
 
         access = Access(words_of_task(job.data.task), spending or Spending(LLMSettings()), cache / STORE)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.errors import UsageError
+from tdbench.bench.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def joined_by(devices: list[str], words: list[str], root: Path) -> Iterator[None
         for number, device in enumerate(devices):
             log = root / "logs" / f"{number}-{device.replace(':', '-')}.log"
             log.parent.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "bench", "run", *words, "--no-board", f"runtime.device={device}"]
+            command = [sys.executable, "-m", "tdbench", "run", *words, "--no-board", f"runtime.device={device}"]
             with log.open("w") as stream:
                 environment = {"OMP_NUM_THREADS": threads, **os.environ}
                 process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)  # noqa: S603 - our own

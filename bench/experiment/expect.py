@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.experiment.audit_jobs import AuditJob, QueryJob
-from bench.experiment.jobs import DistilJob, TrainJob
-from bench.training.resolve import resolve_learner
+from tdbench.bench.experiment.audit_jobs import AuditJob, QueryJob
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob
+from tdbench.bench.training.resolve import resolve_learner
 
 Job = DistilJob | TrainJob | QueryJob | AuditJob
 CPU_FLOPS_PER_S, GPU_FLOPS_PER_S = 5e11, 2e13

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.canonical import content_id
-from bench.distilled import DistilledSet
-from bench.method import Method, MethodCard, MethodConfig
+from tdbench.bench.canonical import content_id
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.method import Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
-    from bench.context import Context
-    from bench.data.text import LabelledText
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
 
 
 class External(Method):

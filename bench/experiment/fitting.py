@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.canonical import seed_from
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import DataError, PluginError
-from bench.experiment.identity import learner_seed
-from bench.experiment.jobs import TrainJob
-from bench.experiment.recipes import recipe_in_epochs
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.recipe import Recipe
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError, PluginError
+from tdbench.bench.experiment.identity import learner_seed
+from tdbench.bench.experiment.jobs import TrainJob
+from tdbench.bench.experiment.recipes import recipe_in_epochs
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.recipe import Recipe
 
 
 def train_inputs(job: TrainJob, made: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from bench.budget import Budget
-from bench.canonical import content_id
-from bench.config import is_custom
-from bench.data.loading import TaskData
-from bench.data.public import PublicPool
-from bench.experiment.identity import set_id, train_id
-from bench.experiment.record import Cell, MethodFacts, Stage
-from bench.method import Method
-from bench.privacy.pool import Pool
-from bench.settings import Protocol
-from bench.training.learner import Learner
-from bench.training.recipe import ENGINE_NUMERICS, Recipe
+from tdbench.bench.budget import Budget
+from tdbench.bench.canonical import content_id
+from tdbench.bench.config import is_custom
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.data.public import PublicPool
+from tdbench.bench.experiment.identity import set_id, train_id
+from tdbench.bench.experiment.record import Cell, MethodFacts, Stage
+from tdbench.bench.method import Method
+from tdbench.bench.privacy.pool import Pool
+from tdbench.bench.settings import Protocol
+from tdbench.bench.training.learner import Learner
+from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe
 
 
 @dataclass(frozen=True, eq=False)

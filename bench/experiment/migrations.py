@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.errors import RecordError
+from tdbench.bench.errors import RecordError
 
 SCHEMA_VERSION = 10
 """Raised with every change of a record's fields; `migrate` must then lead older files to it."""

@@ -10,27 +10,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.budget import ALL, Budget
-from bench.canonical import canonical_json, content_id
-from bench.data.loading import TaskData, check_size, load_task
-from bench.data.public import PublicPool, public_pool
-from bench.data.task import Task
-from bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
-from bench.experiment.audit_jobs import AuditJob, lay_out
-from bench.experiment.cells import cell_of, facts_of, method_of, replication
-from bench.experiment.jobs import DistilJob, TrainJob
-from bench.experiment.recipes import recipe_for
-from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
-from bench.method import Method
-from bench.models.encoder import FEATURES_VERSION
-from bench.models.llm.names import LLM_VERSION, ModelName
-from bench.models.resolve import available, pretrained_name, pretrained_sha256
-from bench.privacy.accounting import PRIVACY_VERSION
-from bench.privacy.pool import Pool, draw_pool
-from bench.registry import TASKS
-from bench.settings import Protocol, RunSettings
-from bench.training.learner import Learner
-from bench.training.resolve import resolve_learner
+from tdbench.bench.budget import ALL, Budget
+from tdbench.bench.canonical import canonical_json, content_id
+from tdbench.bench.data.loading import TaskData, check_size, load_task
+from tdbench.bench.data.public import PublicPool, public_pool
+from tdbench.bench.data.task import Task
+from tdbench.bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+from tdbench.bench.experiment.audit_jobs import AuditJob, lay_out
+from tdbench.bench.experiment.cells import cell_of, facts_of, method_of, replication
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob
+from tdbench.bench.experiment.recipes import recipe_for
+from tdbench.bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
+from tdbench.bench.method import Method
+from tdbench.bench.models.encoder import FEATURES_VERSION
+from tdbench.bench.models.llm.names import LLM_VERSION, ModelName
+from tdbench.bench.models.resolve import available, pretrained_name, pretrained_sha256
+from tdbench.bench.privacy.accounting import PRIVACY_VERSION
+from tdbench.bench.privacy.pool import Pool, draw_pool
+from tdbench.bench.registry import TASKS
+from tdbench.bench.settings import Protocol, RunSettings
+from tdbench.bench.training.learner import Learner
+from tdbench.bench.training.resolve import resolve_learner
 
 
 @dataclass

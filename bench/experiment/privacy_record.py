@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from bench.experiment.audit_record import Frozen
+from tdbench.bench.experiment.audit_record import Frozen
 
 Mechanism = Literal["gaussian", "sampled-gaussian", "laplace"]
 Epsilon = float | Literal["inf"]

@@ -9,9 +9,9 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from bench._paths import IS_CHECKOUT, ROOT
-from bench._version import __version__
-from bench.experiment.record import Provenance
+from tdbench.bench._paths import IS_CHECKOUT, ROOT
+from tdbench.bench._version import __version__
+from tdbench.bench.experiment.record import Provenance
 
 PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "skmatter", "opacus", "datasets", "pyarrow")
 

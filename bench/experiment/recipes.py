@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench.settings import Protocol
-from bench.training.learner import Learner
-from bench.training.recipe import Recipe
+from tdbench.bench.settings import Protocol
+from tdbench.bench.training.learner import Learner
+from tdbench.bench.training.recipe import Recipe
 
 
 def recipe_for(protocol: Protocol, task: str, name: str, learner: Learner, full_data: bool) -> Recipe | None:

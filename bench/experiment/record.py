@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from bench.canonical import sha256_text
-from bench.errors import RecordError
-from bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
-from bench.experiment.migrations import SCHEMA_VERSION, migrate
-from bench.experiment.privacy_record import PrivacyStatement, PrivateQuery  # noqa: F401 - the leaderboard reads them here
+from tdbench.bench.canonical import sha256_text
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.audit_record import ROC_FPR, AttackResult, AuditResult, Frozen  # noqa: F401 - the leaderboard reads them here
+from tdbench.bench.experiment.migrations import SCHEMA_VERSION, migrate
+from tdbench.bench.experiment.privacy_record import PrivacyStatement, PrivateQuery  # noqa: F401 - the leaderboard reads them here
 
 Track = Literal["text", "text+soft", "learner-bound"]
 Output = Literal["rows", "text", "embedding"]

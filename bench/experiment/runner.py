@@ -8,25 +8,25 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.distilled import DistilledSet, check_files
-from bench.errors import LLMStopError, RecordError
-from bench.experiment.audit_jobs import AuditJob, QueryJob
-from bench.experiment.audit_runner import Audits
-from bench.experiment.devices import choose_device
-from bench.experiment.expect import Job, expected_s, expected_seconds
-from bench.experiment.jobs import DistilJob, TrainJob, family
-from bench.experiment.outcome import Outcome, is_of_another_set, phrase
-from bench.experiment.plan import Plan
-from bench.experiment.record import Record, set_sha256
-from bench.experiment.stages import failed, run_distil, run_train, run_train_stack
-from bench.experiment.store import Busy, Store
-from bench.models.llm.spending import Spending
-from bench.progress import Reporter
-from bench.registry import source_sha256
+from tdbench.bench.distilled import DistilledSet, check_files
+from tdbench.bench.errors import LLMStopError, RecordError
+from tdbench.bench.experiment.audit_jobs import AuditJob, QueryJob
+from tdbench.bench.experiment.audit_runner import Audits
+from tdbench.bench.experiment.devices import choose_device
+from tdbench.bench.experiment.expect import Job, expected_s, expected_seconds
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob, family
+from tdbench.bench.experiment.outcome import Outcome, is_of_another_set, phrase
+from tdbench.bench.experiment.plan import Plan
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.experiment.stages import failed, run_distil, run_train, run_train_stack
+from tdbench.bench.experiment.store import Busy, Store
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.progress import Reporter
+from tdbench.bench.registry import source_sha256
 
 if TYPE_CHECKING:
-    from bench.experiment.accepted import Accepted
-    from bench.settings import Runtime
+    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.settings import Runtime
 
 
 _LOG = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.distilled import DistilledSet
-from bench.errors import TDBenchError
-from bench.experiment.accepted import Accepted
-from bench.experiment.record import Record, unpack_ints
-from bench.experiment.store import Store
-from bench.registry import TASKS
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import TDBenchError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.record import Record, unpack_ints
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.registry import TASKS
 
 MOST = 4
 """Texts of a set, one of each class."""

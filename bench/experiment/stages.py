@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.config import is_custom
-from bench.context import Context
-from bench.cost import CostMeter, merged, share
-from bench.distilled import DistilledSet
-from bench.errors import PluginError
-from bench.experiment.audit_jobs import QueryJob
-from bench.experiment.contexts import Tick, contamination, context_of, models_read
-from bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
-from bench.experiment.jobs import DistilJob, TrainJob
-from bench.experiment.provenance import provenance
-from bench.experiment.record import DistilResult, Failure, Record, TextQuality, TrainResult
-from bench.metrics import score
-from bench.privacy.private_method import PrivateMethod, release_from
-from bench.quality.evaluator import evaluator_of
-from bench.quality.judge import judged, nearest_tokens
-from bench.redact import redacted
-from bench.registry import source_sha256
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.recipe import ENGINE_NUMERICS, Recipe
-from bench.training.resolve import resolve_learner
+from tdbench.bench.config import is_custom
+from tdbench.bench.context import Context
+from tdbench.bench.cost import CostMeter, merged, share
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PluginError
+from tdbench.bench.experiment.audit_jobs import QueryJob
+from tdbench.bench.experiment.contexts import Tick, contamination, context_of, models_read
+from tdbench.bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob
+from tdbench.bench.experiment.provenance import provenance
+from tdbench.bench.experiment.record import DistilResult, Failure, Record, TextQuality, TrainResult
+from tdbench.bench.metrics import score
+from tdbench.bench.privacy.private_method import PrivateMethod, release_from
+from tdbench.bench.quality.evaluator import evaluator_of
+from tdbench.bench.quality.judge import judged, nearest_tokens
+from tdbench.bench.redact import redacted
+from tdbench.bench.registry import source_sha256
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe
+from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
-    from bench.experiment.expect import Job
-    from bench.experiment.privacy_record import PrivacyStatement
-    from bench.models.llm.spending import Spending
+    from tdbench.bench.experiment.expect import Job
+    from tdbench.bench.experiment.privacy_record import PrivacyStatement
+    from tdbench.bench.models.llm.spending import Spending
 
 
 def run_distil(
@@ -237,7 +237,7 @@ def protocol_parts(job: TrainJob) -> dict[str, Any]:
 
 def describe(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
     """Makes a record of what a stage found and cost."""
-    from bench.training.precision import compute_dtype_name
+    from tdbench.bench.training.precision import compute_dtype_name
 
     origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=parts.pop("source", None))
     return Record.model_validate(

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.errors import RecordError
-from bench.experiment.record import Record, read_record
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.record import Record, read_record
 
 STAGES = ("distil", "train", "audit")
 """Stages that the board is built from."""

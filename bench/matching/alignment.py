@@ -13,14 +13,14 @@ from scipy.linalg import LinAlgError, cholesky
 from scipy.optimize import nnls
 from scipy.spatial.distance import cdist, pdist
 
-from bench.errors import DataError
+from tdbench.bench.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.context import Context
+    from tdbench.bench.context import Context
 
     Floats = NDArray[np.float64]
 
@@ -194,7 +194,7 @@ def _by_pool_alone(
     pool_ND: Floats, labels_N: NDArray[np.int64], per_class: int, reduce: Reduce, ctx: Context
 ) -> NDArray[np.int64] | None:
     """Returns the (C, n) positions of medoids or first texts, which real texts have no say in; None for what they have."""
-    from bench.matching.samples import first_of_classes, medoids_of
+    from tdbench.bench.matching.samples import first_of_classes, medoids_of
 
     if reduce == "none":
         return first_of_classes(labels_N, per_class).reshape(-1, per_class)

@@ -16,22 +16,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.canonical import content_id, seed_from
-from bench.errors import UsageError
-from bench.kept import kept
-from bench.matching.gradients import Head, Heads, head_gradients
-from bench.matching.lesson_options import EXPERTS_VERSION
-from bench.matching.lessons import NewHeads
-from bench.matching.outer import RealLoss
+from tdbench.bench.canonical import content_id, seed_from
+from tdbench.bench.errors import UsageError
+from tdbench.bench.kept import kept
+from tdbench.bench.matching.gradients import Head, Heads, head_gradients
+from tdbench.bench.matching.lesson_options import EXPERTS_VERSION
+from tdbench.bench.matching.lessons import NewHeads
+from tdbench.bench.matching.outer import RealLoss
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.cost import CostMeter
-    from bench.data.text import LabelledText
-    from bench.matching.lesson_options import ExpertsConfig
-    from bench.matching.source import SourceModel
-    from bench.training.inner import InnerModel, Weights
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.matching.lesson_options import ExpertsConfig
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.training.inner import InnerModel, Weights
 
 HOW = ("epochs", "epoch_steps", "expert_lr", "expert_head_lr", "expert_batch")
 """Options that decide what an expert is; their number does not, so a larger buffer keeps the experts of a smaller one."""

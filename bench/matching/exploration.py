@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.matching.alignment import MOST_REAL, median_distance
+from tdbench.bench.matching.alignment import MOST_REAL, median_distance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.matching.admm import AdmmOptions, AdmmTrace, admm
-from bench.soft import SoftInputs
+from tdbench.bench.matching.admm import AdmmOptions, AdmmTrace, admm
+from tdbench.bench.soft import SoftInputs
 
 if TYPE_CHECKING:
-    from bench.matching.source import SourceModel
-    from bench.training.batches import Encoded
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.training.batches import Encoded
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from bench.matching.options import Distance
+    from tdbench.bench.matching.options import Distance
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from bench.matching.options import MATCHING_VERSION
-from bench.method import MethodConfig, Skip
+from tdbench.bench.matching.options import MATCHING_VERSION
+from tdbench.bench.method import MethodConfig, Skip
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
+    from tdbench.bench.budget import Budget
 
 LESSONS_VERSION = 2
 """Raised whenever the same options and seeds give another learned training."""

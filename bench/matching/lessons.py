@@ -12,23 +12,23 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot, softplus
 
-from bench.distilled import DistilledSet
-from bench.errors import PluginError
-from bench.matching.projection import Projection
-from bench.matching.start import nearest_words, starting_vectors, text_of, words_of
-from bench.matching.synthesis import NEARNESS
-from bench.soft import Schedule, SoftInputs
-from bench.training.inner import InnerModel, Lesson
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PluginError
+from tdbench.bench.matching.projection import Projection
+from tdbench.bench.matching.start import nearest_words, starting_vectors, text_of, words_of
+from tdbench.bench.matching.synthesis import NEARNESS
+from tdbench.bench.soft import Schedule, SoftInputs
+from tdbench.bench.training.inner import InnerModel, Lesson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.matching.lesson_options import LessonConfig
-    from bench.matching.source import SourceModel
-    from bench.matching.unroll import Unrolled
-    from bench.training.inner import Weights
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.matching.lesson_options import LessonConfig
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.matching.unroll import Unrolled
+    from tdbench.bench.training.inner import Weights
 
 SURE = 4.0
 """Logit of a text's own class where shares are learned, at first: 0.95 of four classes."""

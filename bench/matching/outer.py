@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bench.training import flops
-from bench.training.engine import predict
-from bench.training.packed_model import PackedBackbone
-from bench.training.prepared import Prepared
+from tdbench.bench.training import flops
+from tdbench.bench.training.engine import predict
+from tdbench.bench.training.packed_model import PackedBackbone
+from tdbench.bench.training.prepared import Prepared
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.cost import CostMeter
-    from bench.training.batches import Encoded
-    from bench.training.inner import Weights
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.training.batches import Encoded
+    from tdbench.bench.training.inner import Weights
 
 
 class RealLoss:

@@ -1,6 +1,6 @@
 """Gradients with respect to weights below the head: of all of them, or of low-rank adapters on the attention.
 
-Head gradients have a closed form (`bench.matching.gradients`); these go through the whole model, once for each group of texts, and
+Head gradients have a closed form (`tdbench.bench.matching.gradients`); these go through the whole model, once for each group of texts, and
 matching them differentiates twice. Attention is computed step by step, because the fused kernels of a CPU have no second derivative.
 Shapes: K heads, G groups, N texts, S token vectors, E width of the token table, D head inputs, C classes.
 """
@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.errors import UsageError
-from bench.matching.source import GRADIENT_LIMIT_GB
-from bench.training.batches import Encoded
-from bench.training.inner import LORA_PLACES, LORA_RANK, lora_matrix
-from bench.training.prepared import NarrowTable, Prepared, token_table
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.source import GRADIENT_LIMIT_GB
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.inner import LORA_PLACES, LORA_RANK, lora_matrix
+from tdbench.bench.training.prepared import NarrowTable, Prepared, token_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.matching.gradients import Heads
-    from bench.matching.options import Distance, Space
-    from bench.matching.source import SourceModel
+    from tdbench.bench.matching.gradients import Heads
+    from tdbench.bench.matching.options import Distance, Space
+    from tdbench.bench.matching.source import SourceModel
 
 Gradient = tuple[torch.Tensor, ...]
 """One tensor for every weight."""

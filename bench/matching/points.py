@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.errors import UsageError
-from bench.matching.gradients import Head, Heads
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.gradients import Head, Heads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,8 +15,8 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.matching.source import SourceModel
-    from bench.models.task_lm import TaskLM
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.task_lm import TaskLM
 
     Parts = tuple[NDArray[np.int64], ...]
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bench.matching.start import vectors_of
+from tdbench.bench.matching.start import vectors_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.matching.source import SourceModel
-    from bench.models.task_lm import TaskLM
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.task_lm import TaskLM
 
     Parts = tuple[NDArray[np.int64], ...]
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bench.matching.points import cluster
-from bench.matching.start import text_of
+from tdbench.bench.matching.points import cluster
+from tdbench.bench.matching.start import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.matching.source import SourceModel
+    from tdbench.bench.context import Context
+    from tdbench.bench.matching.source import SourceModel
 
 
 class Writer(Protocol):

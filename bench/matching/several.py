@@ -14,22 +14,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.matching.points import Groups
-from bench.matching.stage import Objective, Stage
-from bench.training import engine
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.prepared import Prepared, token_table
-from bench.training.recipe import Recipe
-from bench.training.torch_learner import fork_rng
+from tdbench.bench.matching.points import Groups
+from tdbench.bench.matching.stage import Objective, Stage
+from tdbench.bench.training import engine
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.prepared import Prepared, token_table
+from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.matching.fit import Reading
-    from bench.matching.options import EncodersConfig, SynthesisConfig
-    from bench.matching.source import SourceModel
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.matching.fit import Reading
+    from tdbench.bench.matching.options import EncodersConfig, SynthesisConfig
+    from tdbench.bench.matching.source import SourceModel
 
 REAL_PER_GROUP = 64
 """Real texts of a group that a further encoder reads."""

@@ -17,24 +17,24 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from bench.canonical import content_id
-from bench.cost import CostMeter
-from bench.errors import UsageError
-from bench.matching.gradients import Head, Heads
-from bench.models.encoder import CachedEncoder
-from bench.training import flops
-from bench.training.batches import Encoded
-from bench.training.engine import predict
-from bench.training.frame import Frame, frame_of
-from bench.training.modules import Float32Linear, Tokenizer
-from bench.training.prepared import NarrowTable, Prepared, token_table
-from bench.training.torch_learner import TorchLearner, fork_rng
+from tdbench.bench.canonical import content_id
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.gradients import Head, Heads
+from tdbench.bench.models.encoder import CachedEncoder
+from tdbench.bench.training import flops
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.engine import predict
+from tdbench.bench.training.frame import Frame, frame_of
+from tdbench.bench.training.modules import Float32Linear, Tokenizer
+from tdbench.bench.training.prepared import NarrowTable, Prepared, token_table
+from tdbench.bench.training.torch_learner import TorchLearner, fork_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.training.learner import Learner
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.training.learner import Learner
 
 GRADIENT_LIMIT_GB = 8.0
 """Most memory that real gradients may take."""

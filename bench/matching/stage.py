@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from bench.data.text import LabelledText
-from bench.errors import UsageError
-from bench.matching.points import cluster
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.points import cluster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.matching.fit import Reading
-    from bench.matching.points import Groups
-    from bench.matching.source import SourceModel
+    from tdbench.bench.context import Context
+    from tdbench.bench.matching.fit import Reading
+    from tdbench.bench.matching.points import Groups
+    from tdbench.bench.matching.source import SourceModel
 
 
 class Objective(Protocol):

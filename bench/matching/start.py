@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.soft import SoftInputs
+from tdbench.bench.soft import SoftInputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.matching.lesson_options import LessonConfig
-    from bench.matching.source import SourceModel
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.matching.lesson_options import LessonConfig
+    from tdbench.bench.matching.source import SourceModel
 
 
 def words_of(source: SourceModel, text: LabelledText) -> list[tuple[NDArray[np.int64], ...]]:

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.matching.admm import AdmmOptions
-from bench.matching.fit import Reading, fit_vectors
-from bench.matching.points import train_head
-from bench.matching.projection import Projection
-from bench.matching.replace import ReplaceOptions, replace_tokens
-from bench.matching.stage import best_distinct
-from bench.matching.start import random_words, text_of, vectors_of, words_of
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.matching.admm import AdmmOptions
+from tdbench.bench.matching.fit import Reading, fit_vectors
+from tdbench.bench.matching.points import train_head
+from tdbench.bench.matching.projection import Projection
+from tdbench.bench.matching.replace import ReplaceOptions, replace_tokens
+from tdbench.bench.matching.stage import best_distinct
+from tdbench.bench.matching.start import random_words, text_of, vectors_of, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.matching.gradients import Head
-    from bench.matching.options import SynthesisConfig
-    from bench.matching.stage import Objective, Stage
-    from bench.models.task_lm import TaskLM
-    from bench.soft import SoftInputs
+    from tdbench.bench.context import Context
+    from tdbench.bench.matching.gradients import Head
+    from tdbench.bench.matching.options import SynthesisConfig
+    from tdbench.bench.matching.stage import Objective, Stage
+    from tdbench.bench.models.task_lm import TaskLM
+    from tdbench.bench.soft import SoftInputs
 
     Words = list[tuple[NDArray[np.int64], ...]]
 

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.training import flops
-from bench.training.inner import stepped
+from tdbench.bench.training import flops
+from tdbench.bench.training.inner import stepped
 
 if TYPE_CHECKING:
-    from bench.cost import CostMeter
-    from bench.training.inner import InnerModel, Lesson, Weights
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.training.inner import InnerModel, Lesson, Weights
 
 Outer = Callable[["Weights"], tuple[float, "Weights"]]
 """Maps trained weights to a loss and its gradient for them."""

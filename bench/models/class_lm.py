@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from bench.models.task_lm import TaskLM
-from bench.privacy.training import Batch, RowModel
-from bench.training.dropout import CheapDropout
+from tdbench.bench.models.task_lm import TaskLM
+from tdbench.bench.privacy.training import Batch, RowModel
+from tdbench.bench.training.dropout import CheapDropout
 
 if TYPE_CHECKING:
-    from bench.data.text import LabelledText
-    from bench.matching.source import SourceModel
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.matching.source import SourceModel
 
 Space = Literal["classes", "norms", "all"]
 
@@ -87,7 +87,7 @@ class RowLM(RowModel):
 
     def encode(self, rows: LabelledText) -> Batch:
         """Returns `ids` (N, L), `real` (N, L) and `labels` (N,); tokens that public texts do not use are left out."""
-        from bench.matching.start import words_of
+        from tdbench.bench.matching.start import words_of
 
         length, words = self._lm.max_length, words_of(self._source, rows)
         ids_NL = torch.zeros(len(rows), length, dtype=torch.int64)

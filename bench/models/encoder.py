@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bench.canonical import content_id
-from bench.cost import CostMeter, share
-from bench.data.text import LabelledText
-from bench.kept import kept
+from tdbench.bench.canonical import content_id
+from tdbench.bench.cost import CostMeter, share
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.kept import kept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,8 +128,8 @@ class TransformerEncoder:
     rowwise = True
 
     def __init__(self, name: str, max_length: int, device: str) -> None:
-        from bench.models.resolve import model_sha256, resolve
-        from bench.training.precision import compute_dtype
+        from tdbench.bench.models.resolve import model_sha256, resolve
+        from tdbench.bench.training.precision import compute_dtype
 
         self._name, self._max_length, self._device = name, max_length, device
         self.identity: dict[str, str | int] = {
@@ -150,9 +150,9 @@ class TransformerEncoder:
         self, text: LabelledText, cost: CostMeter, tick: Callable[[float], None] = lambda _: None
     ) -> NDArray[np.float32]:
         """Returns (N, D) float32 features before they are brought to length 1."""
-        from bench.training.engine import predict
-        from bench.training.modules import MeanPooled, load_backbone, tokenizer_for
-        from bench.training.prepared import Prepared
+        from tdbench.bench.training.engine import predict
+        from tdbench.bench.training.modules import MeanPooled, load_backbone, tokenizer_for
+        from tdbench.bench.training.prepared import Prepared
 
         pooled = Prepared(MeanPooled(load_backbone(self._name)), self._device)
         encoded = tokenizer_for(self._name)(text.fields, self._max_length)

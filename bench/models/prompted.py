@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import pretrained_name, pretrained_sha256, resolve, weights_sha256
-from bench.models.task_lm import TaskLM, Vocabulary
-from bench.training.modules import Float32Linear, Tokenizer, silence
-from bench.training.torch_learner import TorchLearner
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.models.resolve import pretrained_name, pretrained_sha256, resolve, weights_sha256
+from tdbench.bench.models.task_lm import TaskLM, Vocabulary
+from tdbench.bench.training.modules import Float32Linear, Tokenizer, silence
+from tdbench.bench.training.torch_learner import TorchLearner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.learner import TrainingSet
-    from bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.learner import TrainingSet
+    from tdbench.bench.training.torch_learner import Tokenize
 
 _WORD = re.compile(r"[a-z]+(['-][a-z]+)*|[.,;:!?']|[0-9]{1,4}")
 """What may stand in generated text (GRADMM bans other pieces): plain words and parts of words, marks, short numbers."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.data.text import LabelledText
-from bench.errors import UsageError
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.matching.source import SourceModel
+    from tdbench.bench.context import Context
+    from tdbench.bench.matching.source import SourceModel
 
     Parts = tuple[NDArray[np.int64], ...]
 
@@ -45,8 +45,8 @@ def public_rows(ctx: Context, names: tuple[str, ...], labels: tuple[str, ...], m
         labels: Names of its classes.
         most_tokens: Tokens.
     """
-    from bench.canonical import content_id
-    from bench.matching.start import words_of
+    from tdbench.bench.canonical import content_id
+    from tdbench.bench.matching.start import words_of
 
     pool = ctx.public()
     rows = pool.rows(names)

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.canonical import canonical_json, sha256_file, sha256_text
-from bench.data.sources import hub_reachable
-from bench.errors import DataError, PrerequisiteError, UsageError
+from tdbench.bench.canonical import canonical_json, sha256_file, sha256_text
+from tdbench.bench.data.sources import hub_reachable
+from tdbench.bench.errors import DataError, PrerequisiteError, UsageError
 
 MODELS_VARIABLE = "TDBENCH_MODELS"
 MINILM = "all-MiniLM-L6-v2"

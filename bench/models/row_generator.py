@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import pretrained_name, resolve
-from bench.privacy.training import Batch, RowModel
-from bench.training.modules import Tokenizer, silence
-from bench.training.torch_learner import fork_rng
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.models.resolve import pretrained_name, resolve
+from tdbench.bench.privacy.training import Batch, RowModel
+from tdbench.bench.training.modules import Tokenizer, silence
+from tdbench.bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.data.text import LabelledText
+    from tdbench.bench.data.text import LabelledText
 
 Space = Literal["lora", "all"]
 _IGNORED = -100

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.models.head_loss import head_loss
-from bench.models.vocabulary import Vocabulary
-from bench.training.precision import compute_dtype
+from tdbench.bench.models.head_loss import head_loss
+from tdbench.bench.models.vocabulary import Vocabulary
+from tdbench.bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from bench.training.modules import Tokenizer
+    from tdbench.bench.training.modules import Tokenizer
 
     Parts = tuple[NDArray[np.int64], ...]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.canonical import content_id
-from bench.cost import CostMeter
-from bench.kept import kept
-from bench.matching.options import TASK_LM_VERSION
-from bench.models.task_lm import TaskLM, Vocabulary, mean_loss, summed_losses
-from bench.training.dropout import MaskSource, use_cheap_dropout
-from bench.training.torch_learner import fork_rng
+from tdbench.bench.canonical import content_id
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.kept import kept
+from tdbench.bench.matching.options import TASK_LM_VERSION
+from tdbench.bench.models.task_lm import TaskLM, Vocabulary, mean_loss, summed_losses
+from tdbench.bench.training.dropout import MaskSource, use_cheap_dropout
+from tdbench.bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from bench.errors import PrerequisiteError, UsageError
-from bench.models.resolve import pretrained_name, resolve
-from bench.models.row_generator import end_of, load_generator, opening
-from bench.models.vocabulary import beginning
-from bench.training.modules import Tokenizer, silence
-from bench.training.torch_learner import fork_rng
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.models.resolve import pretrained_name, resolve
+from tdbench.bench.models.row_generator import end_of, load_generator, opening
+from tdbench.bench.models.vocabulary import beginning
+from tdbench.bench.training.modules import Tokenizer, silence
+from tdbench.bench.training.torch_learner import fork_rng
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.matching.source import SourceModel
-    from bench.models.task_lm import TaskLM
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.task_lm import TaskLM
 
     Text = tuple[str, ...]
 
@@ -168,8 +168,8 @@ class PublicContinuations:
 
     def __call__(self, texts: Sequence[Text], seed: int) -> list[Text]:
         """Keeps the beginning of a text, over its fields, and writes the rest."""
-        from bench.data.text import LabelledText
-        from bench.matching.start import text_of, words_of
+        from tdbench.bench.data.text import LabelledText
+        from tdbench.bench.matching.start import text_of, words_of
 
         names = [f"field {n}" for n in range(len(texts[0]))]
         fields = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.errors import UsageError
+from tdbench.bench.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

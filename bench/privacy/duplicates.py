@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.word_pairs import WordPairs
+from tdbench.bench.data.word_pairs import WordPairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
+    from tdbench.bench.data.text import LabelledText
 
 LONG_FIELD_WORDS = 6
 """A field of a pair with at least so many words makes twins by itself: pair tasks use one premise several times."""

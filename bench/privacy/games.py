@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from bench.privacy.attacks import model
-from bench.privacy.guards import blind_auc, check_blind
-from bench.privacy.one_run import epsilon_lower, p_value
-from bench.privacy.released import Released, less_references, pairs_of
-from bench.privacy.statistics import estimate_auc, estimate_tpr, roc_curve
+from tdbench.bench.privacy.attacks import model
+from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.one_run import epsilon_lower, p_value
+from tdbench.bench.privacy.released import Released, less_references, pairs_of
+from tdbench.bench.privacy.statistics import estimate_auc, estimate_tpr, roc_curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from bench.privacy.pool import Pool
+    from tdbench.bench.privacy.pool import Pool
 
     Floats = NDArray[np.float64]
     Flags = NDArray[np.bool_]

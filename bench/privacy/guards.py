@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from bench.canonical import seed_from
-from bench.errors import DataError
-from bench.privacy.statistics import estimate_auc
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.errors import DataError
+from tdbench.bench.privacy.statistics import estimate_auc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.privacy.pool import Pool
+    from tdbench.bench.privacy.pool import Pool
 
 BLIND_FOLDS = 5
 BLIND_LEVEL = 0.99

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.errors import PluginError
-from bench.experiment.privacy_record import PrivateQuery
+from tdbench.bench.errors import PluginError
+from tdbench.bench.experiment.privacy_record import PrivateQuery
 
 if TYPE_CHECKING:
-    from bench.experiment.privacy_record import Mechanism as Kind
-    from bench.privacy.accounting import Mechanism
+    from tdbench.bench.experiment.privacy_record import Mechanism as Kind
+    from tdbench.bench.privacy.accounting import Mechanism
 
 
 @dataclass(frozen=True)

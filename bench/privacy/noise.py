@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.canonical import canonical_json
+from tdbench.bench.canonical import canonical_json
 
 SECRET_VARIABLE = "TDBENCH_NOISE_SECRET"  # noqa: S105 - a name
 """Names a text that only the maker of a set knows; it enters the seed of all noise."""

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.data.text import LabelledText
-from bench.errors import PluginError, UsageError
-from bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
-from bench.privacy.ledger import Ledger, Planned
-from bench.privacy.noise import noise_for
-from bench.privacy.sums import feature_sums, head_gradients, vote_counts
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import PluginError, UsageError
+from tdbench.bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
+from tdbench.bench.privacy.ledger import Ledger, Planned
+from tdbench.bench.privacy.noise import noise_for
+from tdbench.bench.privacy.sums import feature_sums, head_gradients, vote_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from bench.context import Context, Features
-    from bench.experiment.privacy_record import Mechanism as Kind
-    from bench.privacy.training import RowModel, TrainingOptions
+    from tdbench.bench.context import Context, Features
+    from tdbench.bench.experiment.privacy_record import Mechanism as Kind
+    from tdbench.bench.privacy.training import RowModel, TrainingOptions
 
 _CHECKED, _LARGE = 6, 10**8
 
@@ -172,8 +172,8 @@ class PrivateOracle:
             PluginError: The card does not say that public texts are read, or the plan is of another kind.
             UsageError: The model's gradients cannot be taken apart by row.
         """
-        from bench.privacy.row_checks import check_rows
-        from bench.privacy.training import train_rows
+        from tdbench.bench.privacy.row_checks import check_rows
+        from tdbench.bench.privacy.training import train_rows
 
         planned = self._planned(name)
         if planned.kind == "laplace":

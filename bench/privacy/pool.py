@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import seed_from
-from bench.data.text import LabelledText
-from bench.errors import DataError
-from bench.privacy.duplicates import duplicate_groups
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import DataError
+from tdbench.bench.privacy.duplicates import duplicate_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.data.loading import TaskData
+    from tdbench.bench.data.loading import TaskData
 
 POOL_VERSION = 1
 POOL_SHARE = 2 / 3

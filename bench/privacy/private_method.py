@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, field_validator
 
-from bench.errors import PluginError
-from bench.method import Method, MethodConfig
+from tdbench.bench.errors import PluginError
+from tdbench.bench.method import Method, MethodConfig
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
-    from bench.experiment.privacy_record import PrivacyStatement
-    from bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.experiment.privacy_record import PrivacyStatement
+    from tdbench.bench.privacy.oracle import PrivateOracle
 
 SETS_TOGETHER = (2, 3, 5, 20)
 """Numbers of sets for which a statement says what all of them together cost."""
@@ -96,8 +96,8 @@ def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx:
     Raises:
         PluginError: The method asked for more than it had planned, or hands over rows.
     """
-    from bench.privacy.accounting import delta_for
-    from bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.privacy.accounting import delta_for
+    from tdbench.bench.privacy.oracle import PrivateOracle
 
     config: PrivateConfig = method.config
     oracle = PrivateOracle(
@@ -117,8 +117,8 @@ def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx:
 
 
 def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet, ctx: Context) -> PrivacyStatement:
-    from bench.experiment.privacy_record import PrivacyStatement
-    from bench.privacy.accounting import Mechanism, accountants, epsilon_of, prv_epsilon
+    from tdbench.bench.experiment.privacy_record import PrivacyStatement
+    from tdbench.bench.privacy.accounting import Mechanism, accountants, epsilon_of, prv_epsilon
 
     queries = oracle.ledger.queries()
     asked = tuple(Mechanism(one.mechanism, one.noise_multiplier, one.rate, one.steps) for one in queries)

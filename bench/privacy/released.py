@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
 
 
 @dataclass(frozen=True, eq=False)

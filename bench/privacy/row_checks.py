@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.errors import UsageError
-from bench.privacy.training import forget, hooks_for, quiet, rows_of
+from tdbench.bench.errors import UsageError
+from tdbench.bench.privacy.training import forget, hooks_for, quiet, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-    from bench.data.text import LabelledText
-    from bench.privacy.training import Batch, RowModel, TrainingOptions
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions
 
 _TOLERANCE, _NOTHING = 1e-4, 1e-5
 """Relative error up to which per-row gradients in float32 count as equal; share of the whole gradient below which an error is rounding."""

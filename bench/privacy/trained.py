@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from bench.method import MethodConfig
-from bench.privacy.private_method import PrivateConfig, PrivateMethod
+from tdbench.bench.method import MethodConfig
+from tdbench.bench.privacy.private_method import PrivateConfig, PrivateMethod
 
 if TYPE_CHECKING:
-    from bench.budget import Budget
-    from bench.context import Context
-    from bench.distilled import DistilledSet
-    from bench.matching.samples import Writer
-    from bench.matching.source import SourceModel
-    from bench.privacy.oracle import PrivateOracle
-    from bench.privacy.training import RowModel
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.context import Context
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.matching.samples import Writer
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.privacy.training import RowModel
 
 QUESTION = "training"
 
@@ -65,7 +65,7 @@ def train_privately(oracle: PrivateOracle, model: RowModel, config: TrainingConf
         config: How.
         ghost: Find the norms of rows' gradients without the gradients.
     """
-    from bench.privacy.training import TrainingOptions
+    from tdbench.bench.privacy.training import TrainingOptions
 
     if oracle.is_silent:
         return
@@ -106,8 +106,8 @@ class TrainedMethod(PrivateMethod):
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains, samples, chooses."""
-        from bench.distilled import DistilledSet
-        from bench.matching.samples import sample_medoids
+        from tdbench.bench.distilled import DistilledSet
+        from tdbench.bench.matching.samples import sample_medoids
 
         assert budget.per_class is not None
         config: TrainedConfig = self.config

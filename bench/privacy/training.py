@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bench.errors import UsageError
-from bench.training.precision import compute_dtype
+from tdbench.bench.errors import UsageError
+from tdbench.bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import nn
 
-    from bench.data.text import LabelledText
-    from bench.privacy.accounting import Mechanism
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.privacy.accounting import Mechanism
 
 Batch = dict[str, torch.Tensor]
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import seed_from
-from bench.data.loading import TaskData
-from bench.data.word_pairs import WordPairs
-from bench.experiment.record import TextQuality
-from bench.quality.labels import WordClassifier
-from bench.quality.spaces import SentenceSpace, Space, WordSpace
-from bench.quality.spread import distance_to_real, mauve_score, vendi_score
-from bench.quality.words import word_measures
-from bench.training.resolve import resolve_learner
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.data.word_pairs import WordPairs
+from tdbench.bench.experiment.record import TextQuality
+from tdbench.bench.quality.labels import WordClassifier
+from tdbench.bench.quality.spaces import SentenceSpace, Space, WordSpace
+from tdbench.bench.quality.spread import distance_to_real, mauve_score, vendi_score
+from tdbench.bench.quality.words import word_measures
+from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
 
 QUALITY_VERSION = 1
 """Raised whenever the same texts get other numbers; 0 are measures from before there was a version."""

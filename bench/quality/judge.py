@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
 
 
 def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str, float]:
@@ -23,7 +23,7 @@ def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str
         train rows held out of the judge's training. To be read from both sides: above it the texts are odd, far below it they are
         commonplace.
     """
-    from bench.matching.start import words_of
+    from tdbench.bench.matching.start import words_of
 
     source = context.source(real)
     judge = context.judge(real, source)
@@ -39,7 +39,7 @@ def nearest_tokens(made: DistilledSet, real: LabelledText, context: Context) -> 
 
     They show what vectors are about, if anything; no learner is trained on them.
     """
-    from bench.matching.start import nearest_words, text_of
+    from tdbench.bench.matching.start import nearest_words, text_of
 
     assert made.soft is not None
     source = context.source(real)

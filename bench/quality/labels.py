@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.budget import WORD_PATTERN
-from bench.canonical import seed_from
+from tdbench.bench.budget import WORD_PATTERN
+from tdbench.bench.canonical import seed_from
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
+    from tdbench.bench.data.text import LabelledText
 
 BUCKETS, LONGEST_NGRAM = 2**18, 2
 REGULARISATION, EPOCHS = 1e-6, 10

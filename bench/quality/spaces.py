@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bench.budget import WORD_PATTERN
-from bench.canonical import seed_from
-from bench.cost import CostMeter
-from bench.models.encoder import TFIDF_DIMENSIONS, CachedEncoder
+from tdbench.bench.budget import WORD_PATTERN
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.models.encoder import TFIDF_DIMENSIONS, CachedEncoder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.training.learner import Learner
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.training.learner import Learner
 
     Features = NDArray[np.float64]
 

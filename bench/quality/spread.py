@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.canonical import seed_from
-from bench.errors import DataError
-from bench.matching.alignment import Kernel
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.errors import DataError
+from tdbench.bench.matching.alignment import Kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.data.text import LabelledText
+    from tdbench.bench.data.text import LabelledText
 
 MOST_HYPOTHESES, MOST_REFERENCES = 50, 100
 """Texts of a larger set that stand for all of them, evenly spaced: the work of self-BLEU grows with their product."""

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench._version import __version__
-from bench.canonical import sha256_file
-from bench.errors import UsageError
-from bench.experiment.accepted import Accepted
-from bench.experiment.packs import write_packs
-from bench.experiment.record import Record
-from bench.experiment.store import Store
-from bench.submission.form import FORM, MANIFEST, RECORDS, SETS, blank_form
+from tdbench.bench._version import __version__
+from tdbench.bench.canonical import sha256_file
+from tdbench.bench.errors import UsageError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.submission.form import FORM, MANIFEST, RECORDS, SETS, blank_form
 
 CONTROLS = ("random",)
 """References whose own runs go along: they show that the suite gives here what it gives elsewhere."""

@@ -9,14 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE
-from bench.errors import RecordError
-from bench.experiment.accepted import parse_pack
-from bench.experiment.record import Record
-from bench.submission.findings import Report, listed
-from bench.submission.form import FORM, MANIFEST, RECORDS, SETS, Manifest, SubmissionForm
-from bench.submission.intake import check_names
-from bench.submission.strict import StrictError, strict_json, strict_yaml
+from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.accepted import parse_pack
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.submission.findings import Report, listed
+from tdbench.bench.submission.form import FORM, MANIFEST, RECORDS, SETS, Manifest, SubmissionForm
+from tdbench.bench.submission.intake import check_names
+from tdbench.bench.submission.strict import StrictError, strict_json, strict_yaml
 
 _PACK = re.compile(rf"{RECORDS}/([a-z0-9][a-z0-9.-]*)/([a-z0-9][a-z0-9_-]*)/([a-z0-9][a-z0-9_-]*)\.json")
 _SET_FILE = re.compile(rf"{SETS}/([0-9a-f]{{16}})/({'|'.join(map(re.escape, (TABLE_FILE, TENSOR_FILE, CARD_FILE)))})")

@@ -8,18 +8,18 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from bench.budget import Budget
-from bench.data.loading import TaskData
-from bench.data.text import LabelledText, normalised
-from bench.distilled import DistilledSet
-from bench.errors import TDBenchError
-from bench.experiment.accepted import Accepted
-from bench.experiment.cell_data import data_of
-from bench.experiment.record import Record
-from bench.metrics import score
-from bench.registry import TASKS
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
+from tdbench.bench.budget import Budget
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.data.text import LabelledText, normalised
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import TDBenchError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.cell_data import data_of
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.metrics import score
+from tdbench.bench.registry import TASKS
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
 
 TOLERANCE = 1e-9
 LONG_TEXT = 40

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from bench.submission.findings import Report, listed
+from tdbench.bench.submission.findings import Report, listed
 
 MOST_FILES = 400
 MOST_BYTES = 64 << 20

@@ -8,17 +8,17 @@ from functools import cache
 from statistics import fmean
 from typing import Any
 
-from bench.budget import ALL
-from bench.canonical import canonical_json
-from bench.config import default_config, options_of
-from bench.errors import TDBenchError
-from bench.experiment.accepted import Accepted
-from bench.experiment.record import Record
-from bench.method import Method
-from bench.registry import METHODS
-from bench.settings import check_values
-from bench.submission.contents import Contents
-from bench.submission.findings import Report, listed
+from tdbench.bench.budget import ALL
+from tdbench.bench.canonical import canonical_json
+from tdbench.bench.config import default_config, options_of
+from tdbench.bench.errors import TDBenchError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.method import Method
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import check_values
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report, listed
 
 LEAST_S = {"seconds": 0.0, "minutes": 20.0, "hours": 900.0}
 """Seconds that making a set takes at least, on a processor, in a cost class that asks for fewer sets."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-from bench.canonical import canonical_json
-from bench.experiment.privacy_record import RELATION, UNIT
-from bench.experiment.record import PrivacyStatement, Record
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
-from bench.submission.spending import spent_by
+from tdbench.bench.canonical import canonical_json
+from tdbench.bench.experiment.privacy_record import RELATION, UNIT
+from tdbench.bench.experiment.record import PrivacyStatement, Record
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.spending import spent_by
 
 MOST_QUERIES, MOST_STEPS = 100, 1_000_000
 LEAST_SAMPLED_NOISE = 0.3

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.budget import ALL
-from bench.config import locked
-from bench.experiment.identity import set_id
-from bench.experiment.record import Record, set_sha256
-from bench.settings import Protocol, check_values
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
-from bench.submission.form import hidden_letter
-from bench.submission.train_checks import check_audit, check_train
+from tdbench.bench.budget import ALL
+from tdbench.bench.config import locked
+from tdbench.bench.experiment.identity import set_id
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.settings import Protocol, check_values
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.form import hidden_letter
+from tdbench.bench.submission.train_checks import check_audit, check_train
 
 _NAME = re.compile(r"[A-Za-z0-9][\w .:/+=,()-]{0,119}", re.ASCII)
 _MARKUP = re.compile(r"<[a-zA-Z!/]|javascript:", re.IGNORECASE)

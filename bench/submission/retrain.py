@@ -7,21 +7,21 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bench.budget import Budget
-from bench.cost import CostMeter
-from bench.data.loading import TaskData
-from bench.distilled import DistilledSet
-from bench.experiment.external import External
-from bench.experiment.fitting import fitted_scores, train_inputs, train_seed
-from bench.experiment.jobs import DistilJob, TrainJob
-from bench.experiment.recipes import recipe_for
-from bench.experiment.record import Record
-from bench.registry import LEARNERS
-from bench.settings import Protocol, check_values
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
-from bench.training.learner import TrainContext
-from bench.training.resolve import resolve_learner
+from tdbench.bench.budget import Budget
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.external import External
+from tdbench.bench.experiment.fitting import fitted_scores, train_inputs, train_seed
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob
+from tdbench.bench.experiment.recipes import recipe_for
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.registry import LEARNERS
+from tdbench.bench.settings import Protocol, check_values
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.training.learner import TrainContext
+from tdbench.bench.training.resolve import resolve_learner
 
 LEAST_EQUAL_FRAC, TOLERANCE_FRAC = 0.95, 0.02
 """Predictions that are equal, and how far accuracies may differ, between processors with other number formats."""

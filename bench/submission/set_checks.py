@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
-from bench.errors import TDBenchError
-from bench.experiment.accepted import unpacked_set
-from bench.experiment.record import Record, unpack_ints
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
+from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
+from tdbench.bench.errors import TDBenchError
+from tdbench.bench.experiment.accepted import unpacked_set
+from tdbench.bench.experiment.record import Record, unpack_ints
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
 
 MOST_ROWS, MOST_TEXT, MOST_COLUMNS = 20_000, 20_000, 10
 """Rows of a set, letters of a text, columns of its table."""

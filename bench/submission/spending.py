@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import TypeAlias
 
-from bench.errors import TDBenchError
-from bench.experiment.record import PrivacyStatement
+from tdbench.bench.errors import TDBenchError
+from tdbench.bench.experiment.record import PrivacyStatement
 
 Asked: TypeAlias = tuple[PrivacyStatement, int]
 """A statement, and how many sets with its queries are released together."""
@@ -50,7 +50,7 @@ def spent_by(asked: Sequence[Asked]) -> list[float | str | None]:
 
 def _compute(answers: Connection, asked: list[Asked]) -> None:
     """Sends one answer after the other."""
-    from bench.privacy.accounting import Mechanism, epsilon_of
+    from tdbench.bench.privacy.accounting import Mechanism, epsilon_of
 
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from bench.budget import ALL
-from bench.experiment.identity import learner_seed, train_id
-from bench.experiment.record import Record, set_sha256
-from bench.registry import LEARNERS
-from bench.submission.contents import Contents
-from bench.submission.findings import Report
+from tdbench.bench.budget import ALL
+from tdbench.bench.experiment.identity import learner_seed, train_id
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.registry import LEARNERS
+from tdbench.bench.submission.contents import Contents
+from tdbench.bench.submission.findings import Report
 
 _SHA = re.compile(r"[0-9a-f]{64}")
 
@@ -56,7 +56,7 @@ def check_train(record: Record, contents: Contents, where: str, report: Report) 
 
 
 def _check_recipe(record: Record, contents: Contents, where: str, report: Report) -> None:
-    from bench.training.recipe import ENGINE_NUMERICS
+    from tdbench.bench.training.recipe import ENGINE_NUMERICS
 
     train, protocol = record.train, record.protocol or {}
     assert train is not None

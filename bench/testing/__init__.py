@@ -1,6 +1,6 @@
 """Conformance of plug-ins, for `tdbench check` and for the tests of any project that ships one.
 
-    from bench.testing import assert_conforms
+    from tdbench.bench.testing import assert_conforms
 
     def test_my_method():
         assert_conforms(MyMethod)
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.data.task import Task
-from bench.errors import UsageError
-from bench.method import Method
-from bench.testing.learners import check_learner
-from bench.testing.methods import check_method
-from bench.testing.report import Finding, Report
-from bench.testing.tasks import check_task
-from bench.training.learner import Learner
+from tdbench.bench.data.task import Task
+from tdbench.bench.errors import UsageError
+from tdbench.bench.method import Method
+from tdbench.bench.testing.learners import check_learner
+from tdbench.bench.testing.methods import check_method
+from tdbench.bench.testing.report import Finding, Report
+from tdbench.bench.testing.tasks import check_task
+from tdbench.bench.training.learner import Learner
 
 __all__ = ["Finding", "Report", "assert_conforms", "check", "check_learner", "check_method", "check_task"]
 

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.data.sources import DATA_VARIABLE
-from bench.registry import TASKS
+from tdbench.bench.data.sources import DATA_VARIABLE
+from tdbench.bench.registry import TASKS
 
 CANARY = "canary zqxj7 of the test split"
 """Text of every file of the data folder that plug-ins see while they are checked."""

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.testing.guard import watching
-from bench.testing.report import Report, one_thread, scramble
-from bench.testing.source import check_options, check_source
-from bench.testing.texts import KINDS, small_task
-from bench.training.learner import Learner, TrainContext, TrainingSet
-from bench.training.recipe import Recipe
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.testing.guard import watching
+from tdbench.bench.testing.report import Report, one_thread, scramble
+from tdbench.bench.testing.source import check_options, check_source
+from tdbench.bench.testing.texts import KINDS, small_task
+from tdbench.bench.training.learner import Learner, TrainContext, TrainingSet
+from tdbench.bench.training.recipe import Recipe
 
 TIME_LIMIT_S = 60.0
 STEPS, PER_CLASS, ORDER_TOLERANCE = 20, 8, 1e-2

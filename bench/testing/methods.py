@@ -13,28 +13,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.budget import Budget
-from bench.canonical import seed_from
-from bench.config import settings_for
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.data.loading import TaskData
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.method import Method
-from bench.models.encoder import Encoder, TfidfEncoder
-from bench.models.llm.access import Access, words_of_task
-from bench.models.llm.method import MODEL_OPTIONS
-from bench.models.llm.spending import Spending
-from bench.privacy.private_method import PrivateMethod, release_from
-from bench.registry import METHODS
-from bench.settings import LLMSettings
-from bench.testing.guard import CANARY, Watch, watching
-from bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
-from bench.testing.report import Report, one_thread, scramble
-from bench.testing.source import check_options, check_source
-from bench.testing.texts import KINDS, content_of, small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
+from tdbench.bench.budget import Budget
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.config import settings_for
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.method import Method
+from tdbench.bench.models.encoder import Encoder, TfidfEncoder
+from tdbench.bench.models.llm.access import Access, words_of_task
+from tdbench.bench.models.llm.method import MODEL_OPTIONS
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.privacy.private_method import PrivateMethod, release_from
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import LLMSettings
+from tdbench.bench.testing.guard import CANARY, Watch, watching
+from tdbench.bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
+from tdbench.bench.testing.report import Report, one_thread, scramble
+from tdbench.bench.testing.source import check_options, check_source
+from tdbench.bench.testing.texts import KINDS, content_of, small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
 
 TIME_LIMIT_S = 60.0
 _BUDGETS = (Budget("dpc2", per_class=2), Budget("tok60", tokens_per_class=60))
@@ -96,7 +96,7 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
 
 def _check_hash_order(report: Report, plugin: type[Method]) -> None:
     """Runs a registered method in processes whose sets and dictionaries of strings have other orders."""
-    command = [sys.executable, "-m", "bench.testing.again", plugin.name]
+    command = [sys.executable, "-m", "tdbench.bench.testing.again", plugin.name]
     made = []
     for seed in ("1", "2"):
         done = subprocess.run(  # noqa: S603 - fixed words and the name of a plug-in

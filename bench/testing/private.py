@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.data.public import PublicPool
-from bench.data.text import LabelledText
-from bench.experiment.privacy_record import PublicResource
-from bench.testing.texts import content_of, small_task
+from tdbench.bench.data.public import PublicPool
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.experiment.privacy_record import PublicResource
+from tdbench.bench.testing.texts import content_of, small_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.context import Context
-    from bench.cost import CostMeter
-    from bench.privacy.private_method import PrivateMethod, Release
-    from bench.testing.report import Report
+    from tdbench.bench.context import Context
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.privacy.private_method import PrivateMethod, Release
+    from tdbench.bench.testing.report import Report
 
 
 class HashedEncoder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.errors import TDBenchError
+from tdbench.bench.errors import TDBenchError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.testing.report import Report
+from tdbench.bench.testing.report import Report
 
-_PROJECT = ("bench", "methods", "tasks", "leaderboard")
+_PROJECT = "tdbench"
 _HEAVY = ("torch", "transformers", "datasets", "sklearn", "opacus", "evaluate", "matplotlib", "scipy")
 _UNSAFE = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal")
 
@@ -25,15 +25,15 @@ def check_source(report: Report, plugin: Any) -> None:
         return
     anywhere, at_top = _imports(tree, ast.walk(tree)), _imports(tree, tree.body)
     # The learners of the harness are part of it; every other plug-in sees the API alone.
-    inside = plugin.__module__.startswith("bench.")
+    inside = plugin.__module__.startswith("tdbench.bench.")
     own = plugin.__module__.rpartition(".")[0]
     foreign = [
-        m for m in anywhere if m.split(".")[0] in _PROJECT and m != "bench.api" and not (own and m.startswith(own))
+        m for m in anywhere if m.split(".")[0] == _PROJECT and m != "tdbench.api" and not (own and m.startswith(own))
     ]
     report.check(
         inside or not foreign,
-        "it imports bench.api and nothing else of the project",
-        f"{path.name} imports {', '.join(sorted(foreign))}; take what you need from bench.api.",
+        "it imports tdbench.api and nothing else of the project",
+        f"{path.name} imports {', '.join(sorted(foreign))}; take what you need from tdbench.api.",
     )
     heavy = sorted({m.split(".")[0] for m in at_top} & set(_HEAVY))
     report.check(
@@ -64,7 +64,7 @@ def _imports(tree: ast.Module, nodes: Any) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             module = node.module or ""
-            found |= {f"{module}.{alias.name}" if module in _PROJECT else module for alias in node.names}
+            found |= {f"{module}.{alias.name}" if module == _PROJECT else module for alias in node.names}
     return found
 
 

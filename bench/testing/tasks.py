@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.loading import TaskData, load_task
-from bench.data.sources import DATA_VARIABLE
-from bench.data.standin import MAX_CLASSES
-from bench.data.task import Task
-from bench.data.text import normalised
-from bench.distilled import DistilledSet
-from bench.errors import PrerequisiteError
-from bench.testing.report import Report
-from bench.testing.source import check_options, check_source
+from tdbench.bench.data.loading import TaskData, load_task
+from tdbench.bench.data.sources import DATA_VARIABLE
+from tdbench.bench.data.standin import MAX_CLASSES
+from tdbench.bench.data.task import Task
+from tdbench.bench.data.text import normalised
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PrerequisiteError
+from tdbench.bench.testing.report import Report
+from tdbench.bench.testing.source import check_options, check_source
 
 MAX_SHARED_FRAC = 0.02
 """Official data sets hold such twins (IMDB 0.5 % of train); more of them are a mistake."""

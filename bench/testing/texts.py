@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.data.loading import TaskData
-from bench.data.standin import StandinSchema, generate
-from bench.data.task import Facts, Task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.data.standin import StandinSchema, generate
+from tdbench.bench.data.task import Facts, Task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
 
 _SCHEMAS = {
     "four classes": StandinSchema(("text",), ("World", "Sports", "Business", "Sci/Tech"), "news"),

@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.testing.texts import KINDS, small_task
-from bench.training.learners.transformer import TransformerLearner
+from tdbench.bench.testing.texts import KINDS, small_task
+from tdbench.bench.training.learners.transformer import TransformerLearner
 
 if TYPE_CHECKING:
-    from bench.training.learner import Learner
+    from tdbench.bench.training.learner import Learner
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_LENGTH = 32
@@ -37,8 +37,8 @@ def _write(folder: Path, words: list[str]) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    from bench.training.modules import silence
-    from bench.training.torch_learner import fork_rng
+    from tdbench.bench.training.modules import silence
+    from tdbench.bench.training.torch_learner import fork_rng
 
     silence()
 
@@ -72,7 +72,7 @@ def tiny_generator() -> str:
     """Builds a GPT-2 over letters once a process, in a folder that is deleted at its end; returns it as `hf:<folder>`."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from bench.training.torch_learner import fork_rng
+    from tdbench.bench.training.torch_learner import fork_rng
 
     folder = tempfile.TemporaryDirectory(prefix="tdbench-tiny-")
     _FOLDERS.append(folder)
@@ -92,7 +92,7 @@ def write_letters(folder: Path) -> int:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from bench.training.modules import silence
+    from tdbench.bench.training.modules import silence
 
     silence()
     end = "<|end|>"

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bench.canonical import seed_from
-from bench.cost import CostMeter
-from bench.training import flops
-from bench.training.batches import Encoded, training_batches
-from bench.training.optimiser import MasterAdamW
-from bench.training.prepared import Prepared
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.training import flops
+from tdbench.bench.training.batches import Encoded, training_batches
+from tdbench.bench.training.optimiser import MasterAdamW
+from tdbench.bench.training.prepared import Prepared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.training.learner import TrainContext, TrainingSet
-    from bench.training.recipe import Recipe
-    from bench.training.torch_learner import Tokenize
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.recipe import Recipe
+    from tdbench.bench.training.torch_learner import Tokenize
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.soft import SoftInputs
-from bench.training.batches import Encoded
+from tdbench.bench.soft import SoftInputs
+from tdbench.bench.training.batches import Encoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.modules import Tokenizer
+    from tdbench.bench.training.modules import Tokenizer
 
     Parts = tuple[NDArray[np.int64], ...]
 

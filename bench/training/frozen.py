@@ -12,14 +12,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from bench.training import engine
-from bench.training.inner import linear_head
+from tdbench.bench.training import engine
+from tdbench.bench.training.inner import linear_head
 
 if TYPE_CHECKING:
-    from bench.experiment.record import PhaseCost
-    from bench.training.batches import Encoded
-    from bench.training.learner import TrainContext
-    from bench.training.prepared import Prepared
+    from tdbench.bench.experiment.record import PhaseCost
+    from tdbench.bench.training.batches import Encoded
+    from tdbench.bench.training.learner import TrainContext
+    from tdbench.bench.training.prepared import Prepared
 
 _KNOWN: WeakKeyDictionary[Encoded, tuple[str, torch.Tensor, PhaseCost]] = WeakKeyDictionary()
 """For tokenised texts: the last body that read them, what it made of them, and at what cost."""

@@ -16,14 +16,14 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from bench.errors import UsageError
-from bench.training.modules import Float32Linear
-from bench.training.prepared import NarrowTable, Prepared, token_table
+from tdbench.bench.errors import UsageError
+from tdbench.bench.training.modules import Float32Linear
+from tdbench.bench.training.prepared import NarrowTable, Prepared, token_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.batches import Encoded
+    from tdbench.bench.training.batches import Encoded
 
 Weights = dict[str, torch.Tensor]
 """Parameter name -> value."""

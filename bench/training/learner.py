@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.models.encoder import Encoder
-    from bench.soft import Schedule, SoftInputs
-    from bench.training.recipe import Recipe
+    from tdbench.bench.models.encoder import Encoder
+    from tdbench.bench.soft import Schedule, SoftInputs
+    from tdbench.bench.training.recipe import Recipe
 
 
 class LearnerConfig(BaseModel):
@@ -129,7 +129,7 @@ class Learner(ABC):
 
     def encoder(self, max_length: int, device: str) -> Encoder:  # noqa: ARG002 - transformers use both
         """Returns the features that methods use when this learner is the protocol's source."""
-        from bench.models.encoder import TfidfEncoder
+        from tdbench.bench.models.encoder import TfidfEncoder
 
         return TfidfEncoder()
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.budget import WORD_PATTERN
-from bench.errors import PrerequisiteError
-from bench.models.resolve import resolve, weights_sha256
-from bench.training.batches import Encoded
-from bench.training.packing import Packed
+from tdbench.bench.budget import WORD_PATTERN
+from tdbench.bench.errors import PrerequisiteError
+from tdbench.bench.models.resolve import resolve, weights_sha256
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.packing import Packed
 
 WORD_TABLE_SIZE = 20_000
 WORD_TABLE_WIDTH = 128

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from bench.errors import PluginError
+from tdbench.bench.errors import PluginError
 
 if TYPE_CHECKING:
-    from bench.training.recipe import Recipe
+    from tdbench.bench.training.recipe import Recipe
 
 _COPY = torch.ops.aten._foreach_copy_
 

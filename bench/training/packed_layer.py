@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from bench.training.dropout import MaskSource, keep, keep_
-from bench.training.packing import Group, Packed
+from tdbench.bench.training.dropout import MaskSource, keep, keep_
+from tdbench.bench.training.packing import Group, Packed
 
 _NORM_BACKWARD = torch.ops.aten.native_layer_norm_backward
 _SOFTMAX_BACKWARD = torch.ops.aten._softmax_backward_data

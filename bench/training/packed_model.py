@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from bench.training.dropout import MaskSource
-from bench.training.packed_layer import LayerShape, PackedLayer
-from bench.training.packing import Packed
+from tdbench.bench.training.dropout import MaskSource
+from tdbench.bench.training.packed_layer import LayerShape, PackedLayer
+from tdbench.bench.training.packing import Packed
 
 _GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 

@@ -15,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.batches import Encoded
+    from tdbench.bench.training.batches import Encoded
 
 WIDTH_STEP = 32
 """Padded lengths are multiples of this: other row lengths make torch's CPU softmax several times slower in bfloat16."""

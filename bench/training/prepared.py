@@ -9,19 +9,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.errors import UsageError
-from bench.training.dropout import MaskSource, use_cheap_dropout
-from bench.training.flops import FlopCounter
-from bench.training.memory import keep_freed_memory
-from bench.training.optimiser import TableRows
-from bench.training.packed_model import PackedBackbone, can_pack
-from bench.training.packing import pack
-from bench.training.precision import compute_dtype
+from tdbench.bench.errors import UsageError
+from tdbench.bench.training.dropout import MaskSource, use_cheap_dropout
+from tdbench.bench.training.flops import FlopCounter
+from tdbench.bench.training.memory import keep_freed_memory
+from tdbench.bench.training.optimiser import TableRows
+from tdbench.bench.training.packed_model import PackedBackbone, can_pack
+from tdbench.bench.training.packing import pack
+from tdbench.bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.batches import Encoded
+    from tdbench.bench.training.batches import Encoded
 
 
 class Prepared:
@@ -141,7 +141,7 @@ class NarrowTable:
 
 def _pack(module: nn.Module, dtype: torch.dtype) -> bool:
     """Replaces a backbone that packs, inside the two modules whose forward passes know packed batches."""
-    from bench.training.modules import MeanPooled, NativeClassifier
+    from tdbench.bench.training.modules import MeanPooled, NativeClassifier
 
     if isinstance(module, MeanPooled):
         holder, name = module, "backbone"

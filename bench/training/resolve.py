@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from bench._paths import CONF
-from bench.errors import unknown_name
-from bench.registry import LEARNERS
-from bench.settings import check_values
-from bench.training.learner import Learner
+from tdbench.bench._paths import CONF
+from tdbench.bench.errors import unknown_name
+from tdbench.bench.registry import LEARNERS
+from tdbench.bench.settings import check_values
+from tdbench.bench.training.learner import Learner
 
 
 @cache

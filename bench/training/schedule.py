@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bench.errors import PluginError
-from bench.training import flops
-from bench.training.inner import InnerModel, Lesson, stepped
+from tdbench.bench.errors import PluginError
+from tdbench.bench.training import flops
+from tdbench.bench.training.inner import InnerModel, Lesson, stepped
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
-    from bench.soft import Schedule
-    from bench.training.batches import Encoded
-    from bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.soft import Schedule
+    from tdbench.bench.training.batches import Encoded
+    from tdbench.bench.training.learner import TrainContext, TrainingSet
 
 
 def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: TrainContext) -> None:

@@ -17,15 +17,15 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from bench.canonical import seed_from
-from bench.training import flops
-from bench.training.batches import Encoded, training_batches
-from bench.training.optimiser import MasterAdamW
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.training import flops
+from tdbench.bench.training.batches import Encoded, training_batches
+from tdbench.bench.training.optimiser import MasterAdamW
 
 if TYPE_CHECKING:
-    from bench.training.learner import TrainContext, TrainingSet
-    from bench.training.prepared import Prepared
-    from bench.training.recipe import Recipe
+    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.prepared import Prepared
+    from tdbench.bench.training.recipe import Recipe
 
 _LOG = logging.getLogger(__name__)
 

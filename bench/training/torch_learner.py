@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import UsageError
-from bench.training.learner import Learner, TrainContext, TrainingSet
+from tdbench.bench.errors import UsageError
+from tdbench.bench.training.learner import Learner, TrainContext, TrainingSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from bench.data.text import LabelledText
-    from bench.training.batches import Encoded
-    from bench.training.recipe import Recipe
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.training.batches import Encoded
+    from tdbench.bench.training.recipe import Recipe
 
     Tokenize = Callable[[dict[str, list[str]], int], Encoded]
 
@@ -31,9 +31,9 @@ def _encode(tokenize: Tokenize, train: TrainingSet, module: nn.Module, max_lengt
     """Tokenises a training set, or puts the special tokens around its token vectors."""
     if train.soft is None:
         return tokenize(train.text.fields, max_length)
-    from bench.training.frame import frame_of
-    from bench.training.modules import Tokenizer
-    from bench.training.prepared import token_table
+    from tdbench.bench.training.frame import frame_of
+    from tdbench.bench.training.modules import Tokenizer
+    from tdbench.bench.training.prepared import token_table
 
     found = token_table(module)
     if found is None or not isinstance(tokenize, Tokenizer):
@@ -71,10 +71,10 @@ class TorchLearner(Learner):
         """Trains the module by the recipe and returns (N, C) logits."""
         import torch
 
-        from bench.training import engine
-        from bench.training.frozen import predict_by_head
-        from bench.training.prepared import Prepared
-        from bench.training.schedule import run_schedule
+        from tdbench.bench.training import engine
+        from tdbench.bench.training.frozen import predict_by_head
+        from tdbench.bench.training.prepared import Prepared
+        from tdbench.bench.training.schedule import run_schedule
 
         tokenize = self.tokenizer(train)
         with fork_rng(ctx.device):
@@ -101,7 +101,7 @@ class TorchLearner(Learner):
         """Trains S modules as one and returns their (N, C) logits; halves the stack while it does not fit into memory."""
         import torch
 
-        from bench.training.stacked import NotStackable
+        from tdbench.bench.training.stacked import NotStackable
 
         if len(trains) < 2:
             return None
@@ -133,9 +133,9 @@ class TorchLearner(Learner):
     ) -> list[NDArray[np.float32]]:
         import torch
 
-        from bench.training import engine
-        from bench.training.prepared import Prepared
-        from bench.training.stacked import NotStackable, train_stack
+        from tdbench.bench.training import engine
+        from tdbench.bench.training.prepared import Prepared
+        from tdbench.bench.training.stacked import NotStackable, train_stack
 
         if any(train.soft is not None for train in trains):
             raise NotStackable("token vectors are trained one set at a time")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from bench.training.learner import LearnerConfig, TrainingSet
-from bench.training.torch_learner import TorchLearner
+from tdbench.bench.training.learner import LearnerConfig, TrainingSet
+from tdbench.bench.training.torch_learner import TorchLearner
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.torch_learner import Tokenize
 
 
 class WordConfig(LearnerConfig):
@@ -29,13 +29,13 @@ class WordLearner(TorchLearner):
     Config = WordConfig
 
     def _has_vectors(self) -> bool:
-        from bench.models.resolve import available
+        from tdbench.bench.models.resolve import available
 
         return self.config.vectors != "none" and available(self.config.vectors) is None
 
     def identity(self) -> dict[str, Any]:
         """Adds the hash of the word vectors, or says that they are random."""
-        from bench.models.resolve import model_sha256, resolve
+        from tdbench.bench.models.resolve import model_sha256, resolve
 
         model = model_sha256(resolve(self.config.vectors)) if self._has_vectors() else "random word table"
         return {**super().identity(), "vectors": model}
@@ -46,14 +46,14 @@ class WordLearner(TorchLearner):
 
     def tokenizer(self, train: TrainingSet) -> Tokenize:
         """Returns MiniLM's tokenizer, or one made of the training set's words."""
-        from bench.training.modules import WordTable, tokenizer_for
+        from tdbench.bench.training.modules import WordTable, tokenizer_for
 
         self._table = None if self._has_vectors() else WordTable(train.text.joined())
         return tokenizer_for(self.config.vectors) if self._table is None else self._table
 
     def module(self, n_classes: int, notes: list[str]) -> nn.Module:
         """Builds the network on top of the word vectors."""
-        from bench.training.modules import word_vectors
+        from tdbench.bench.training.modules import word_vectors
 
         if self._table is not None:
             notes.append("word vectors trained from scratch (no pretrained table)")

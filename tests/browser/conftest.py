@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.commands.board import build_board
+from tdbench.bench.commands.board import build_board
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from leaderboard.build import build
-from leaderboard.cards import Told
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.cards import Told
 from tests.browser.conftest import texts
 from tests.unit.conftest import RecordFactory
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from leaderboard.build import build
-from leaderboard.cards import Told
-from leaderboard.views import VIEWS
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.cards import Told
+from tdbench.leaderboard.views import VIEWS
 from tests.browser.conftest import AGNEWS, NAMES, column, texts
 from tests.unit.conftest import RecordFactory
 

@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bench", "methods", "tasks", "leaderboard")
 FILES = {
-    path.relative_to(ROOT).as_posix(): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))
+    path.relative_to(ROOT).as_posix(): path
+    for package in ("tdbench/api", *PACKAGES)
+    for path in sorted((ROOT / package).rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text(encoding="utf-8"), name) for name, path in FILES.items()}
 
@@ -21,14 +23,14 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8"), name) for name, path 
 def imports(name: str) -> set[str]:
     """Every module that a file imports anywhere, relative imports resolved, `import_module("x")` included."""
     found: set[str] = set()
-    package = FILES[name].relative_to(ROOT).parent.parts
+    package = module_name(name).split(".")[:-1]
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
             module = ".".join(part for part in base if part) if node.level else node.module or ""
-            # `from bench import api` imports bench.api, `from bench.api import Task` imports bench.api.
+            # `from tdbench import api` imports tdbench.api, `from tdbench.api import Task` does too.
             found |= {
                 f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module for alias in node.names
             }
@@ -37,11 +39,15 @@ def imports(name: str) -> set[str]:
     return found
 
 
+def module_name(file: str) -> str:
+    """The name under which a file is imported; a package's own file counts as a module in it."""
+    parts = file.removesuffix(".py").split("/")
+    return ".".join(parts if parts[0] == "tdbench" else ["tdbench", *parts])
+
+
 def is_module(name: str) -> bool:
     path = ROOT / name.replace(".", "/")
-    return name.split(".", maxsplit=1)[0] in PACKAGES and (
-        path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
-    )
+    return name.startswith("tdbench.") and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
 
 
 def called(node: ast.Call) -> str:
@@ -49,7 +55,7 @@ def called(node: ast.Call) -> str:
 
 
 def of_project(name: str) -> set[str]:
-    return {module for module in imports(name) if module.split(".")[0] in PACKAGES}
+    return {module.removeprefix("tdbench.") for module in imports(name) if module.split(".")[0] == "tdbench"}
 
 
 def in_package(*packages: str) -> list[str]:
@@ -58,7 +64,7 @@ def in_package(*packages: str) -> list[str]:
 
 def test_the_search_finds_the_files_and_the_imports_it_is_about():
     assert {package: bool(in_package(package)) for package in PACKAGES} == dict.fromkeys(PACKAGES, True)
-    assert "bench.api" in of_project("methods/kmeans.py")
+    assert "api" in of_project("methods/kmeans.py")
     assert "bench.experiment.record" in of_project("bench/cost.py")
     assert "sklearn.cluster" in imports("bench/selection.py")
 
@@ -66,10 +72,10 @@ def test_the_search_finds_the_files_and_the_imports_it_is_about():
 @pytest.mark.parametrize("name", in_package("methods", "tasks"))
 def test_a_plugin_imports_nothing_of_the_project_but_the_api(name):
     own = name.split("/")[0]
-    assert {module for module in of_project(name) if module.split(".")[0] != own} <= {"bench.api"}
+    assert {module for module in of_project(name) if module.split(".")[0] != own} <= {"api"}
     # A plug-in may be a package: its own parts are allowed, another plug-in is not.
     plugin = ".".join(name.removesuffix(".py").split("/")[:2])
-    assert all(module == plugin or module.startswith(f"{plugin}.") for module in of_project(name) - {"bench.api"})
+    assert all(module == plugin or module.startswith(f"{plugin}.") for module in of_project(name) - {"api"})
 
 
 @pytest.mark.parametrize("name", in_package("bench"))
@@ -90,7 +96,7 @@ def test_the_leaderboard_reads_records_and_nothing_else_of_the_harness(name):
 
 def test_building_a_leaderboard_needs_no_torch():
     code = (
-        "import sys, leaderboard.build\n"
+        "import sys, tdbench.leaderboard.build\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'sklearn'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]
@@ -154,7 +160,7 @@ def test_a_plugin_imports_heavy_libraries_inside_functions_only(name):
     }
 
 
-API = import_module("bench.api")
+API = import_module("tdbench.api")
 
 
 @pytest.mark.parametrize("name", API.__all__)
@@ -164,7 +170,7 @@ def test_every_name_of_the_api_resolves_to_what_it_says(name):
 
 
 def test_what_type_checkers_see_of_the_api_is_what_resolves():
-    tree = ast.parse((ROOT / "bench" / "api.py").read_text())
+    tree = ast.parse((ROOT / "tdbench" / "api" / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
         (node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.testing.tiny import tiny_generator
+from tdbench.bench.testing.tiny import tiny_generator
 from tests.llm_server import Server, continued_by
 
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -30,7 +30,7 @@ def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., 
 
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "bench", *words],
+            [sys.executable, "-m", "tdbench", *words],
             check=False,
             cwd=tmp_path,
             env={**clean_environment, "HF_HOME": str(tmp_path / "hf"), **environment},
@@ -45,8 +45,8 @@ def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., 
 @pytest.fixture(params=["agnews", "sst2", "mnli", "imdb", "spam"])
 def real_task(request: pytest.FixtureRequest):
     """Yields a task with its real data; skips where TDBENCH_DATA does not hold them."""
-    from bench.data.loading import load_task
-    from bench.registry import TASKS
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.registry import TASKS
 
     folder = os.environ.get("TDBENCH_DATA")
     task = TASKS.get(request.param)()

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.canonical import sha256_file
+from tdbench.bench.canonical import sha256_file
 
 SMALL = ("audit=model", "audit.pool_rows=400", "audit.auxiliary_rows=200", "audit.runs.seconds=4")
 WORDS = ("run", "task=sst2", "protocol=smoke", "budget=dpc5", "sets=1", "data.kind=standin", *SMALL)
 FRAGILE = '''
 from pathlib import Path
-from bench.api import DistilledSet, Method, MethodCard
+from tdbench.api import DistilledSet, Method, MethodCard
 
 
 class Fragile(Method):
@@ -92,7 +92,7 @@ def test_protocols_have_audits_of_their_own(tdbench, tmp_path):
 
 
 def test_two_processes_share_the_runs_of_one_audit(tmp_path, clean_environment):
-    words = [sys.executable, "-m", "bench", *WORDS, "method=random,trigram", "-m", "--json"]
+    words = [sys.executable, "-m", "tdbench", *WORDS, "method=random,trigram", "-m", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(words, cwd=tmp_path, env=clean_environment, **pipes) for _ in range(2)]
     outputs = [process.communicate(timeout=240) for process in both]

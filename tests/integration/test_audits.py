@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiment.record import Record, parse_record
-from leaderboard.stats import holm
+from tdbench.bench.experiment.record import Record, parse_record
+from tdbench.leaderboard.stats import holm
 
 SMOKE = ("protocol=smoke", "budget=dpc5", "sets=1", "learners=[bow-logreg]", "runtime.root=runs")
 
@@ -112,7 +112,7 @@ def on_agnews(tmp_path_factory, clean_environment) -> dict[tuple[str, int | None
         words = ["-m", "task=agnews", f"method={method}", "protocol=smoke", "sets=1", "learners=[bow-logreg]"]
         words += [f"budget.per_class={sizes}", "audit=text", "runtime.root=runs", "--no-board"]
         done = subprocess.run(
-            [sys.executable, "-m", "bench", "run", *words],
+            [sys.executable, "-m", "tdbench", "run", *words],
             check=False,
             cwd=root,
             env={**clean_environment, "TDBENCH_DATA": folder},
@@ -165,8 +165,8 @@ STANDIN = ("--task", "agnews", "protocol=smoke", "data.kind=standin")
 
 def rows_of_train(ids: Path) -> list[dict[str, object]]:
     """Texts of the stand-in's train rows by the ids that a draw has written."""
-    from bench.data.loading import load_task
-    from bench.registry import TASKS
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.registry import TASKS
 
     train = load_task(TASKS.get("agnews")(), "standin", None).train
     chosen = [int(line) for line in ids.read_text().splitlines() if not line.startswith("#")]
@@ -197,8 +197,8 @@ def test_a_set_made_elsewhere_is_audited_against_the_rows_it_was_drawn_from(tdbe
 
 
 def test_members_of_ones_own_choice_get_no_test_by_coins(tdbench, tmp_path):
-    from bench.data.loading import load_task
-    from bench.registry import TASKS
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.registry import TASKS
 
     train = load_task(TASKS.get("agnews")(), "standin", None).train
     ids = [int(row) for row in train.row_ids_N if row < 3000 and row % 2 == 0]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands import new
-from bench.errors import UsageError
+from tdbench.bench.commands import new
+from tdbench.bench.errors import UsageError
 
 CODE_OF = {"method": "Method", "task": "Task", "learner": "Learner"}
 
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 BAD = """
-from bench.api import DistilledSet, Method, MethodCard
+from tdbench.api import DistilledSet, Method, MethodCard
 
 class Bad(Method):
     name = "bad"

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench._paths import RECORDS
-from bench.commands.board import build_board
-from bench.config import settings_for
-from bench.experiment.accepted import Accepted
-from bench.metrics import score
-from bench.registry import METHODS
-from leaderboard.audits import Audits
-from leaderboard.commands import run_command
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.commands.board import build_board
+from tdbench.bench.config import settings_for
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.metrics import score
+from tdbench.bench.registry import METHODS
+from tdbench.leaderboard.audits import Audits
+from tdbench.leaderboard.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md")

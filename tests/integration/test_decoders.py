@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 
-from bench.testing.tiny import write_letters
+from tdbench.bench.testing.tiny import write_letters
 
 
 @pytest.fixture

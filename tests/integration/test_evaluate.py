@@ -59,8 +59,8 @@ def test_a_bad_file_or_one_over_its_budget_leaves_nothing_behind(tdbench, tmp_pa
 
 
 def test_texts_that_repeat_the_test_split_are_counted(tdbench, tmp_path):
-    from bench.data.loading import load_task
-    from bench.registry import TASKS
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.registry import TASKS
 
     test = load_task(TASKS.get("agnews")(), "standin", None).test
     rows = [

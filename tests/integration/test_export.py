@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from bench._paths import RECORDS
-from bench.commands.export import RECORD, TENSORS, _write
-from bench.distilled import DistilledSet
-from bench.experiment.accepted import Accepted
-from bench.registry import TASKS
-from bench.soft import SoftInputs
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.commands.export import RECORD, TENSORS, _write
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.registry import TASKS
+from tdbench.bench.soft import SoftInputs
 
 
 def loaded(folder: Path):

@@ -6,7 +6,7 @@ import json
 
 HEAD = """
 import sys
-from bench.api import DistilledSet, Learner, Method, MethodCard
+from tdbench.api import DistilledSet, Learner, Method, MethodCard
 import numpy as np
 """
 BODY = '''

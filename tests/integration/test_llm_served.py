@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-HEARING = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('bench', run_name='__main__')"
+HEARING = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('tdbench', run_name='__main__')"
 """Runs the command line such that it hears SIGINT, to which jobs in the background are started deaf."""
 SETUP = (
     "task=sst2",

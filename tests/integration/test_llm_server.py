@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cost import CostMeter
-from bench.errors import LLMStopError, PrerequisiteError
-from bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling
-from bench.models.llm.client import LLM
-from bench.models.llm.openai_backend import OpenAIBackend
-from bench.models.llm.reply_store import ReplyStore
-from bench.models.llm.spending import Spending
-from bench.settings import LLMSettings
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import LLMStopError, PrerequisiteError
+from tdbench.bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling
+from tdbench.bench.models.llm.client import LLM
+from tdbench.bench.models.llm.openai_backend import OpenAIBackend
+from tdbench.bench.models.llm.reply_store import ReplyStore
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.settings import LLMSettings
 from tests.llm_server import MODEL
 
 FAST = {"timeout_s": 1.0, "retries": 3}

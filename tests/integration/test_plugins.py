@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 METHOD = '''
-from bench.api import DistilledSet, Method, MethodCard, MethodConfig
+from tdbench.api import DistilledSet, Method, MethodCard, MethodConfig
 
 
 class FirstRows(Method):
@@ -110,9 +110,10 @@ def test_set_over_budget_is_refused_with_the_class_and_both_numbers(tdbench, tmp
     assert "budget dpc5 allows 5" in done.stderr
 
 
-def test_editable_checkout_is_found_from_any_folder(tdbench, tmp_path):
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "__init__.py").write_text("")
+def test_folders_of_the_users_with_the_suites_names_are_no_obstacle(tdbench, tmp_path):
+    for name in ("tasks", "methods", "bench"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong package')")
     done = subprocess.run(
         [str(Path(sys.executable).with_name("tdbench")), "list"],
         check=False,
@@ -122,6 +123,5 @@ def test_editable_checkout_is_found_from_any_folder(tdbench, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    intruded = tdbench("list")  # `python -m` puts the working folder first
-    assert intruded.returncode != 0
-    assert "needs its own package 'tasks'" in intruded.stderr
+    first_on_the_path = tdbench("list")  # `python -m` puts the working folder first
+    assert first_on_the_path.returncode == 0, first_on_the_path.stderr

@@ -8,7 +8,7 @@ RUN = ("run", "task=sst2", "protocol=quick-v1", "learners=[bow-logreg]", "data.k
 FEW = "method.candidates=400"
 SNEAK = '''
 import numpy as np
-from bench.api import DistilledSet, MethodCard, Planned, PrivateMethod
+from tdbench.api import DistilledSet, MethodCard, Planned, PrivateMethod
 
 
 class Sneak(PrivateMethod):

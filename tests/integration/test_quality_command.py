@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.experiment.accepted import Accepted
-from bench.experiment.packs import amend_packs, write_packs
-from bench.experiment.record import TextQuality
-from bench.experiment.set_quality import set_key, with_quality
-from bench.experiment.store import Store
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.packs import amend_packs, write_packs
+from tdbench.bench.experiment.record import TextQuality
+from tdbench.bench.experiment.set_quality import set_key, with_quality
+from tdbench.bench.experiment.store import Store
 
 
 def test_sets_from_before_a_measure_are_measured_once_and_judgements_stay(tdbench, tmp_path):

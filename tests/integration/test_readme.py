@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.config import is_custom, locked, settings_for
+from tdbench.bench.config import is_custom, locked, settings_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (

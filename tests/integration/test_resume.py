@@ -25,7 +25,7 @@ def test_killed_runs_resume_to_the_same_records(clean_environment):
 
 
 def test_two_runs_on_one_store_share_the_work_and_tear_nothing(tmp_path, clean_environment):
-    words = [sys.executable, "-m", "bench", "run", "task=agnews", "suite=smoke", "data.kind=standin", "--json"]
+    words = [sys.executable, "-m", "tdbench", "run", "task=agnews", "suite=smoke", "data.kind=standin", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(words, cwd=tmp_path, env=clean_environment, **pipes) for _ in range(2)]
     outputs = [process.communicate(timeout=240) for process in both]

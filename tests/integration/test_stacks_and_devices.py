@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from bench.config import settings_for
-from bench.errors import UsageError
-from bench.experiment import runner as runner_module
-from bench.experiment.devices import choose_device, joined_by, other_devices
-from bench.experiment.plan import Plan, Planner
-from bench.experiment.record import Record
-from bench.experiment.runner import Outcome, Runner
-from bench.experiment.store import Store
-from bench.models.resolve import MINILM, available
-from bench.progress import SilentReporter
+from tdbench.bench.config import settings_for
+from tdbench.bench.errors import UsageError
+from tdbench.bench.experiment import runner as runner_module
+from tdbench.bench.experiment.devices import choose_device, joined_by, other_devices
+from tdbench.bench.experiment.plan import Plan, Planner
+from tdbench.bench.experiment.record import Record
+from tdbench.bench.experiment.runner import Outcome, Runner
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.models.resolve import MINILM, available
+from tdbench.bench.progress import SilentReporter
 
 WORDS = ["task=sst2", "method=random,kcenter", "budget=dpc5", "protocol=smoke", "data.kind=standin"]
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.loading import load_task
-from bench.distilled import DistilledSet
-from bench.experiment.accepted import Accepted
-from bench.experiment.packs import accept_packs
-from bench.experiment.record import pack_ints, set_sha256, unpack_ints
-from bench.metrics import score
-from bench.registry import TASKS
-from bench.submission.collect import write_manifest
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.packs import accept_packs
+from tdbench.bench.experiment.record import pack_ints, set_sha256, unpack_ints
+from tdbench.bench.metrics import score
+from tdbench.bench.registry import TASKS
+from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import first, report_of, tampered, write_form
 
 PACK = "records/smoke/agnews-standin/trigram.json"
@@ -33,7 +33,7 @@ def submitted(tmp_path_factory, clean_environment):
 
     def call(*words: str):
         done = subprocess.run(
-            [sys.executable, "-m", "bench", *words],
+            [sys.executable, "-m", "tdbench", *words],
             check=False,
             cwd=folder,
             env={**clean_environment, "HF_HOME": str(folder / "hf")},
@@ -129,7 +129,7 @@ def with_texts(texts: list[str]):
         with tempfile.TemporaryDirectory() as name:
             distil["artefacts"] = made.save(Path(name), {})
         parts = {key: value for key, value in distil["artefacts"].items() if not key.endswith(".yaml")}
-        from bench.canonical import sha256_text
+        from tdbench.bench.canonical import sha256_text
 
         whole = sha256_text(";".join(f"{key}:{value}" for key, value in sorted(parts.items())))
         for record in raw["records"]:
@@ -238,12 +238,12 @@ def test_other_data_leave_scores_unchecked_and_say_so(submission):
 
 def test_accepted_records_pass_the_checks_that_submissions_must_pass(tmp_path):
     """Every pack of SST-2, rebuilt as a submission: nothing of its records or sets is refused."""
-    from bench._paths import RECORDS
-    from bench.submission.contents import Contents
-    from bench.submission.findings import Report
-    from bench.submission.privacy_checks import check_promises
-    from bench.submission.record_checks import check_records
-    from bench.submission.set_checks import check_sets
+    from tdbench.bench._paths import RECORDS
+    from tdbench.bench.submission.contents import Contents
+    from tdbench.bench.submission.findings import Report
+    from tdbench.bench.submission.privacy_checks import check_promises
+    from tdbench.bench.submission.record_checks import check_records
+    from tdbench.bench.submission.set_checks import check_sets
 
     accepted = Accepted(RECORDS)
     contents, report = Contents(), Report()

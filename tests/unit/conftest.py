@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench._paths import RECORDS
-from bench.canonical import sha256_text
-from bench.experiment.accepted import Accepted
-from bench.experiment.record import (
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.canonical import sha256_text
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.record import (
     Cell,
     DistilResult,
     Failure,
@@ -27,7 +27,7 @@ from tests.unit.submissions import from_accepted
 from tests.unit.tiny_models import TinyModels
 
 if TYPE_CHECKING:
-    from bench.data.text import LabelledText
+    from tdbench.bench.data.text import LabelledText
 
 PROTOCOL: dict[str, Any] = {
     "name": "tiny-v1",
@@ -211,12 +211,12 @@ def tiny() -> TinyModels:
 
 @pytest.fixture
 def failures() -> Callable[[type], dict[str, str]]:
-    """Returns what `bench.testing` finds wrong with a plug-in: check without its place -> advice; imports of test files are left out."""
-    from bench.testing import check
+    """What the conformance suite finds wrong with a plug-in: check without its place -> advice; imports of test files are left out."""
+    from tdbench.bench.testing import check
 
     def call(plugin: type) -> dict[str, str]:
         found = {finding.what.split(" (")[0]: finding.fix for finding in check(plugin).findings if not finding.ok}
-        of_this_file = ("it imports bench.api", "its module is fast", "it uses no pickles")
+        of_this_file = ("it imports tdbench.api", "its module is fast", "it uses no pickles")
         return {what: fix for what, fix in found.items() if not what.startswith(of_this_file)}
 
     return call
@@ -238,14 +238,14 @@ def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """Computes in float32: the processor's own compute type rounds more than some tests allow."""
     import torch
 
-    for module in ("bench.training.prepared", "bench.models.task_lm"):
+    for module in ("tdbench.bench.training.prepared", "tdbench.bench.models.task_lm"):
         monkeypatch.setattr(f"{module}.compute_dtype", lambda _: torch.float32)
 
 
 @pytest.fixture
 def real() -> LabelledText:
     """The train split of a small task with four classes."""
-    from bench.testing.texts import small_task
+    from tdbench.bench.testing.texts import small_task
 
     return small_task("four classes").train
 

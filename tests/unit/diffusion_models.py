@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.context import Source
-from bench.diffusion.alphabet import Alphabet
-from bench.diffusion.gaussian import GaussianDiffusion
-from bench.diffusion.masked import MaskedDiffusion
-from bench.diffusion.network import DenoiserShape
-from bench.models.public_rows import PublicRows, public_rows
-from bench.testing.private import small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.context import Source
+from tdbench.bench.diffusion.alphabet import Alphabet
+from tdbench.bench.diffusion.gaussian import GaussianDiffusion
+from tdbench.bench.diffusion.masked import MaskedDiffusion
+from tdbench.bench.diffusion.network import DenoiserShape
+from tdbench.bench.models.public_rows import PublicRows, public_rows
+from tdbench.bench.testing.private import small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.tiny_models import context
 
 KIND, LENGTH, LATENT = "two classes", 12, 16

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.data.text import LabelledText
-from bench.privacy.accounting import Mechanism
-from bench.privacy.training import RowModel, TrainingOptions, clipped_sums, hooks_for, train_rows
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.privacy.accounting import Mechanism
+from tdbench.bench.privacy.training import RowModel, TrainingOptions, clipped_sums, hooks_for, train_rows
 
 WIDTH, WORDS, LENGTH = 8, 20, 6
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.api import DiffusionMethod
-from bench.registry import METHODS
+from tdbench.api import DiffusionMethod
+from tdbench.bench.registry import METHODS
 
 DIFFUSION = {
     "public_epochs": 1.0,

@@ -10,15 +10,15 @@ from typing import Any
 
 import yaml
 
-from bench._paths import RECORDS
-from bench.commands.validation import validate
-from bench.experiment.accepted import Accepted, parse_pack, unpacked_set
-from bench.experiment.identity import set_id, train_id
-from bench.experiment.packs import _dump
-from bench.experiment.record import Record, set_sha256
-from bench.submission.collect import write_manifest
-from bench.submission.findings import Report
-from bench.submission.form import FORM
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.commands.validation import validate
+from tdbench.bench.experiment.accepted import Accepted, parse_pack, unpacked_set
+from tdbench.bench.experiment.identity import set_id, train_id
+from tdbench.bench.experiment.packs import _dump
+from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.submission.collect import write_manifest
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.form import FORM
 
 FILLED: dict[str, Any] = {
     "form_version": 1,

@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
 
-from bench.errors import DataError
-from bench.matching.alignment import Kernel, Target, choose_aligned, effective_size, median_distance
+from tdbench.bench.errors import DataError
+from tdbench.bench.matching.alignment import Kernel, Target, choose_aligned, effective_size, median_distance
 from tests.unit.tiny_models import context
 
 
@@ -129,12 +129,12 @@ def test_every_class_is_chosen_by_itself(reduce):
 @pytest.fixture(scope="module")
 def encoded_news(tmp_path_factory):
     """Features of 3,000 real news items of one class each quarter; skips where there are none."""
-    from bench.cost import CostMeter
-    from bench.data.loading import load_task
-    from bench.models.encoder import CachedEncoder
-    from bench.models.resolve import MINILM, available
-    from bench.registry import TASKS
-    from bench.training.resolve import resolve_learner
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.models.encoder import CachedEncoder
+    from tdbench.bench.models.resolve import MINILM, available
+    from tdbench.bench.registry import TASKS
+    from tdbench.bench.training.resolve import resolve_learner
 
     folder, task = os.environ.get("TDBENCH_DATA"), TASKS.get("agnews")()
     if not folder or not (Path(folder) / str(task.local["train"])).is_file():

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from bench.data.loading import load_task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.experiment.audit_record import AuditResult
-from bench.privacy.accounting import Mechanism, scale_for
-from bench.privacy.attacks.text import TextAttacks
-from bench.privacy.games import Match
-from bench.privacy.ledger import Planned
-from bench.privacy.one_run import epsilon_lower
-from bench.privacy.oracle import PrivateOracle
-from bench.privacy.pool import Pool, draw_pool
-from bench.privacy.released import Released
-from bench.privacy.training import RowModel, TrainingOptions, train_rows
-from bench.registry import TASKS
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.audit_record import AuditResult
+from tdbench.bench.privacy.accounting import Mechanism, scale_for
+from tdbench.bench.privacy.attacks.text import TextAttacks
+from tdbench.bench.privacy.games import Match
+from tdbench.bench.privacy.ledger import Planned
+from tdbench.bench.privacy.one_run import epsilon_lower
+from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.pool import Pool, draw_pool
+from tdbench.bench.privacy.released import Released
+from tdbench.bench.privacy.training import RowModel, TrainingOptions, train_rows
+from tdbench.bench.registry import TASKS
 from tests.unit.tiny_models import context
 
 EPSILON, DELTA = 1.0, 1e-5

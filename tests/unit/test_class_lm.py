@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench.context import Source
-from bench.data.text import LabelledText
-from bench.errors import UsageError
-from bench.models.class_lm import RowLM
-from bench.models.public_rows import public_rows
-from bench.privacy.oracle import PrivateOracle
-from bench.privacy.row_checks import check_rows
-from bench.privacy.training import TrainingOptions
-from bench.testing.private import HashedEncoder, small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.context import Source
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import UsageError
+from tdbench.bench.models.class_lm import RowLM
+from tdbench.bench.models.public_rows import public_rows
+from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.row_checks import check_rows
+from tdbench.bench.privacy.training import TrainingOptions
+from tdbench.bench.testing.private import HashedEncoder, small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.row_models import clipped, clipped_by_loop
 from tests.unit.tiny_models import context
 
@@ -88,7 +88,7 @@ def test_before_training_it_is_the_public_model(public):
     rows.module.eval()
     few = ROWS.take(np.arange(7))
     batch = rows.encode(few)
-    from bench.matching.start import words_of
+    from tdbench.bench.matching.start import words_of
 
     expected = lm.nll(words_of(public[2], few), few.labels_N)
     assert rows.losses(batch).detach().numpy() == pytest.approx(expected, rel=2e-2)  # the public one in bfloat16

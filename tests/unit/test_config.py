@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench._paths import CONF
-from bench.config import default_config, options_of, resolved_yaml, settings_for
-from bench.errors import UsageError
-from bench.registry import METHODS
-from bench.settings import BudgetSettings, Protocol, RunSettings, check_values
-from bench.training.resolve import learner_names, resolve_learner
+from tdbench.bench._paths import CONF
+from tdbench.bench.config import default_config, options_of, resolved_yaml, settings_for
+from tdbench.bench.errors import UsageError
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import BudgetSettings, Protocol, RunSettings, check_values
+from tdbench.bench.training.resolve import learner_names, resolve_learner
 
 BASE = ["task=sst2"]
 ONE = [*BASE, "method=random", "budget=dpc1"]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import (
+from tdbench.api import (
     Learner,
     LearnerConfig,
 )
-from bench.registry import LEARNERS
-from bench.testing import assert_conforms, check
+from tdbench.bench.registry import LEARNERS
+from tdbench.bench.testing import assert_conforms, check
 
 
 @pytest.mark.parametrize("name", ["bow-logreg", "textcnn", "bilstm"])

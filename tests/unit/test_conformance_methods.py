@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from bench.api import (
+from tdbench.api import (
     DistilledSet,
     Method,
     MethodCard,
     MethodConfig,
     Skip,
 )
-from bench.errors import UsageError
-from bench.registry import METHODS
-from bench.testing import assert_conforms, check
+from tdbench.bench.errors import UsageError
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing import assert_conforms, check
 from tests.unit.small_options import small
 
 CARD = MethodCard(summary="s", family="coreset")
@@ -212,7 +212,7 @@ def test_what_was_never_run_does_not_conform(failures):
 
 
 SHUFFLED = """
-from bench.api import DistilledSet, Method, MethodCard
+from tdbench.api import DistilledSet, Method, MethodCard
 
 class Shuffled(Method):
     '''Takes the first of a set of strings.'''
@@ -240,16 +240,16 @@ def test_the_order_of_hashes_is_varied_for_registered_methods(tmp_path, monkeypa
 
 
 def test_the_source_of_a_plugin_is_read_for_imports(tmp_path):
-    from bench.registry import load_file
+    from tdbench.bench.registry import load_file
 
     path = tmp_path / "sly.py"
     path.write_text(
-        "import torch\nimport pickle\nfrom bench.data.loading import load_task\nfrom bench.api import Method, MethodCard\n"
+        "import torch\nimport pickle\nfrom tdbench.bench.data.loading import load_task\nfrom tdbench.api import Method, MethodCard\n"
         "class Sly(Method):\n    '''Sly.'''\n    name = 'sly'\n    card = MethodCard(summary='s', family='f')\n"
         "    def distil(self, real, budget, ctx):\n        import numpy\n        numpy.load('x', allow_pickle=True)\n"
     )
     found = {finding.what: finding.fix for finding in check(load_file(path).Sly).findings if not finding.ok}
-    assert "bench.data.loading" in found["it imports bench.api and nothing else of the project"]
+    assert "tdbench.bench.data.loading" in found["it imports tdbench.api and nothing else of the project"]
     assert "torch" in found["its module is fast to import"]
     assert "pickle, numpy.load(allow_pickle=True)" in found["it uses no pickles"]
 

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bench.api import DistilledSet, Method, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
-from bench.context import Source
-from bench.cost import CostMeter
-from bench.errors import PluginError
-from bench.experiment.privacy_record import PrivacyStatement
-from bench.privacy.private_method import release_from
-from bench.registry import METHODS
-from bench.testing import check
-from bench.testing.private import HashedEncoder, other_rows, small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
+from tdbench.api import DistilledSet, Method, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from tdbench.bench.context import Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import PluginError
+from tdbench.bench.experiment.privacy_record import PrivacyStatement
+from tdbench.bench.privacy.private_method import release_from
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing import check
+from tdbench.bench.testing.private import HashedEncoder, other_rows, small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
 from tests.unit.small_options import small
 from tests.unit.tiny_models import context
 
@@ -161,7 +161,7 @@ def test_rows_cannot_be_handed_over():
 def release(method: PrivateMethod, **options: Any) -> Any:
     from dataclasses import replace
 
-    from bench.budget import Budget
+    from tdbench.bench.budget import Budget
 
     cache = Path(tempfile.mkdtemp())
     ctx = replace(

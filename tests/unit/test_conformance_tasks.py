@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.api import (
+from tdbench.api import (
     Facts,
     HubFiles,
     StandinSchema,
     Task,
     TaskConfig,
 )
-from bench.registry import TASKS
-from bench.testing import assert_conforms, check
+from tdbench.bench.registry import TASKS
+from tdbench.bench.testing import assert_conforms, check
 
 
 @pytest.mark.parametrize("name", TASKS.names())

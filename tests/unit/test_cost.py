@@ -8,9 +8,9 @@ from mmap import mmap
 
 import pytest
 
-from bench import cost
-from bench.cost import CostMeter
-from bench.experiment.record import PhaseCost
+from tdbench.bench import cost
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.experiment.record import PhaseCost
 
 
 def busy(seconds: float) -> None:

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.budget import Budget
-from bench.data import sources
-from bench.data.loading import TaskData, check_size, load_task, stratified_draw
-from bench.data.text import LabelledText
-from bench.errors import DataError, PrerequisiteError, UsageError
-from bench.registry import TASKS
+from tdbench.bench.budget import Budget
+from tdbench.bench.data import sources
+from tdbench.bench.data.loading import TaskData, check_size, load_task, stratified_draw
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import DataError, PrerequisiteError, UsageError
+from tdbench.bench.registry import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 AGNEWS, SST2 = TASKS.get("agnews"), TASKS.get("sst2")
@@ -256,8 +256,8 @@ def test_a_dead_network_costs_less_than_five_seconds(tmp_path):
         port = free.getsockname()[1]
     code = (
         "import time, pandas, huggingface_hub\n"
-        "from bench.data.sources import read_source\n"
-        "from bench.registry import TASKS\n"
+        "from tdbench.bench.data.sources import read_source\n"
+        "from tdbench.bench.registry import TASKS\n"
         "start = time.perf_counter()\n"
         "kind = read_source(TASKS.get('sst2')(), 'auto', None).kind\n"
         "print(kind, time.perf_counter() - start)\n"

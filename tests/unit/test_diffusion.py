@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.diffusion.alphabet import Alphabet
-from bench.diffusion.masked import T_MIN
-from bench.diffusion.schedule import NoiseSchedule
-from bench.models.public_rows import PublicRows
+from tdbench.bench.diffusion.alphabet import Alphabet
+from tdbench.bench.diffusion.masked import T_MIN
+from tdbench.bench.diffusion.schedule import NoiseSchedule
+from tdbench.bench.models.public_rows import PublicRows
 from tests.unit.diffusion_models import (
     LATENT,
     LENGTH,

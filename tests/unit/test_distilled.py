@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.budget import Budget, count_tokens
-from bench.data.text import LabelledText
-from bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet
-from bench.errors import BudgetError, DataError, PluginError, RecordError
+from tdbench.bench.budget import Budget, count_tokens
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet
+from tdbench.bench.errors import BudgetError, DataError, PluginError, RecordError
 
 REAL = LabelledText(
     {"text": [f"secret real text {i}" for i in range(12)]},

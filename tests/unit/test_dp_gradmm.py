@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.privacy.ledger import Planned
-from bench.privacy.oracle import PrivateOracle
-from bench.privacy.private_method import Release, release_from
-from bench.registry import METHODS
-from bench.testing.private import HashedEncoder, small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from methods.dp_gradmm import Released, greedy
+from tdbench.bench.budget import Budget
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.privacy.ledger import Planned
+from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.private_method import Release, release_from
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.private import HashedEncoder, small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.methods.dp_gradmm import Released, greedy
 
 KIND = "four classes"
 ROWS = small_task(KIND).train
@@ -99,7 +99,7 @@ def release(folder: Path, rows: Any = ROWS, **options: Any) -> tuple[Release, Co
 def test_the_first_heads_gradients_follow_from_class_sums(tmp_path, monkeypatch):
     kept: list[Released] = []
     monkeypatch.setattr(
-        "methods.dp_gradmm.greedy", lambda made, inputs, count: kept.append(made) or greedy(made, inputs, count)
+        "tdbench.methods.dp_gradmm.greedy", lambda made, inputs, count: kept.append(made) or greedy(made, inputs, count)
     )
     release(tmp_path, epsilon="inf", heads=3, clip=1e9)
     (made,) = kept

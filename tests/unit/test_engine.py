@@ -12,17 +12,17 @@ import torch
 from torch import nn
 from transformers import BertModel
 
-from bench.canonical import seed_from
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.training import engine
-from bench.training.batches import Encoded
-from bench.training.dropout import CheapDropout
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.modules import MeanPooledClassifier, TextCNN
-from bench.training.precision import cpu_has_bf16
-from bench.training.prepared import Prepared
-from bench.training.recipe import Recipe
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.training import engine
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.dropout import CheapDropout
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.modules import MeanPooledClassifier, TextCNN
+from tdbench.bench.training.precision import cpu_has_bf16
+from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH_WAYS = pytest.mark.parametrize("packs", [True, False], ids=["packs", "pads"])

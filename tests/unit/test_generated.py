@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
-from bench.commands.show import draw_curves
-from bench.errors import UsageError
-from bench.matching.points import halves, head_path, train_head
-from bench.matching.replace import ReplaceOptions, replace_tokens
-from bench.matching.stage import make_stage
-from bench.matching.start import words_of
-from bench.matching.synthesis import _Synthesis
-from bench.registry import METHODS
-from bench.testing.texts import small_task
+from tdbench.bench.budget import Budget
+from tdbench.bench.commands.show import draw_curves
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.points import halves, head_path, train_head
+from tdbench.bench.matching.replace import ReplaceOptions, replace_tokens
+from tdbench.bench.matching.stage import make_stage
+from tdbench.bench.matching.start import words_of
+from tdbench.bench.matching.synthesis import _Synthesis
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.texts import small_task
 from tests.unit.test_synthesis import context, distil, of
 
 
@@ -192,7 +192,7 @@ def test_without_loops_dilm_is_lm_samples_and_the_shared_model_stays_as_it_is(re
 def test_dilm_weighs_samples_by_likelihood_over_the_longest_length(real, tmp_path):
     """One step, by hand: weights softmax(-NLL / padded length), whole-gradient cosine, and its derivative."""
     plugin = METHODS.get("dilm")
-    import methods.dilm as module
+    import tdbench.methods.dilm as module
 
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):

@@ -10,12 +10,12 @@ import pytest
 import torch
 from sklearn.kernel_ridge import KernelRidge
 
-from bench.budget import Budget
-from bench.context import Context
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.matching.points import train_head
-from bench.matching.regression import (
+from tdbench.bench.budget import Budget
+from tdbench.bench.context import Context
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.matching.points import train_head
+from tdbench.bench.matching.regression import (
     Exchange,
     RealMoments,
     as_shares,
@@ -25,8 +25,8 @@ from bench.matching.regression import (
     ridge_weights,
     torch_error,
 )
-from bench.method import Skip
-from bench.registry import METHODS, TASKS
+from tdbench.bench.method import Skip
+from tdbench.bench.registry import METHODS, TASKS
 from tests.unit.test_synthesis import context
 
 KRR = METHODS.get("krr")

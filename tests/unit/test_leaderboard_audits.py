@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leaderboard.audits import Audits
-from leaderboard.privacy_columns import PRIVACY_COLUMNS
-from leaderboard.rows import build_rows
+from tdbench.leaderboard.audits import Audits
+from tdbench.leaderboard.privacy_columns import PRIVACY_COLUMNS
+from tdbench.leaderboard.rows import build_rows
 from tests.unit.audit_results import ATTACK, RESULT
 
 

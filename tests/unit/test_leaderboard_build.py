@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from leaderboard.build import build
-from leaderboard.json_schema import board_schema
-from leaderboard.schema import ROW_KEYS
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.json_schema import board_schema
+from tdbench.leaderboard.schema import ROW_KEYS
 
 FILES = (
     "leaderboard.json",

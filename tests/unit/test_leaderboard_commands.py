@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from bench.experiment.record import Cell
-from leaderboard.commands import hydra_value, run_command
+from tdbench.bench.experiment.record import Cell
+from tdbench.leaderboard.commands import hydra_value, run_command
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
 SCALAR = st.one_of(

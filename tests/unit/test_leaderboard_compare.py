@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from leaderboard.rows import build_rows
-from leaderboard.stats import family_p, holm, mean_interval, welch
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.stats import family_p, holm, mean_interval, welch
+from tdbench.leaderboard.tables import build_tables
 
 A = [[0.60], [0.62], [0.64]]
 B = [[0.70], [0.73], [0.74]]

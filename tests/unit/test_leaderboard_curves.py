@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leaderboard.column import worth_text
-from leaderboard.curves import scaling_sections
-from leaderboard.markdown import render_markdown
-from leaderboard.page import render_page
-from leaderboard.rows import find
-from leaderboard.scaling import Law
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.column import worth_text
+from tdbench.leaderboard.curves import scaling_sections
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.page import render_page
+from tdbench.leaderboard.rows import find
+from tdbench.leaderboard.scaling import Law
+from tdbench.leaderboard.tables import build_tables
 
 SIZES = (1, 5, 10, 20, 50, 100)
 LAW = Law(1.5, 2.0, 0.7, 0.06)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.experiment.record import PhaseCost
-from leaderboard.heatmap import LEVELS, heat_map
-from leaderboard.pareto import front, pareto_figure
-from leaderboard.rows import build_rows
-from leaderboard.tables import build_tables
+from tdbench.bench.experiment.record import PhaseCost
+from tdbench.leaderboard.heatmap import LEVELS, heat_map
+from tdbench.leaderboard.pareto import front, pareto_figure
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.tables import build_tables
 
 POINTS = st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(0, 9).map(float)), min_size=1, max_size=12)
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.experiment.record import PhaseCost
-from leaderboard.breakeven import trainings_to_pay
-from leaderboard.gaps import gain_frac
-from leaderboard.rows import build_rows
-from leaderboard.stats import mean_interval, welch
+from tdbench.bench.experiment.record import PhaseCost
+from tdbench.leaderboard.breakeven import trainings_to_pay
+from tdbench.leaderboard.gaps import gain_frac
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.stats import mean_interval, welch
 
 SHARE = st.floats(0, 1)
 RANDOM = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}

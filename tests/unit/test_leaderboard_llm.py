@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.experiment.record import LLMCost, PhaseCost
-from leaderboard.column import llm_text
-from leaderboard.rows import build_rows
+from tdbench.bench.experiment.record import LLMCost, PhaseCost
+from tdbench.leaderboard.column import llm_text
+from tdbench.leaderboard.rows import build_rows
 
 
 def cost(**more):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from sklearn.metrics import f1_score
 
-from leaderboard.chart import build_chart
-from leaderboard.column import MISSING
-from leaderboard.markdown import render_markdown
-from leaderboard.rows import build_rows
-from leaderboard.stats import mean_interval, welch
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.chart import build_chart
+from tdbench.leaderboard.column import MISSING
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.stats import mean_interval, welch
+from tdbench.leaderboard.tables import build_tables
 
 F1 = {"metric": "macro_f1_frac", "macro_f1": lambda accuracy: 1 - accuracy}
 SETS = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.experiment.record import PrivacyStatement, PrivateQuery
-from leaderboard.cards import Told, card_of
-from leaderboard.markdown import render_markdown
-from leaderboard.promises import NO_PROMISE, promise_fields
-from leaderboard.rows import build_rows
-from leaderboard.tables import build_tables
+from tdbench.bench.experiment.record import PrivacyStatement, PrivateQuery
+from tdbench.leaderboard.cards import Told, card_of
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.promises import NO_PROMISE, promise_fields
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.tables import build_tables
 
 VOTES = PrivateQuery(name="votes", mechanism="gaussian", sensitivity=1.0, noise_multiplier=4.1234, steps=4)
 TRAINING = PrivateQuery(

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from leaderboard.pools import competes, pools_of
-from leaderboard.rankings import critical_difference, friedman_p, rankings
-from leaderboard.ranks import Place, places
-from leaderboard.rows import build_rows, entries_of
-from leaderboard.stats import holm, welch
+from tdbench.leaderboard.pools import competes, pools_of
+from tdbench.leaderboard.rankings import critical_difference, friedman_p, rankings
+from tdbench.leaderboard.ranks import Place, places
+from tdbench.leaderboard.rows import build_rows, entries_of
+from tdbench.leaderboard.stats import holm, welch
 
 STRONG, MIDDLE, WEAK = [[0.80], [0.81], [0.82]], [[0.60], [0.62], [0.61]], [[0.40], [0.41], [0.43]]
 

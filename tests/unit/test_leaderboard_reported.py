@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from bench.registry import TASKS
-from leaderboard.build import build
-from leaderboard.reported import REPORTED_NOTE, reported, sources
+from tdbench.bench.registry import TASKS
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.reported import REPORTED_NOTE, reported, sources
 
 
 def test_every_figure_is_of_a_task_of_the_suite_and_has_its_publication():

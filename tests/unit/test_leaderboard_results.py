@@ -8,10 +8,10 @@ import math
 import pandas as pd
 import pytest
 
-from bench.errors import RecordError
-from leaderboard.build import build
-from leaderboard.results import results
-from leaderboard.schema import ROW_KEYS
+from tdbench.bench.errors import RecordError
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.results import results
+from tdbench.leaderboard.schema import ROW_KEYS
 
 
 def test_frame_holds_what_the_parquet_file_holds(board_records, tmp_path):

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from bench.errors import RecordError
-from bench.experiment.record import PhaseCost
-from leaderboard.keys import options_text
-from leaderboard.rows import build_rows
-from leaderboard.schema import ROW_KEYS
-from leaderboard.stats import mean_interval
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.record import PhaseCost
+from tdbench.leaderboard.keys import options_text
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.schema import ROW_KEYS
+from tdbench.leaderboard.stats import mean_interval
 
 CONTRACT = """
     task data_kind method options track private budget protocol learner is_source n_sets n_seeds accuracy_frac
@@ -219,7 +219,7 @@ def test_train_record_without_its_protocol_is_refused(board_records):
 
 
 def test_package_does_not_need_torch():
-    code = "import sys, leaderboard.build, leaderboard.console; assert 'torch' not in sys.modules, 'torch was imported'"
+    code = "import sys, tdbench.leaderboard.build, tdbench.leaderboard.console; assert 'torch' not in sys.modules, 'torch was imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

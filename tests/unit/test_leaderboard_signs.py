@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from leaderboard.markdown import render_markdown
-from leaderboard.page import render_page
-from leaderboard.rows import build_rows, find
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.page import render_page
+from tdbench.leaderboard.rows import build_rows, find
+from tdbench.leaderboard.tables import build_tables
 
 GOOD = {"minilm": [[0.80], [0.82], [0.81]]}
 NEAR = {"minilm": [[0.79], [0.82], [0.84]]}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 
-from leaderboard.stats import Difference, MeanInterval, holm, mean_interval, welch
+from tdbench.leaderboard.stats import Difference, MeanInterval, holm, mean_interval, welch
 
 SAMPLES = [
     ([0.61, 0.63, 0.66], [0.5, 0.58, 0.52, 0.55, 0.51]),

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from leaderboard.build import build
-from leaderboard.rows import find
-from leaderboard.stats import prediction_interval
-from leaderboard.verified import TOLERANCE_FRAC, verdict
+from tdbench.leaderboard.build import build
+from tdbench.leaderboard.rows import find
+from tdbench.leaderboard.stats import prediction_interval
+from tdbench.leaderboard.verified import TOLERANCE_FRAC, verdict
 
 LATER = "2026-12-01T00:00:00Z"
 

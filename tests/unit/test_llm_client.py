@@ -7,16 +7,16 @@ import sqlite3
 import pytest
 from pydantic import ValidationError
 
-from bench.cost import CostMeter
-from bench.errors import LLMStopError, RecordError, UsageError
-from bench.experiment.record import LLMCost
-from bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling, Wanted
-from bench.models.llm.client import LLM
-from bench.models.llm.fake_backend import FakeBackend
-from bench.models.llm.names import ModelName
-from bench.models.llm.reply_store import ReplyStore, key_of
-from bench.models.llm.spending import Spending, cost_of
-from bench.settings import LLMSettings, check_values
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import LLMStopError, RecordError, UsageError
+from tdbench.bench.experiment.record import LLMCost
+from tdbench.bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling, Wanted
+from tdbench.bench.models.llm.client import LLM
+from tdbench.bench.models.llm.fake_backend import FakeBackend
+from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.llm.reply_store import ReplyStore, key_of
+from tdbench.bench.models.llm.spending import Spending, cost_of
+from tdbench.bench.settings import LLMSettings, check_values
 
 
 class Counting(FakeBackend):

@@ -7,16 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from bench.cost import CostMeter
-from bench.errors import LLMError
-from bench.models.llm.asks import Ask, Message, Sampling, Wanted
-from bench.models.llm.client import LLM
-from bench.models.llm.fake_backend import FakeBackend
-from bench.models.llm.filling import AskedCheck, Filling, fill
-from bench.models.llm.sieve import copies
-from bench.models.llm.spending import Spending
-from bench.models.llm.wording import Brief, TaskWords, ask_for_texts, named_class
-from bench.settings import LLMSettings
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import LLMError
+from tdbench.bench.models.llm.asks import Ask, Message, Sampling, Wanted
+from tdbench.bench.models.llm.client import LLM
+from tdbench.bench.models.llm.fake_backend import FakeBackend
+from tdbench.bench.models.llm.filling import AskedCheck, Filling, fill
+from tdbench.bench.models.llm.sieve import copies
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.wording import Brief, TaskWords, ask_for_texts, named_class
+from tdbench.bench.settings import LLMSettings
 
 WORDS = TaskWords("a text", "texts", ("about a", "about b"), ("text",), ("alpha", "beta"))
 LONG = "one two three four five six seven eight nine"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.budget import Budget
-from bench.canonical import seed_from
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.models.encoder import TfidfEncoder
-from bench.models.llm.access import Access, words_of_task
-from bench.models.llm.spending import Spending
-from bench.registry import METHODS
-from bench.settings import LLMSettings
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.budget import Budget
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.models.encoder import TfidfEncoder
+from tdbench.bench.models.llm.access import Access, words_of_task
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import LLMSettings
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.small_options import small
 
 OWN = ("simprompt", "fewshot", "attrprompt", "bare", "synalign", "synthllm")
@@ -92,7 +92,7 @@ def test_idle_models_are_neither_opened_nor_part_of_an_identity():
 def test_a_model_folder_is_told_by_its_content(tmp_path):
     import shutil
 
-    from bench.testing.tiny import tiny_generator
+    from tdbench.bench.testing.tiny import tiny_generator
 
     folder = tiny_generator().removeprefix("hf:")
     copies = [tmp_path / place / "model" for place in ("a", "b")]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import UsageError
-from bench.matching.admm import AdmmOptions, admm
-from bench.matching.gradients import (
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.admm import AdmmOptions, admm
+from tdbench.bench.matching.gradients import (
     Head,
     HeadGradients,
     Heads,
@@ -17,8 +17,8 @@ from bench.matching.gradients import (
     head_gradients,
     random_texts,
 )
-from bench.matching.points import cluster, train_head, trained_heads
-from bench.matching.stage import best_distinct
+from tdbench.bench.matching.points import cluster, train_head, trained_heads
+from tdbench.bench.matching.stage import best_distinct
 
 N, D, C, K, G = 17, 5, 3, 2, 4
 GROUPS = np.arange(N) % G

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.config import settings_for
-from bench.experiment.plan import Planner
-from bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION, WORDS_VERSION
-from bench.training.resolve import resolve_learner
+from tdbench.bench.config import settings_for
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION, WORDS_VERSION
+from tdbench.bench.training.resolve import resolve_learner
 
 MISSING = resolve_learner("minilm").available()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=f"needs the source learner: {MISSING}")

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.budget import Budget
-from bench.config import settings_for
-from bench.data.loading import load_task
-from bench.data.text import LabelledText
-from bench.errors import DataError, RecordError, UsageError
-from bench.experiment.plan import Planner
-from bench.experiment.record import unpack_ints
-from bench.registry import METHODS, TASKS, Registry
+from tdbench.bench.budget import Budget
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import DataError, RecordError, UsageError
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.record import unpack_ints
+from tdbench.bench.registry import METHODS, TASKS, Registry
 
 ONE = ["task=agnews", "method=random", "budget=dpc10", "data.kind=standin"]
 
@@ -36,8 +36,8 @@ def test_long_texts_do_not_crowd_short_ones_out_of_a_token_budget(method):
         def embed(self, text, cost, tick):
             return np.random.default_rng(0).normal(size=(len(text), 4)).astype(np.float32)
 
-    from bench.context import Context
-    from bench.cost import CostMeter
+    from tdbench.bench.context import Context
+    from tdbench.bench.cost import CostMeter
 
     real = LabelledText({"text": texts * 2}, np.repeat([0, 1], 60), ("x", "y"), np.arange(120))
     context = Context(0, "cpu", CostMeter(), scratch=None, make_encoder=Fixed)  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ def test_broken_file_named_like_a_method_leaves_the_method_usable(tmp_path, monk
     (tmp_path / "kmeans.py").write_text("raise OSError('disk on fire')")
     (tmp_path / "leaves.py").write_text("import sys; sys.exit(3)")
     monkeypatch.setenv("TDBENCH_PLUGINS", f"{tmp_path / 'kmeans.py'}:{tmp_path / 'leaves.py'}")
-    registry = Registry("method", METHODS._base, "methods")
+    registry = Registry("method", METHODS._base, "tdbench.methods")
     assert registry.get("kmeans").name == "kmeans"
     reasons = [entry.error for entry in registry.entries().values() if entry.error]
     assert any("disk on fire" in reason for reason in reasons)
@@ -96,7 +96,7 @@ def test_busy_or_silent_hub_costs_seconds_not_minutes(monkeypatch):
     import time
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
-    from bench.data import sources
+    from tdbench.bench.data import sources
 
     class Overloaded(BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -120,7 +120,7 @@ def test_hub_that_accepts_and_never_answers_is_given_up_on(monkeypatch):
     import socket
     import time
 
-    from bench.data import sources
+    from tdbench.bench.data import sources
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -9,14 +9,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from bench.budget import Budget
-from bench.distilled import DistilledSet
-from bench.errors import PluginError
-from bench.matching.lessons import LearnedLesson
-from bench.matching.start import nearest_words, words_of
-from bench.matching.unroll import Unrolled
-from bench.registry import METHODS
-from bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.budget import Budget
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PluginError
+from tdbench.bench.matching.lessons import LearnedLesson
+from tdbench.bench.matching.start import nearest_words, words_of
+from tdbench.bench.matching.unroll import Unrolled
+from tdbench.bench.registry import METHODS
+from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tests.unit.test_schedule import RECIPE
 from tests.unit.test_synthesis import context
 
@@ -116,7 +116,7 @@ def test_a_set_brings_its_training_and_the_record_its_course(real, tmp_path):
 
 
 def test_updates_are_fewer_where_there_are_more_texts_and_few_real_ones(real, tmp_path):
-    from methods.meta import _Learning
+    from tdbench.methods.meta import _Learning
 
     ctx = context(tmp_path)
     with ctx.cost.phase("test"):
@@ -166,14 +166,14 @@ def test_the_reference_learns_everything_but_the_vectors(real, tmp_path, start):
 
 def test_a_large_batch_takes_the_place_of_a_small_one_where_the_head_alone_is_trained(real, tmp_path):
     """full(small) - head(small) + head(large) = head(large) when nothing moves below the head."""
-    from methods.meta import _Learning
+    from tdbench.methods.meta import _Learning
 
     ctx = context(tmp_path)
     with ctx.cost.phase("test"):
         config = Meta.Config(**FAST | {"rate": 1e-12, "head_first": False})
         one = _Learning(config, ctx.source(real), real, 2, ctx)
-        from bench.matching.outer import RealLoss
-        from bench.matching.unroll import unroll
+        from tdbench.bench.matching.outer import RealLoss
+        from tdbench.bench.matching.unroll import unroll
 
         source = ctx.source(real)
         loss = RealLoss(source.new_module(), source.tokenise(real), real.labels_N, "cpu", ctx.cost)
@@ -201,7 +201,7 @@ def test_text_is_the_nearest_words_of_the_train_split(real, tmp_path):
 
 
 def replace_vectors(source, words):
-    from bench.matching.start import vectors_of
+    from tdbench.bench.matching.start import vectors_of
 
     soft = vectors_of(source, words)
     return replace(soft, vectors_SD=soft.vectors_SD * 3)  # a cosine knows no length
@@ -219,7 +219,7 @@ def test_a_loss_that_is_not_finite_is_an_error(real, tmp_path):
 
 
 def test_a_step_size_that_vanishes_is_an_error(real, tmp_path):
-    from methods.meta import _Learning
+    from tdbench.methods.meta import _Learning
 
     ctx = context(tmp_path)
     with ctx.cost.phase("test"):
@@ -258,8 +258,8 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 
 def test_a_plan_asks_for_twenty_heads_a_set_and_for_one_where_protocols_are_for_a_first_look():
-    from bench.config import settings_for
-    from bench.experiment.plan import Planner
+    from tdbench.bench.config import settings_for
+    from tdbench.bench.experiment.plan import Planner
 
     def trains(*words: str) -> list[int]:
         runs = settings_for(["task=sst2", "data.kind=standin", "budget=dpc1", "method=meta", *words])

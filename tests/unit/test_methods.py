@@ -9,14 +9,14 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
-from bench.budget import Budget, count_tokens
-from bench.context import Context
-from bench.cost import CostMeter
-from bench.data.loading import load_task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.method import Skip
-from bench.registry import METHODS, TASKS
+from tdbench.bench.budget import Budget, count_tokens
+from tdbench.bench.context import Context
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.method import Skip
+from tdbench.bench.registry import METHODS, TASKS
 
 SIZES = (23, 40, 31)
 SELECTORS = ("random", "herding", "kcenter", "kmeans")

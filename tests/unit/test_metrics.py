@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from bench.errors import UsageError
-from bench.metrics import METRICS, load, score
+from tdbench.bench.errors import UsageError
+from tdbench.bench.metrics import METRICS, load, score
 
 
 @st.composite

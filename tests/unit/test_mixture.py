@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.config import is_custom, settings_for
-from bench.distilled import DistilledSet
-from bench.errors import DataError
-from bench.experiment.fitting import mixed_in, train_inputs
-from bench.experiment.plan import Planner
-from leaderboard.markdown import render_markdown
-from leaderboard.rows import build_rows
-from leaderboard.tables import build_tables
+from tdbench.bench.config import is_custom, settings_for
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError
+from tdbench.bench.experiment.fitting import mixed_in, train_inputs
+from tdbench.bench.experiment.plan import Planner
+from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.tables import build_tables
 from tests.unit.test_leaderboard_promises import statement
 
 MIXED = ("task=sst2", "data.kind=standin", "protocol=smoke", "protocol.real_per_class=3")

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bench.models.resolve import MINILM, available
-from bench.training.batches import Encoded
-from bench.training.dropout import CheapDropout, MaskSource, keep_, use_cheap_dropout
-from bench.training.modules import MeanPooled, load_backbone, tokenizer_for
-from bench.training.optimiser import TableRows
-from bench.training.packed_layer import LayerShape, PackedLayer
-from bench.training.packed_model import PackedBackbone
-from bench.training.packing import WIDTH_STEP, Packed, pack
-from bench.training.precision import cpu_has_bf16
+from tdbench.bench.models.resolve import MINILM, available
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.dropout import CheapDropout, MaskSource, keep_, use_cheap_dropout
+from tdbench.bench.training.modules import MeanPooled, load_backbone, tokenizer_for
+from tdbench.bench.training.optimiser import TableRows
+from tdbench.bench.training.packed_layer import LayerShape, PackedLayer
+from tdbench.bench.training.packed_model import PackedBackbone
+from tdbench.bench.training.packing import WIDTH_STEP, Packed, pack
+from tdbench.bench.training.precision import cpu_has_bf16
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ARCHITECTURES = ["bert", "roberta", "distilbert"]

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench._paths import RECORDS
-from bench.config import settings_for
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import RecordError
-from bench.experiment.accepted import Accepted
-from bench.experiment.migrations import migrate
-from bench.experiment.packs import write_packs
-from bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
-from bench.experiment.store import Store
-from bench.registry import METHODS
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.migrations import migrate
+from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.registry import METHODS
 
 TRAIN_TEXTS = {"text": [f"secret real text {i}" for i in range(6)]}
 REAL = LabelledText(TRAIN_TEXTS, np.arange(6) % 3, ("a", "b", "c"), np.arange(6, dtype=np.int64) * 10)

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from bench.errors import RecordError
-from bench.experiment.accepted import Accepted
-from bench.experiment.packs import write_packs
-from bench.experiment.store import Store
+from tdbench.bench.errors import RecordError
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.store import Store
 from tests.unit.audit_results import ATTACK, ONE, RESULT
 
 

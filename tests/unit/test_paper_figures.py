@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leaderboard.paper import all_figures, cliques, critical_difference, save, scaling
-from leaderboard.paper_tables import heat, pareto, roc, scores
-from leaderboard.rankings import rankings
-from leaderboard.rows import entries_of, find
-from leaderboard.tables import build_tables
+from tdbench.leaderboard.paper import all_figures, cliques, critical_difference, save, scaling
+from tdbench.leaderboard.paper_tables import heat, pareto, roc, scores
+from tdbench.leaderboard.rankings import rankings
+from tdbench.leaderboard.rows import entries_of, find
+from tdbench.leaderboard.tables import build_tables
 
 LEVELS = {"best": 0.8, "good": 0.7, "poor": 0.5}
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertModel, GPT2Config, GPT2ForSequenceClassification
 
-from bench.cost import AMOUNTS, CostMeter, merged, share
-from bench.errors import PluginError
-from bench.training.batches import Encoded
-from bench.training.modules import MeanPooled, MeanPooledClassifier, NativeClassifier, TextCNN
-from bench.training.optimiser import MasterAdamW
-from bench.training.packed_model import PackedBackbone
-from bench.training.prepared import Prepared
-from bench.training.recipe import Recipe
+from tdbench.bench.cost import AMOUNTS, CostMeter, merged, share
+from tdbench.bench.errors import PluginError
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.modules import MeanPooled, MeanPooledClassifier, NativeClassifier, TextCNN
+from tdbench.bench.training.optimiser import MasterAdamW
+from tdbench.bench.training.packed_model import PackedBackbone
+from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.recipe import Recipe
 
 SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 SIZE |= {"vocab_size": 60, "max_position_embeddings": 32}

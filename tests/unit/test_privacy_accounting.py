@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from bench.errors import UsageError
-from bench.privacy.accounting import (
+from tdbench.bench.errors import UsageError
+from tdbench.bench.privacy.accounting import (
     Mechanism,
     accountants,
     check_agreement,

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from bench.data.loading import load_task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import DataError
-from bench.privacy.attacks.model import RMIA_A, model_scores, true_class_log
-from bench.privacy.attacks.ngrams import BigramModel, NgramIndex, ngrams, words
-from bench.privacy.attacks.text import TextAttacks
-from bench.privacy.attacks.vectors import VectorAttacks
-from bench.privacy.duplicates import duplicate_groups
-from bench.privacy.pool import draw_pool
-from bench.privacy.released import Released, less_references, pairs_of, references_of
-from bench.registry import TASKS
-from bench.soft import SoftInputs
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError
+from tdbench.bench.privacy.attacks.model import RMIA_A, model_scores, true_class_log
+from tdbench.bench.privacy.attacks.ngrams import BigramModel, NgramIndex, ngrams, words
+from tdbench.bench.privacy.attacks.text import TextAttacks
+from tdbench.bench.privacy.attacks.vectors import VectorAttacks
+from tdbench.bench.privacy.duplicates import duplicate_groups
+from tdbench.bench.privacy.pool import draw_pool
+from tdbench.bench.privacy.released import Released, less_references, pairs_of, references_of
+from tdbench.bench.registry import TASKS
+from tdbench.bench.soft import SoftInputs
 
 
 def labelled(texts: list[str], labels: list[int] | None = None, **more: list[str]) -> LabelledText:

@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from bench.commands.audit import audit_lines
-from bench.commands.show import draw_curves
-from bench.experiment.audit_record import ROC_FPR
-from leaderboard.page import render_page
-from leaderboard.privacy_charts import privacy_figures
-from leaderboard.rows import build_rows, find
-from leaderboard.square import BOTTOM, COLOURS, LEFT, RIGHT, SIZE, TOP
-from leaderboard.tables import build_tables
+from tdbench.bench.commands.audit import audit_lines
+from tdbench.bench.commands.show import draw_curves
+from tdbench.bench.experiment.audit_record import ROC_FPR
+from tdbench.leaderboard.page import render_page
+from tdbench.leaderboard.privacy_charts import privacy_figures
+from tdbench.leaderboard.rows import build_rows, find
+from tdbench.leaderboard.square import BOTTOM, COLOURS, LEFT, RIGHT, SIZE, TOP
+from tdbench.leaderboard.tables import build_tables
 from tests.unit.audit_results import ATTACK, RESULT
 
 AUDITED = {"m": (0.50, 0.510), "n": (0.60, 0.540), "void": (0.70, 0.600)}

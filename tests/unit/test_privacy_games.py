@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.budget import Budget
-from bench.context import Context
-from bench.cost import CostMeter
-from bench.data.loading import load_task
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import DataError
-from bench.experiment.audit_record import AuditResult
-from bench.models.encoder import CachedEncoder, SlicedEncoder, TfidfEncoder, TransformerEncoder
-from bench.privacy.attacks.text import TextAttacks
-from bench.privacy.games import Match
-from bench.privacy.guards import blind_auc, check_blind
-from bench.privacy.pool import Pool, compared, draw_pool
-from bench.privacy.released import Released
-from bench.privacy.statistics import estimate_auc
-from bench.registry import METHODS, TASKS
-from leaderboard.stats import holm
+from tdbench.bench.budget import Budget
+from tdbench.bench.context import Context
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError
+from tdbench.bench.experiment.audit_record import AuditResult
+from tdbench.bench.models.encoder import CachedEncoder, SlicedEncoder, TfidfEncoder, TransformerEncoder
+from tdbench.bench.privacy.attacks.text import TextAttacks
+from tdbench.bench.privacy.games import Match
+from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.pool import Pool, compared, draw_pool
+from tdbench.bench.privacy.released import Released
+from tdbench.bench.privacy.statistics import estimate_auc
+from tdbench.bench.registry import METHODS, TASKS
+from tdbench.leaderboard.stats import holm
 
 MORE = {"audit_version": 1, "settings": {"name": "text"}, "games": ("text",), "set_sha256s": ()}
 

@@ -7,16 +7,16 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from bench.experiment.audit_record import ROC_FPR
-from bench.privacy.one_run import epsilon_lower, p_value
-from bench.privacy.statistics import (
+from tdbench.bench.experiment.audit_record import ROC_FPR
+from tdbench.bench.privacy.one_run import epsilon_lower, p_value
+from tdbench.bench.privacy.statistics import (
     auc,
     clopper_pearson,
     estimate_auc,
     estimate_tpr,
     true_positive_rate,
 )
-from bench.privacy.statistics import roc_curve as own_curve
+from tdbench.bench.privacy.statistics import roc_curve as own_curve
 
 
 def scored(n: int = 400, shift: float = 0.5, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.budget import Budget
-from bench.cost import CostMeter
-from bench.data.public import PublicPool
-from bench.errors import UsageError
-from bench.privacy.private_method import Release, release_from
-from bench.registry import METHODS
-from bench.testing.private import HashedEncoder, small_pool
-from bench.testing.texts import small_task
-from methods.dp_mean_match import herd
-from methods.dp_pe import lead, winners
+from tdbench.bench.budget import Budget
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.public import PublicPool
+from tdbench.bench.errors import UsageError
+from tdbench.bench.privacy.private_method import Release, release_from
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.private import HashedEncoder, small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.methods.dp_mean_match import herd
+from tdbench.methods.dp_pe import lead, winners
 from tests.unit.tiny_models import context
 
 KIND = "four classes"

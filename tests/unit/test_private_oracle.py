@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.errors import PluginError, UsageError
-from bench.privacy.ledger import Planned
-from bench.privacy.oracle import PrivateOracle
-from bench.testing.private import HashedEncoder
-from bench.testing.texts import small_task
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import PluginError, UsageError
+from tdbench.bench.privacy.ledger import Planned
+from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.testing.private import HashedEncoder
+from tdbench.bench.testing.texts import small_task
 from tests.unit.tiny_models import context
 
 ROWS = small_task("four classes").train
@@ -95,10 +95,10 @@ def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
 
 def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch):
     # Otherwise the difference of two releases, at two budgets say, would be free of noise.
-    from bench.config import settings_for
-    from bench.experiment.contexts import context_of
-    from bench.experiment.plan import Planner
-    from bench.privacy.noise import SECRET_VARIABLE, noise_for
+    from tdbench.bench.config import settings_for
+    from tdbench.bench.experiment.contexts import context_of
+    from tdbench.bench.experiment.plan import Planner
+    from tdbench.bench.privacy.noise import SECRET_VARIABLE, noise_for
 
     names = []
     words = ["task=sst2", "protocol=lite-v1", "data.kind=standin", f"runtime.root={tmp_path}", "sets=2"]
@@ -203,7 +203,7 @@ def test_at_epsilon_zero_nothing_can_be_planned():
 
 
 def test_features_that_depend_on_other_rows_are_refused():
-    from bench.models.encoder import TfidfEncoder
+    from tdbench.bench.models.encoder import TfidfEncoder
 
     asked = PrivateOracle(ROWS, 1.0, 1e-5, group=1, noise_only=False, ctx=context(encoder=TfidfEncoder))
     asked.plan(Planned("votes"))

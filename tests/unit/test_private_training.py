@@ -10,9 +10,9 @@ import torch
 from scipy import stats
 from torch import nn
 
-from bench.data.text import LabelledText
-from bench.privacy.accounting import Mechanism
-from bench.privacy.training import RowModel, TrainingOptions, train_rows
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.privacy.accounting import Mechanism
+from tdbench.bench.privacy.training import RowModel, TrainingOptions, train_rows
 from tests.unit.row_models import (
     LENGTH,
     WORDS,

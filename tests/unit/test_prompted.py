@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config import settings_for
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.errors import PrerequisiteError, UsageError
-from bench.matching.several import over_encoders, varied
-from bench.matching.stage import make_stage
-from bench.matching.start import vectors_of, words_of
-from bench.models.prompted import label_tokens, load_causal, prompted_lm
-from bench.models.resolve import pretrained_name
-from bench.registry import METHODS
-from bench.testing.texts import small_task
-from bench.testing.tiny import tiny_learner
+from tdbench.bench.config import settings_for
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.matching.several import over_encoders, varied
+from tdbench.bench.matching.stage import make_stage
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.models.prompted import label_tokens, load_causal, prompted_lm
+from tdbench.bench.models.resolve import pretrained_name
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import tiny_learner
 from tests.unit.test_synthesis import context, distil, of
 
 STORIES = Path(os.environ.get("TDBENCH_MODELS", "")) / "stories260k"
@@ -48,7 +48,7 @@ def wide_context(tmp_path: Path) -> Context:
 @pytest.fixture
 def exact(monkeypatch):
     """Lets sources compute in float32, so that they can be compared with plain models."""
-    monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _: torch.float32)
+    monkeypatch.setattr("tdbench.bench.training.prepared.compute_dtype", lambda _: torch.float32)
 
 
 @needs_stories
@@ -80,7 +80,7 @@ def test_the_head_reads_the_state_behind_the_template(exact, real, tmp_path):
 def test_in_half_precision_the_state_is_nearly_the_same(real, tmp_path, monkeypatch):
     made = {}
     for dtype in (torch.float32, torch.bfloat16):
-        monkeypatch.setattr("bench.training.prepared.compute_dtype", lambda _, dtype=dtype: dtype)
+        monkeypatch.setattr("tdbench.bench.training.prepared.compute_dtype", lambda _, dtype=dtype: dtype)
         ctx = wide_context(tmp_path)
         with ctx.cost.phase("x"):
             source = ctx.asked(real, LM, " It was ")
@@ -96,7 +96,7 @@ def test_in_half_precision_the_state_is_nearly_the_same(real, tmp_path, monkeypa
 def test_fused_activations_compute_the_same():
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from bench.models.prompted import LastPosition
+    from tdbench.bench.models.prompted import LastPosition
 
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=8, n_embd=12, n_layer=2, n_head=2)).eval()
@@ -169,7 +169,7 @@ def test_prompted_matching_makes_balanced_texts_end_to_end(real, tmp_path):
 
 
 def small_budget(per_class: int):
-    from bench.budget import Budget
+    from tdbench.bench.budget import Budget
 
     return Budget(f"dpc{per_class}", per_class=per_class)
 
@@ -224,11 +224,11 @@ def test_options_that_do_not_fit_together_are_refused(options, message):
 
 
 def test_a_model_that_cannot_be_had_is_missing_in_the_plan(monkeypatch):
-    from bench.experiment.plan import Planner
-    from bench.models.resolve import resolve
+    from tdbench.bench.experiment.plan import Planner
+    from tdbench.bench.models.resolve import resolve
 
-    monkeypatch.setattr("bench.models.resolve._from_hub_cache", lambda *_: None)
-    monkeypatch.setattr("bench.models.resolve.hub_reachable", lambda: False)
+    monkeypatch.setattr("tdbench.bench.models.resolve._from_hub_cache", lambda *_: None)
+    monkeypatch.setattr("tdbench.bench.models.resolve.hub_reachable", lambda: False)
     resolve.cache_clear()
     runs = settings_for(["task=sst2", "method=gradmm-phi-1_5", "protocol=lite-v1", "data.kind=standin", "budget=dpc10"])
     plan = Planner().plan(runs)
@@ -257,13 +257,13 @@ def test_further_encoders_differ_in_weights_but_not_in_the_token_table(kind, rea
 
 
 def test_an_objective_over_encoders_is_the_mean_of_its_parts(real, tmp_path):
-    from bench.matching.fit import Reading
+    from tdbench.bench.matching.fit import Reading
 
     ctx = context(tmp_path)
     method = of("dm", encoders=3, encoder_steps=2, outer=1)
     with ctx.cost.phase("x"):
         stage = make_stage(real, 3, 1, ctx)
-        from methods.dm import _Means
+        from tdbench.methods.dm import _Means
 
         goal = over_encoders(stage, method.config, ctx, lambda one: _Means(one, False, ctx.rng("x")))
         soft = vectors_of(stage.source, words_of(stage.source, real.take(stage.groups.medoids_G)))

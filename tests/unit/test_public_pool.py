@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data.public import MOST_TEXTS, WORDS, public_pool
-from bench.data.task import Task
-from bench.errors import PrerequisiteError
-from bench.registry import TASKS
+from tdbench.bench.data.public import MOST_TEXTS, WORDS, public_pool
+from tdbench.bench.data.task import Task
+from tdbench.bench.errors import PrerequisiteError
+from tdbench.bench.registry import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_real_texts_are_not_mixed_with_stand_ins(tmp_path, monkeypatch):
 
 
 def test_borrowed_texts_are_counted(pool):
-    from bench.distilled import DistilledSet
+    from tdbench.bench.distilled import DistilledSet
 
     single = DistilledSet.from_texts({"text": [pool.texts[0], "made up", pool.texts[5]]}, [0, 1, 0])
     pairs = DistilledSet.from_texts({"a": [pool.texts[0], pool.texts[1]], "b": [pool.texts[1], "made up"]}, [0, 1])

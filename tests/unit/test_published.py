@@ -6,9 +6,9 @@ from functools import cache
 
 import pytest
 
-from bench import config
-from bench.config import is_custom
-from bench.errors import UsageError
+from tdbench.bench import config
+from tdbench.bench.config import is_custom
+from tdbench.bench.errors import UsageError
 from tests.unit.test_config import files, one
 
 

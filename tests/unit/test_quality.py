@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bench.config import settings_for
-from bench.data.loading import load_task
-from bench.data.word_pairs import WordPairs
-from bench.distilled import DistilledSet
-from bench.experiment.migrations import SCHEMA_VERSION, migrate
-from bench.experiment.plan import Planner
-from bench.experiment.record import TextQuality
-from bench.experiment.stages import run_distil
-from bench.quality.evaluator import TextEvaluator, evaluator_of
-from bench.quality.judge import judged
-from bench.quality.words import distinct, repetitive, self_bleu, word_measures
-from bench.registry import TASKS
-from bench.testing.texts import small_task
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.word_pairs import WordPairs
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.migrations import SCHEMA_VERSION, migrate
+from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.record import TextQuality
+from tdbench.bench.experiment.stages import run_distil
+from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of
+from tdbench.bench.quality.judge import judged
+from tdbench.bench.quality.words import distinct, repetitive, self_bleu, word_measures
+from tdbench.bench.registry import TASKS
+from tdbench.bench.testing.texts import small_task
 from tests.unit.test_synthesis import context
 
 

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
-from bench.matching.alignment import Kernel
-from bench.quality import spread
-from bench.quality.spread import distance_to_real, mauve_score, vendi_score
+from tdbench.bench.matching.alignment import Kernel
+from tdbench.bench.quality import spread
+from tdbench.bench.quality.spread import distance_to_real, mauve_score, vendi_score
 
 
 def unit(points):

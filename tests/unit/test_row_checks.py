@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.data.text import LabelledText
-from bench.errors import UsageError
-from bench.privacy.row_checks import check_rows
-from bench.privacy.training import TrainingOptions
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import UsageError
+from tdbench.bench.privacy.row_checks import check_rows
+from tdbench.bench.privacy.training import TrainingOptions
 from tests.unit.row_models import (
     LENGTH,
     WIDTH,

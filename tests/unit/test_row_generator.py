@@ -17,17 +17,17 @@ from transformers import (
     BertForMaskedLM,
 )
 
-from bench.budget import Budget
-from bench.data.text import LabelledText
-from bench.errors import PrerequisiteError, UsageError
-from bench.models.row_generator import RowGenerator
-from bench.privacy.private_method import release_from
-from bench.privacy.row_checks import check_rows
-from bench.privacy.training import TrainingOptions
-from bench.registry import METHODS
-from bench.testing.private import small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import write_letters
+from tdbench.bench.budget import Budget
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.models.row_generator import RowGenerator
+from tdbench.bench.privacy.private_method import release_from
+from tdbench.bench.privacy.row_checks import check_rows
+from tdbench.bench.privacy.training import TrainingOptions
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.private import small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import write_letters
 from tests.unit.row_models import clipped, clipped_by_loop, train, weights_of
 from tests.unit.tiny_generators import KINDS, built, marked
 from tests.unit.tiny_models import context

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.matching.samples import sample_medoids
-from bench.matching.source import SourceModel
-from bench.matching.start import words_of
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.matching.samples import sample_medoids
+from tdbench.bench.matching.source import SourceModel
+from tdbench.bench.matching.start import words_of
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.tiny_models import context
 
 ROWS, CTX = small_task("two classes").train, context()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leaderboard.scaling import Fit, Law, Points, data_equivalence, fit_law
+from tdbench.leaderboard.scaling import Fit, Law, Points, data_equivalence, fit_law
 
 SIZES = np.array([1, 5, 10, 20, 50, 100, 200], dtype=float)
 TRUE = Law(scale=2.0, prior=3.0, beta=0.7, floor=0.08)

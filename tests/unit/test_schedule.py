@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
-from bench.cost import CostMeter
-from bench.distilled import DistilledSet
-from bench.errors import PluginError
-from bench.matching.start import vectors_of, words_of
-from bench.soft import Schedule
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from bench.training.inner import _outside_backbone, linear_head
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.recipe import Recipe
-from bench.training.schedule import attention_of
+from tdbench.bench.budget import Budget
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import PluginError
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.soft import Schedule
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.training.inner import _outside_backbone, linear_head
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.schedule import attention_of
 from tests.unit.test_unroll import Trained
 
 pytestmark = pytest.mark.usefixtures("full_precision")

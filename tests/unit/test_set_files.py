@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data import set_files
-from bench.data.set_files import read_set
-from bench.distilled import DistilledSet
-from bench.errors import DataError, UsageError
-from bench.registry import TASKS
+from tdbench.bench.data import set_files
+from tdbench.bench.data.set_files import read_set
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import DataError, UsageError
+from tdbench.bench.registry import TASKS
 
 AGNEWS, SST2, MNLI = (TASKS.get(name)() for name in ("agnews", "sst2", "mnli"))
 GOOD = {"text": "a fine text", "label": 1}

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
-from bench.cost import CostMeter
-from bench.distilled import DistilledSet
-from bench.errors import BudgetError, PluginError, UsageError
-from bench.matching.projection import Projection
-from bench.matching.source import SourceModel
-from bench.matching.start import random_words, text_of, vectors_of, words_of
-from bench.models.task_lm import TaskLM, Vocabulary
-from bench.models.task_lm_training import TaskLMOptions, cached_task_lm, train_task_lm
-from bench.soft import SoftInputs
-from bench.testing.texts import KINDS, small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from bench.training.frame import frame_of
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.learners.bow_logreg import BowLogReg
-from bench.training.recipe import Recipe
+from tdbench.bench.budget import Budget
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import BudgetError, PluginError, UsageError
+from tdbench.bench.matching.projection import Projection
+from tdbench.bench.matching.source import SourceModel
+from tdbench.bench.matching.start import random_words, text_of, vectors_of, words_of
+from tdbench.bench.models.task_lm import TaskLM, Vocabulary
+from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm, train_task_lm
+from tdbench.bench.soft import SoftInputs
+from tdbench.bench.testing.texts import KINDS, small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.training.frame import frame_of
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.learners.bow_logreg import BowLogReg
+from tdbench.bench.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("full_precision")
 

@@ -23,16 +23,16 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.training import engine
-from bench.training.batches import Encoded
-from bench.training.learner import TrainContext, TrainingSet
-from bench.training.modules import BiLSTM, MeanPooledClassifier, NativeClassifier, TextCNN
-from bench.training.prepared import Prepared
-from bench.training.recipe import Recipe
-from bench.training.stacked import NotStackable, train_stack
-from bench.training.torch_learner import TorchLearner
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.training import engine
+from tdbench.bench.training.batches import Encoded
+from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.modules import BiLSTM, MeanPooledClassifier, NativeClassifier, TextCNN
+from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.stacked import NotStackable, train_stack
+from tdbench.bench.training.torch_learner import TorchLearner
 
 SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 SIZE |= {"max_position_embeddings": 64, "vocab_size": 60, "pad_token_id": 0}
@@ -244,7 +244,7 @@ def test_a_stack_that_does_not_fit_is_halved_and_says_so(monkeypatch):
             raise torch.OutOfMemoryError("full")
         train_stack(members, *rest)
 
-    monkeypatch.setattr("bench.training.stacked.train_stack", hungry)
+    monkeypatch.setattr("tdbench.bench.training.stacked.train_stack", hungry)
     where = contexts(5)
     made = Toy().fit_predict_stack([targets(i) for i in range(5)], targets(5).text, RECIPE, where)
     assert made is not None

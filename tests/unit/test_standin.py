@@ -16,8 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from bench.data.standin import StandinSchema, generate
-from bench.errors import UsageError
+from tdbench.bench.data.standin import StandinSchema, generate
+from tdbench.bench.errors import UsageError
 
 NEWS = StandinSchema(("text",), ("World", "Sports", "Business", "Sci/Tech"), "news")
 REVIEW = StandinSchema(("sentence",), ("negative", "positive"), "review")

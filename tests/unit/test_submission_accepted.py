@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from bench.commands.submit import _place_of_form, validate_command
-from bench.experiment.abouts import about_methods
-from bench.experiment.accepted import Accepted, parse_pack
-from bench.experiment.packs import _dump, accept_packs
-from bench.submission.collect import write_manifest
+from tdbench.bench.commands.submit import _place_of_form, validate_command
+from tdbench.bench.experiment.abouts import about_methods
+from tdbench.bench.experiment.accepted import Accepted, parse_pack
+from tdbench.bench.experiment.packs import _dump, accept_packs
+from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import forged, from_accepted, report_of, tampered, write_form
 
 
@@ -97,7 +97,7 @@ def test_a_run_that_bears_out_an_accepted_one_is_no_contradiction(submission, ac
 
 
 def test_the_form_of_an_accepted_method_is_not_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.commands.submit.SUBMISSIONS", tmp_path / "forms")
+    monkeypatch.setattr("tdbench.bench.commands.submit.SUBMISSIONS", tmp_path / "forms")
     for known, name in (((), "mine.yaml"), (("mine",), "mine.2.yaml"), (("mine",), "mine.3.yaml")):
         place = _place_of_form("mine", set(known))
         assert place.name == name
@@ -110,7 +110,7 @@ def test_the_form_of_an_accepted_method_is_not_replaced(tmp_path, monkeypatch):
 
 def test_what_is_accepted_joins_the_records_with_its_form(submission, tmp_path, monkeypatch, capsys):
     for name, place in (("RECORDS", "kept"), ("SUBMISSIONS", "forms")):
-        monkeypatch.setattr(f"bench.commands.submit.{name}", tmp_path / place)
+        monkeypatch.setattr(f"tdbench.bench.commands.submit.{name}", tmp_path / place)
     accept_packs(from_accepted(tmp_path / "known", ("random",)) / "records", tmp_path / "kept", "random")
     folder = forged(submission, nothing)
     options = {"strict": False, "retrain": 0, "as_json": True}

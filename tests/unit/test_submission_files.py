@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.submission.collect import write_manifest
-from bench.submission.form import FORM, MANIFEST
+from tdbench.bench.submission.collect import write_manifest
+from tdbench.bench.submission.form import FORM, MANIFEST
 from tests.unit.submissions import FILLED, PACK, report_of, write_form
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench.experiment.accepted import parse_pack
-from bench.submission.collect import write_manifest
-from bench.submission.data_checks import _holds, bare
+from tdbench.bench.experiment.accepted import parse_pack
+from tdbench.bench.submission.collect import write_manifest
+from tdbench.bench.submission.data_checks import _holds, bare
 from tests.unit.submissions import PACK, forged, from_accepted, own_copy, report_of, tampered, write_form
 
 
@@ -207,7 +207,7 @@ def test_a_check_that_fails_refuses_and_does_not_end_the_others(submission, acce
     def check_sets(contents, report):
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr("bench.commands.validation.check_sets", check_sets)
+    monkeypatch.setattr("tdbench.bench.commands.validation.check_sets", check_sets)
     report = report_of(submission, accepted_results)
     assert any(f.code == "internal" and "unforeseen" in f.message for f in report.findings)
     assert "no-control" in report.codes("warning")

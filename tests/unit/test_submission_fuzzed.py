@@ -14,14 +14,14 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench._paths import RECORDS
-from bench.commands.validation import validate
-from bench.experiment.accepted import Accepted
-from bench.submission.contents import read_contents
-from bench.submission.findings import Report
-from bench.submission.form import FORM, MANIFEST
-from bench.submission.intake import name_problem, read_files
-from bench.submission.strict import StrictError, strict_json, strict_yaml
+from tdbench.bench._paths import RECORDS
+from tdbench.bench.commands.validation import validate
+from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.submission.contents import read_contents
+from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.form import FORM, MANIFEST
+from tdbench.bench.submission.intake import name_problem, read_files
+from tdbench.bench.submission.strict import StrictError, strict_json, strict_yaml
 from tests.unit.submissions import FILLED, PACK, from_accepted
 
 EACH = 2_500
@@ -129,9 +129,9 @@ def test_packs_with_one_part_replaced_are_checked_to_the_end(small, guarded, dat
     report = Report()
     contents = read_contents(contents_of, report)
     if contents.records:
-        from bench.submission.privacy_checks import check_promises
-        from bench.submission.record_checks import check_records
-        from bench.submission.set_checks import check_sets
+        from tdbench.bench.submission.privacy_checks import check_promises
+        from tdbench.bench.submission.record_checks import check_records
+        from tdbench.bench.submission.set_checks import check_sets
 
         check_records(contents, report)
         check_sets(contents, report)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.experiment.record import pack_ints, unpack_ints
-from bench.submission.collect import write_manifest
+from tdbench.bench.experiment.record import pack_ints, unpack_ints
+from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import first, from_accepted, own_copy, report_of, tampered
 
 

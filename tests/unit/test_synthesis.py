@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 
-from bench.budget import Budget
-from bench.config import settings_for
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.data.text import LabelledText
-from bench.distilled import DistilledSet
-from bench.errors import UsageError
-from bench.matching.stage import Stage, make_stage
-from bench.matching.start import words_of
-from bench.method import Method, Skip
-from bench.registry import METHODS
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.budget import Budget
+from tdbench.bench.config import settings_for
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.stage import Stage, make_stage
+from tdbench.bench.matching.start import words_of
+from tdbench.bench.method import Method, Skip
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 
 BUDGET = Budget("dpc3", per_class=3)
 FAST = {"pool": 6, "outer": 2, "inner": 4}
@@ -170,7 +170,7 @@ def test_a_pool_smaller_than_the_candidates_is_refused():
 
 
 def test_distribution_losses_are_those_of_their_definitions(real, tmp_path):
-    from methods.dm import MMD_SCALES, _Kernels, _Means
+    from tdbench.methods.dm import MMD_SCALES, _Kernels, _Means
 
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
@@ -233,7 +233,7 @@ def test_pairs_keep_both_fields(name, tmp_path):
 
 
 def test_samples_without_selection_are_the_first_ones(real, tmp_path):
-    from bench.matching.start import text_of
+    from tdbench.bench.matching.start import text_of
 
     ctx = context(tmp_path)
     plain = distil(of("lm-samples", select="none"), real, ctx)

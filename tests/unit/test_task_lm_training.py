@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.models import task_lm_training
-from bench.models.head_loss import head_loss
-from bench.models.task_lm import losses_of, mean_loss
-from bench.models.task_lm_training import TaskLMOptions, train_task_lm
+from tdbench.bench.models import task_lm_training
+from tdbench.bench.models.head_loss import head_loss
+from tdbench.bench.models.task_lm import losses_of, mean_loss
+from tdbench.bench.models.task_lm_training import TaskLMOptions, train_task_lm
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def trained(rows, **options):
 
 
 def test_the_training_loss_is_the_mean_of_the_tokens_losses(rows, monkeypatch):
-    monkeypatch.setattr("bench.models.task_lm.compute_dtype", lambda _: torch.float32)
+    monkeypatch.setattr("tdbench.bench.models.task_lm.compute_dtype", lambda _: torch.float32)
     lm = trained(rows)
     encoded = [lm.vocabulary.encode(parts, label) for parts, label in zip(rows[0][:9], rows[1][:9], strict=True)]
     losses_BL, real_BL = losses_of(lm.model, encoded, "cpu")

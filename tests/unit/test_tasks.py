@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.config import settings_for
-from bench.data.loading import load_task
-from bench.data.task import Facts, Task
-from bench.data.text import normalised
-from bench.errors import DataError, PrerequisiteError
-from bench.registry import TASKS
+from tdbench.bench.config import settings_for
+from tdbench.bench.data.loading import load_task
+from tdbench.bench.data.task import Facts, Task
+from tdbench.bench.data.text import normalised
+from tdbench.bench.errors import DataError, PrerequisiteError
+from tdbench.bench.registry import TASKS
 
 
 def load(name: str, root: Path, **options: Any) -> Any:

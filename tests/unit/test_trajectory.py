@@ -9,13 +9,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from bench.budget import Budget
-from bench.distilled import DistilledSet
-from bench.errors import UsageError
-from bench.matching import unroll as unroll_module
-from bench.matching.experts import ExpertBuffer
-from bench.registry import METHODS
-from methods.trajectory import _Matching
+from tdbench.bench.budget import Budget
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching import unroll as unroll_module
+from tdbench.bench.matching.experts import ExpertBuffer
+from tdbench.bench.registry import METHODS
+from tdbench.methods.trajectory import _Matching
 from tests.unit.test_meta import loss_of
 from tests.unit.test_synthesis import context
 
@@ -55,7 +55,7 @@ def test_experts_take_steps_of_plain_sgd(real, tmp_path, space):
     module = ctx.source(real).new_module().eval()
     module.load_state_dict(start, strict=False)
     trained = {name: weight for name, weight in module.named_parameters() if name in start}
-    from bench.canonical import seed_from
+    from tdbench.bench.canonical import seed_from
 
     rng = np.random.default_rng(seed_from("expert", 1))
     rng.permutation(len(real))
@@ -151,7 +151,7 @@ def test_the_harness_ends_where_matching_ended(real, tmp_path):
         one = matching(real, ctx, space=space)
         with ctx.cost.phase("test"):
             one.run()
-        from bench.matching.unroll import descend
+        from tdbench.bench.matching.unroll import descend
 
         start = one._buffer.state(0, 0)
         inner, lesson = one._inner, one._learned.lesson()
@@ -161,7 +161,7 @@ def test_the_harness_ends_where_matching_ended(real, tmp_path):
         head = torch.cat([inner.head_of(start)[0], inner.head_of(start)[1].unsqueeze(1)], dim=1).numpy()
         import dataclasses
 
-        from bench.training.learner import TrainContext, TrainingSet
+        from tdbench.bench.training.learner import TrainContext, TrainingSet
         from tests.unit.test_schedule import RECIPE
 
         made = one.made()

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cost import CostMeter
-from bench.matching.outer import RealLoss
-from bench.matching.source import SourceModel
-from bench.matching.start import vectors_of, words_of
-from bench.matching.unroll import Back, descend, unroll, unroll_head
-from bench.soft import Schedule
-from bench.testing.texts import KINDS, small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
-from bench.training.inner import InnerModel, Lesson, Weights
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.matching.outer import RealLoss
+from tdbench.bench.matching.source import SourceModel
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.matching.unroll import Back, descend, unroll, unroll_head
+from tdbench.bench.soft import Schedule
+from tdbench.bench.testing.texts import KINDS, small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.training.inner import InnerModel, Lesson, Weights
 
 pytestmark = pytest.mark.usefixtures("full_precision")
 
@@ -203,7 +203,7 @@ def test_the_head_alone_is_the_body_at_rate_zero(real, tmp_path):
 def test_the_loss_on_real_texts_and_its_gradient_are_those_of_the_plain_module(real, tmp_path, monkeypatch, packs):
     one = Trained(real, tmp_path)
     if not packs:
-        monkeypatch.setattr("bench.training.prepared.can_pack", lambda _: False)
+        monkeypatch.setattr("tdbench.bench.training.prepared.can_pack", lambda _: False)
     cost, tokens, rows = CostMeter(), one.source.tokenise(real), np.array([3, 0, 5])
     weights = {name: weight.float() for name, weight in one.goal.items()}
     with cost.phase("test"):

@@ -11,24 +11,24 @@ import torch
 from pydantic import ValidationError
 from transformers import BertConfig, BertForMaskedLM
 
-from bench.budget import Budget
-from bench.config import settings_for
-from bench.context import Context, Source
-from bench.cost import CostMeter
-from bench.errors import LLMError, PrerequisiteError
-from bench.experiment.cells import cell_of, method_of
-from bench.models.llm.access import Access, words_of_task
-from bench.models.llm.asks import Failure, Reply
-from bench.models.llm.spending import Spending
-from bench.models.llm.variations import AskedVariations
-from bench.models.public_rows import public_rows
-from bench.models.variations import Continuations, MaskedEdits, PublicContinuations
-from bench.privacy.private_method import release_from
-from bench.registry import METHODS
-from bench.settings import LLMSettings
-from bench.testing.private import HashedEncoder, other_rows, small_pool
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
+from tdbench.bench.budget import Budget
+from tdbench.bench.config import settings_for
+from tdbench.bench.context import Context, Source
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import LLMError, PrerequisiteError
+from tdbench.bench.experiment.cells import cell_of, method_of
+from tdbench.bench.models.llm.access import Access, words_of_task
+from tdbench.bench.models.llm.asks import Failure, Reply
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.variations import AskedVariations
+from tdbench.bench.models.public_rows import public_rows
+from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations
+from tdbench.bench.privacy.private_method import release_from
+from tdbench.bench.registry import METHODS
+from tdbench.bench.settings import LLMSettings
+from tdbench.bench.testing.private import HashedEncoder, other_rows, small_pool
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
 
 KIND = "two classes"
 ROWS = small_task(KIND).train

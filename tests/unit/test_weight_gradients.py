@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cost import CostMeter
-from bench.errors import UsageError
-from bench.matching.gradients import Head, Heads
-from bench.matching.parameters import LORA_PLACES, LORA_RANK, WeightGradients, between
-from bench.matching.source import SourceModel
-from bench.matching.start import vectors_of, words_of
-from bench.testing.texts import small_task
-from bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.errors import UsageError
+from tdbench.bench.matching.gradients import Head, Heads
+from tdbench.bench.matching.parameters import LORA_PLACES, LORA_RANK, WeightGradients, between
+from tdbench.bench.matching.source import SourceModel
+from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.testing.texts import small_task
+from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 
 GROUPS = np.array([0, 1, 0, 1, 1, 0, 0])
 
@@ -125,14 +125,14 @@ def test_second_derivatives_equal_finite_differences(problem):
 def test_gradients_that_would_not_fit_into_memory_are_refused(problem, monkeypatch):
     source, real, heads, targets = problem
     model = WeightGradients(source, heads, "all", seed=3)
-    monkeypatch.setattr("bench.matching.parameters.GRADIENT_LIMIT_GB", 1e-5)
+    monkeypatch.setattr("tdbench.bench.matching.parameters.GRADIENT_LIMIT_GB", 1e-5)
     with pytest.raises(UsageError, match=r"2 groups at 2 heads would take .* larger groups"):
         model.of_texts(source.tokenise(real), targets, GROUPS, 2)
 
 
 def test_gradients_of_own_heads_that_would_not_fit_are_refused(problem, monkeypatch):
     source, *_ = problem
-    monkeypatch.setattr("bench.matching.source.GRADIENT_LIMIT_GB", 1e-7)
+    monkeypatch.setattr("tdbench.bench.matching.source.GRADIENT_LIMIT_GB", 1e-7)
     with pytest.raises(UsageError, match=r"gradients of 4 groups .*method.group_size"):
         source.own_head(4)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.context import Context
-from bench.cost import CostMeter
-from bench.testing.private import HashedEncoder
-from bench.training.batches import Encoded
+from tdbench.bench.context import Context
+from tdbench.bench.cost import CostMeter
+from tdbench.bench.testing.private import HashedEncoder
+from tdbench.bench.training.batches import Encoded
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bench.training.prepared import Prepared
+    from tdbench.bench.training.prepared import Prepared
 
 
 class TinyModels:
@@ -29,7 +29,7 @@ class TinyModels:
         import torch
         from transformers import AutoModel, AutoModelForSequenceClassification
 
-        from bench.training.modules import MeanPooled, MeanPooledClassifier, NativeClassifier
+        from tdbench.bench.training.modules import MeanPooled, MeanPooledClassifier, NativeClassifier
 
         config = self._config(architecture, dropout)
         with torch.random.fork_rng():
@@ -70,7 +70,7 @@ class TinyModels:
         """Gets a copy of the module ready."""
         import torch
 
-        from bench.training.prepared import Prepared
+        from tdbench.bench.training.prepared import Prepared
 
         return Prepared(copy.deepcopy(module), "cpu", getattr(torch, dtype), packed=packed)
 

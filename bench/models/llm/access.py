@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.models.llm.client import LLM
-from bench.models.llm.fake_backend import FakeBackend
-from bench.models.llm.names import ModelName
-from bench.models.llm.openai_backend import OpenAIBackend
-from bench.models.llm.reply_store import ReplyStore
-from bench.models.llm.spending import Spending
-from bench.models.llm.wording import TaskWords
+from tdbench.bench.models.llm.client import LLM
+from tdbench.bench.models.llm.fake_backend import FakeBackend
+from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.llm.openai_backend import OpenAIBackend
+from tdbench.bench.models.llm.reply_store import ReplyStore
+from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.wording import TaskWords
 
 if TYPE_CHECKING:
-    from bench.context import Context
-    from bench.data.task import Task
-    from bench.data.text import LabelledText
-    from bench.models.llm.backend import Backend
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.task import Task
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.models.llm.backend import Backend
 
 STORE = Path("llm") / "replies.sqlite"
 """Where replies are kept, below the run folder's caches."""
@@ -61,10 +61,10 @@ class Access:
         if model.kind == "fake":
             return FakeBackend(int(model.model), *names)
         if model.kind == "hf":
-            from bench.models.llm.transformers_backend import TransformersBackend
+            from tdbench.bench.models.llm.transformers_backend import TransformersBackend
 
             return TransformersBackend(model.model, ctx.device)
-        from bench.models.llm.task_lm_backend import TaskLMBackend
+        from tdbench.bench.models.llm.task_lm_backend import TaskLMBackend
 
         source = ctx.source(real)
         return TaskLMBackend(ctx.task_lm(real, source), source, *names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bench.models.llm.asks import Ask, Failure, Reply, Sampling
+from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
 
 Keep = Callable[[int, Reply], None]
 """Receives a question's position and its reply, from any thread, as soon as the reply is there."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.canonical import seed_from
-from bench.errors import LLMStopError
-from bench.experiment.record import PhaseCost
-from bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from bench.models.llm.reply_store import key_of
-from bench.models.llm.spending import cost_of
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.errors import LLMStopError
+from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
+from tdbench.bench.models.llm.reply_store import key_of
+from tdbench.bench.models.llm.spending import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.cost import CostMeter
-    from bench.models.llm.backend import Backend
-    from bench.models.llm.reply_store import ReplyStore
-    from bench.models.llm.spending import Spending
+    from tdbench.bench.cost import CostMeter
+    from tdbench.bench.models.llm.backend import Backend
+    from tdbench.bench.models.llm.reply_store import ReplyStore
+    from tdbench.bench.models.llm.spending import Spending
 
 _MANY = 5
 """Questions that may all fail without an end: one that a server does not like must not cost the set."""

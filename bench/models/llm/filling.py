@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from bench.errors import LLMError
-from bench.models.llm.asks import Failure, Sampling
-from bench.models.llm.method import USABLE_FRAC
-from bench.models.llm.parsing import FAILED, read_reply
-from bench.models.llm.sieve import Sieve, as_rows
-from bench.models.llm.wording import TaskWords, ask_for_class, named_class
+from tdbench.bench.errors import LLMError
+from tdbench.bench.models.llm.asks import Failure, Sampling
+from tdbench.bench.models.llm.method import USABLE_FRAC
+from tdbench.bench.models.llm.parsing import FAILED, read_reply
+from tdbench.bench.models.llm.sieve import Sieve, as_rows
+from tdbench.bench.models.llm.wording import TaskWords, ask_for_class, named_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.models.llm.asks import Ask
-    from bench.models.llm.client import LLM
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.models.llm.asks import Ask
+    from tdbench.bench.models.llm.client import LLM
 
     Text = tuple[str, ...]
     Embed = Callable[[LabelledText], NDArray[np.floating]]

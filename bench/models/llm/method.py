@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
-from bench.method import TASK_LM, Method, MethodCard, MethodConfig
+from tdbench.bench.method import TASK_LM, Method, MethodCard, MethodConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.budget import Budget
-    from bench.context import Context
-    from bench.data.text import LabelledText
-    from bench.distilled import DistilledSet
-    from bench.models.llm.asks import Ask, Failure, Reply, Sampling
-    from bench.models.llm.client import LLM
-    from bench.models.llm.filling import Asking, Pool, Rework
-    from bench.models.llm.wording import TaskWords
+    from tdbench.bench.budget import Budget
+    from tdbench.bench.context import Context
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
+    from tdbench.bench.models.llm.client import LLM
+    from tdbench.bench.models.llm.filling import Asking, Pool, Rework
+    from tdbench.bench.models.llm.wording import TaskWords
 
     Text = tuple[str, ...]
 
@@ -40,15 +40,15 @@ class NamesModels(MethodConfig):
     @field_serializer("llm", "base", check_fields=False)
     def _by_content(self, value: str) -> str:
         """A folder is told by its content, so that records say nothing of the machine."""
-        from bench.models.llm.names import ModelName
+        from tdbench.bench.models.llm.names import ModelName
 
         return ModelName.parse(value).recorded
 
     @field_validator("llm", "base", check_fields=False)
     @classmethod
     def _is_a_model(cls, value: str) -> str:
-        from bench.errors import UsageError
-        from bench.models.llm.names import ModelName
+        from tdbench.bench.errors import UsageError
+        from tdbench.bench.models.llm.names import ModelName
 
         try:
             return ModelName.parse(value).text
@@ -190,7 +190,7 @@ class LLMMethod(Method):
         checker: Session | None = None,
         rework: Rework | None = None,
     ) -> Pool:
-        """Has every class filled with texts; see `bench.models.llm.filling.fill`.
+        """Has every class filled with texts; see `tdbench.bench.models.llm.filling.fill`.
 
         Args:
             session: Model, words, features.
@@ -200,7 +200,7 @@ class LLMMethod(Method):
             checker: Whose model checks classes; None for the one that writes.
             rework: Makes other texts of those that come back.
         """
-        from bench.models.llm.filling import AskedCheck, Filling, fill
+        from tdbench.bench.models.llm.filling import AskedCheck, Filling, fill
 
         config, llm = self.config, session.llm
         texts = self.per_ask(session) if per_ask is None else per_ask
@@ -219,7 +219,7 @@ class LLMMethod(Method):
 
     def sampling(self, n_texts: int = 1) -> Sampling:
         """Returns how replies of so many texts are drawn."""
-        from bench.models.llm.asks import Sampling
+        from tdbench.bench.models.llm.asks import Sampling
 
         config = self.config
         return Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens * n_texts)
@@ -231,7 +231,7 @@ class LLMMethod(Method):
 
     def made(self, pool: Pool, session: Session) -> DistilledSet:
         """Returns the pool as a distilled set."""
-        from bench.distilled import DistilledSet
+        from tdbench.bench.distilled import DistilledSet
 
         rows = pool.rows(session.words)
         return DistilledSet.from_texts(rows.fields, rows.labels_N)
@@ -263,7 +263,7 @@ class Session:
 
     def one_text(self, ask: Ask, reply: Reply | Failure) -> Text | str:
         """Returns the text of a reply that should hold one, or why there is none."""
-        from bench.models.llm.parsing import one_text
+        from tdbench.bench.models.llm.parsing import one_text
 
         return one_text(ask, reply, self.words.field_names)
 

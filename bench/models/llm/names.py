@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.errors import UsageError
-from bench.method import TASK_LM
-from bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, shown_name
+from tdbench.bench.errors import UsageError
+from tdbench.bench.method import TASK_LM
+from tdbench.bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, shown_name
 
 if TYPE_CHECKING:
-    from bench.settings import LLMSettings
+    from tdbench.bench.settings import LLMSettings
 
 LLM_VERSION = 1
 """Part of the identity of sets that language models wrote; raised when questions, or how replies are read, change."""
@@ -87,7 +87,7 @@ class ModelName:
         if self.kind == "hf":
             return available(pretrained_name(self.model))
         if self.kind == "openai":
-            from bench.models.llm.openai_backend import problem
+            from tdbench.bench.models.llm.openai_backend import problem
 
             return problem(settings)
         return None

@@ -11,16 +11,16 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import LLMStopError, PrerequisiteError
-from bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from bench.models.llm.backend import cut
-from bench.redact import redacted
+from tdbench.bench.errors import LLMStopError, PrerequisiteError
+from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
+from tdbench.bench.models.llm.backend import cut
+from tdbench.bench.redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.models.llm.backend import Keep
-    from bench.settings import LLMSettings
+    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.settings import LLMSettings
 
 _EXTRA = 'pip install -e ".[llm]"'
 _UNUSABLE_TRIES = 4

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.canonical import canonical_json, sha256_text
-from bench.errors import RecordError
-from bench.models.llm.asks import Ask, Reply, Sampling
+from tdbench.bench.canonical import canonical_json, sha256_text
+from tdbench.bench.errors import RecordError
+from tdbench.bench.models.llm.asks import Ask, Reply, Sampling
 
 VERSION = 1
 """Part of every key; raised when the same question is to be asked anew."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.data.text import LabelledText, normalised
+from tdbench.bench.data.text import LabelledText, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.models.llm.filling import Filling, Pool
-    from bench.models.llm.wording import TaskWords
+    from tdbench.bench.models.llm.filling import Filling, Pool
+    from tdbench.bench.models.llm.wording import TaskWords
 
     Text = tuple[str, ...]
 

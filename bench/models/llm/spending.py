@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.errors import LLMStopError
-from bench.experiment.record import LLMCost
+from tdbench.bench.errors import LLMStopError
+from tdbench.bench.experiment.record import LLMCost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.models.llm.asks import Ask, Reply, Sampling
-    from bench.settings import LLMSettings
+    from tdbench.bench.models.llm.asks import Ask, Reply, Sampling
+    from tdbench.bench.settings import LLMSettings
 
 _PER_PRICE = 1_000_000
 _CHUNK = 256

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.canonical import seed_from
-from bench.data.text import LabelledText
-from bench.matching.start import text_of, words_of
-from bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
-from bench.models.vocabulary import beginning
+from tdbench.bench.canonical import seed_from
+from tdbench.bench.data.text import LabelledText
+from tdbench.bench.matching.start import text_of, words_of
+from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
+from tdbench.bench.models.vocabulary import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.matching.source import SourceModel
-    from bench.models.llm.backend import Keep
-    from bench.models.task_lm import TaskLM
+    from tdbench.bench.matching.source import SourceModel
+    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.models.task_lm import TaskLM
 
     Words = list[tuple[np.ndarray, ...]]
 

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.errors import LLMStopError
-from bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from bench.models.llm.backend import cut
-from bench.models.prompted import load_causal
-from bench.models.resolve import pretrained_name, pretrained_sha256, resolve
-from bench.models.row_generator import end_of, opening
-from bench.training.modules import Tokenizer
-from bench.training.precision import compute_dtype
+from tdbench.bench.errors import LLMStopError
+from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
+from tdbench.bench.models.llm.backend import cut
+from tdbench.bench.models.prompted import load_causal
+from tdbench.bench.models.resolve import pretrained_name, pretrained_sha256, resolve
+from tdbench.bench.models.row_generator import end_of, opening
+from tdbench.bench.training.modules import Tokenizer
+from tdbench.bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.models.llm.backend import Keep
+    from tdbench.bench.models.llm.backend import Keep
 
 _BATCH = 32
 

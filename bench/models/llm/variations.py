@@ -6,16 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.errors import LLMError
-from bench.models.llm.asks import Sampling
-from bench.models.llm.parsing import one_text
-from bench.models.llm.wording import ask_for_another
+from tdbench.bench.errors import LLMError
+from tdbench.bench.models.llm.asks import Sampling
+from tdbench.bench.models.llm.parsing import one_text
+from tdbench.bench.models.llm.wording import ask_for_another
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.models.llm.client import LLM
-    from bench.models.llm.wording import TaskWords
+    from tdbench.bench.models.llm.client import LLM
+    from tdbench.bench.models.llm.wording import TaskWords
 
     Text = tuple[str, ...]
 
@@ -27,7 +27,7 @@ _FRAME_TOKENS, _TOKENS_A_WORD = 64, 3
 
 @dataclass(frozen=True)
 class AskedVariations:
-    """Asks for another text like each; see `bench.models.variations.Varies`.
+    """Asks for another text like each; see `tdbench.bench.models.variations.Varies`.
 
     Args:
         llm: Who is asked.

@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.models.llm.asks import Ask, Message, Wanted
+from tdbench.bench.models.llm.asks import Ask, Message, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.models.llm.client import LLM
+    from tdbench.bench.models.llm.client import LLM
 
     Text = tuple[str, ...]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.privacy.released import less_references, references_of
+from tdbench.bench.privacy.released import less_references, references_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.data.text import normalised
-from bench.privacy.attacks.ngrams import BigramModel, NgramIndex, words
-from bench.privacy.released import less_references
+from tdbench.bench.data.text import normalised
+from tdbench.bench.privacy.attacks.ngrams import BigramModel, NgramIndex, words
+from tdbench.bench.privacy.released import less_references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.privacy.released import Released
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.privacy.released import Released
 
     Embed = Callable[[LabelledText], NDArray[np.float32]]
 

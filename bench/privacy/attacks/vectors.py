@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.privacy.released import less_references
+from tdbench.bench.privacy.released import less_references
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from bench.data.text import LabelledText
-    from bench.privacy.released import Released
-    from bench.soft import SoftInputs
+    from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.privacy.released import Released
+    from tdbench.bench.soft import SoftInputs
 
 SAME = 1e-4
 """Distance, in units of a candidate's own mean square, below which vectors are the candidate's."""

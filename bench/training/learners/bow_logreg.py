@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.api import LabelledText, Learner, LearnerConfig, Recipe, TrainingSet
-from bench.budget import WORD_PATTERN
+from tdbench.api import LabelledText, Learner, LearnerConfig, Recipe, TrainingSet
+from tdbench.bench.budget import WORD_PATTERN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.training.learner import TrainContext
+    from tdbench.bench.training.learner import TrainContext
 
 
 class BowLogReg(Learner):

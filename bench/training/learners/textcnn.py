@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.training.word_learner import WordConfig, WordLearner
+from tdbench.bench.training.word_learner import WordConfig, WordLearner
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,6 @@ class TextCNNLearner(WordLearner):
 
     def network(self, table_VD: torch.Tensor, n_classes: int) -> nn.Module:
         """Builds the network on (V, D) word vectors."""
-        from bench.training.modules import TextCNN
+        from tdbench.bench.training.modules import TextCNN
 
         return TextCNN(table_VD, n_classes, self.config.widths, self.config.filters, self.config.dropout)

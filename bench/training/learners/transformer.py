@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.api import LearnerConfig, TorchLearner, TrainingSet
+from tdbench.api import LearnerConfig, TorchLearner, TrainingSet
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from bench.models.encoder import Encoder
-    from bench.training.torch_learner import Tokenize
+    from tdbench.bench.models.encoder import Encoder
+    from tdbench.bench.training.torch_learner import Tokenize
 
 
 class TransformerLearner(TorchLearner):
@@ -32,13 +32,13 @@ class TransformerLearner(TorchLearner):
 
     def available(self) -> str | None:
         """Looks for the weights."""
-        from bench.models.resolve import available
+        from tdbench.bench.models.resolve import available
 
         return available(self.config.model)
 
     def identity(self) -> dict[str, Any]:
         """Names the model by the content of its files: where they lie is not part of the identity."""
-        from bench.models.resolve import model_sha256, resolve
+        from tdbench.bench.models.resolve import model_sha256, resolve
 
         return {**super().identity(), "model": model_sha256(resolve(self.config.model))}
 
@@ -48,19 +48,24 @@ class TransformerLearner(TorchLearner):
 
     def encoder(self, max_length: int, device: str) -> Encoder:
         """Returns mean-pooled features of the same weights."""
-        from bench.models.encoder import TransformerEncoder
+        from tdbench.bench.models.encoder import TransformerEncoder
 
         return TransformerEncoder(self.config.model, max_length, device)
 
     def tokenizer(self, train: TrainingSet) -> Tokenize:  # noqa: ARG002 - pretrained
         """Returns the model's own tokenizer."""
-        from bench.training.modules import tokenizer_for
+        from tdbench.bench.training.modules import tokenizer_for
 
         return tokenizer_for(self.config.model)
 
     def module(self, n_classes: int, notes: list[str]) -> nn.Module:  # noqa: ARG002 - nothing to remark
         """Loads the weights and draws a new head."""
-        from bench.training.modules import MeanPooledClassifier, NativeClassifier, load_backbone, load_classifier
+        from tdbench.bench.training.modules import (
+            MeanPooledClassifier,
+            NativeClassifier,
+            load_backbone,
+            load_classifier,
+        )
 
         if self.config.pooling == "mean":
             return MeanPooledClassifier(load_backbone(self.config.model), n_classes, self.config.head_dropout)

@@ -1,0 +1,5 @@
+"""Runs the command line as `python -m tdbench`."""
+
+from tdbench.bench.cli import main
+
+main()
