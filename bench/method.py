@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from tdbench.bench.card import TASK_LM, Estimate, MethodCard, MethodConfig, Skip
 
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget
@@ -15,73 +14,6 @@ if TYPE_CHECKING:
     from tdbench.bench.data.text import LabelledText
     from tdbench.bench.distilled import DistilledSet
     from tdbench.bench.experiment.record import Output
-    from tdbench.bench.models.llm.method import Estimate
-
-TASK_LM = "task-lm"
-"""Value of a method's option `lm`: the language model that is trained on the task's own train split."""
-
-
-class MethodConfig(BaseModel):
-    """Options of a method; a method with options subclasses it as its nested `Config`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @property
-    def idle(self) -> frozenset[str]:
-        """Names of options that have no effect beside the others: they are left out of a set's identity, and of its row."""
-        return frozenset()
-
-    @model_serializer(mode="wrap")
-    def _without_idle(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in dump(self).items() if name not in self.idle}
-
-
-@dataclass(frozen=True)
-class Skip:
-    """Why a method does not run on a task or budget; shown in the plan."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class MethodCard:
-    """What a reader of the leaderboard must know about a method.
-
-    Args:
-        summary: One sentence.
-        family: Family in tables, such as `coreset` or `gradient matching`.
-        paper: Citation, or empty.
-        output: Kind of the distilled set: rows of the train split, new text, or token vectors; None where an option `output` decides.
-        cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
-        deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
-        reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
-            table; say `encoder` too), `lm` (the task's language model), `llm` (language models that are asked in words), `public` (texts
-            of other tasks).
-        counts_texts: True for methods that must know the number of texts beforehand; budgets in tokens alone are left out.
-        uses_budget: False for references that ignore the budget (majority, full).
-        full_data: True for training on all real data, which has a recipe of its own.
-        reference: True for references that are shown and never ranked.
-        private: True when the method claims differential privacy; it is then a `PrivateMethod`.
-        external: True for sets read from a file, whose cost is unknown; they are shown and never ranked.
-        tags: Facts for which someone would reasonably exclude a method.
-        owner: Who answers questions.
-    """
-
-    summary: str
-    family: str
-    paper: str = ""
-    output: Output | None = "rows"
-    cost_class: Literal["seconds", "minutes", "hours"] = "seconds"
-    deterministic: bool = False
-    reads: tuple[str, ...] = ()
-    counts_texts: bool = False
-    uses_budget: bool = True
-    full_data: bool = False
-    reference: bool = False
-    private: bool = False
-    external: bool = False
-    tags: tuple[str, ...] = ()
-    owner: str = "TDBench"
 
 
 class Method(ABC):
@@ -97,6 +29,8 @@ class Method(ABC):
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     """The method's options; replace it by a nested class that subclasses MethodConfig."""
+    asks_oracle: ClassVar[bool] = False
+    """True for a `PrivateMethod`, which receives an oracle in place of the rows."""
 
     def __init__(self, config: Any = None) -> None:
         self.config: Any = config if config is not None else self.Config()
@@ -173,18 +107,16 @@ class Method(ABC):
         """
 
     @classmethod
-    def check_class(cls, plugin: type[Method]) -> str | None:
-        """Returns what is wrong with a method class, or None."""
-        if not isinstance(getattr(plugin, "card", None), MethodCard):
+    def check_class(cls) -> str | None:
+        """Returns what is wrong with this class, or None."""
+        if not isinstance(getattr(cls, "card", None), MethodCard):
             return "the class attribute 'card' is missing; set it to a MethodCard."
-        if not issubclass(plugin.Config, MethodConfig):
+        if not issubclass(cls.Config, MethodConfig):
             return "the nested class 'Config' is no MethodConfig; subclass MethodConfig."
-        if plugin.card.output is None and "output" not in plugin.Config.model_fields:
+        if cls.card.output is None and "output" not in cls.Config.model_fields:
             return "its card names no output and its Config has no option 'output'; give one of them."
-        from tdbench.bench.privacy.private_method import PrivateMethod
-
-        if plugin.card.private and not issubclass(plugin, PrivateMethod):
+        if cls.card.private and not cls.asks_oracle:
             return "its card says private=True and it receives rows; subclass PrivateMethod."
-        if "name" in plugin.Config.model_fields:
+        if "name" in cls.Config.model_fields:
             return "the option 'name' is reserved; rename it."
         return None

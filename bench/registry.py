@@ -136,7 +136,7 @@ class Registry(Generic[T]):
         )
 
     def _checked(self, plugin: Any, origin: str) -> Entry:
-        problem = plugin_name_problem(plugin.name) or self._base().check_class(plugin)  # type: ignore[attr-defined]
+        problem = plugin_name_problem(plugin.name) or plugin.check_class()
         return Entry(plugin.name, origin, error=problem) if problem else Entry(plugin.name, origin, plugin=plugin)
 
 

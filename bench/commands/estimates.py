@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tdbench.bench.card import Estimate
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.models.llm.method import Estimate
 from tdbench.bench.models.llm.names import ModelName
 from tdbench.bench.models.llm.spending import dollars
 

@@ -111,18 +111,18 @@ class Task(ABC):
         return raw.loc[:, [*self.text_fields, "label"]]
 
     @classmethod
-    def check_class(cls, plugin: type[Task]) -> str | None:
-        """Returns what is wrong with a task class, or None."""
-        missing = [name for name in ("text_fields", "label_names", "facts", "local") if not hasattr(plugin, name)]
+    def check_class(cls) -> str | None:
+        """Returns what is wrong with this class, or None."""
+        missing = [name for name in ("text_fields", "label_names", "facts", "local") if not hasattr(cls, name)]
         if missing:
             return f"the class attribute '{missing[0]}' is missing."
-        if set(plugin.local) not in ({"train", "test"}, {UNSPLIT}):
-            return f"local names the splits {sorted(plugin.local)}; expected 'train' and 'test', or 'all' alone."
-        if len(plugin.text_fields) not in {1, 2}:
-            return f"text_fields has {len(plugin.text_fields)} names; expected one or two."
-        if not 2 <= len(plugin.label_names) <= 256:
-            return f"label_names has {len(plugin.label_names)} names; expected 2 to 256."
-        if plugin.kind != "classification":
-            return f"kind is '{plugin.kind}'; this version knows only 'classification'."
-        fits = len(plugin.classes) in {0, len(plugin.label_names)}
-        return None if fits else f"classes has {len(plugin.classes)} phrases; expected one for each class, or none."
+        if set(cls.local) not in ({"train", "test"}, {UNSPLIT}):
+            return f"local names the splits {sorted(cls.local)}; expected 'train' and 'test', or 'all' alone."
+        if len(cls.text_fields) not in {1, 2}:
+            return f"text_fields has {len(cls.text_fields)} names; expected one or two."
+        if not 2 <= len(cls.label_names) <= 256:
+            return f"label_names has {len(cls.label_names)} names; expected 2 to 256."
+        if cls.kind != "classification":
+            return f"kind is '{cls.kind}'; this version knows only 'classification'."
+        fits = len(cls.classes) in {0, len(cls.label_names)}
+        return None if fits else f"classes has {len(cls.classes)} phrases; expected one for each class, or none."

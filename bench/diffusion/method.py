@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from tdbench.bench.method import MethodCard, MethodConfig
+from tdbench.bench.card import MethodCard, MethodConfig
 from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:

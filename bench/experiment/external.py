@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.canonical import content_id
+from tdbench.bench.card import MethodCard, MethodConfig
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.method import Method, MethodCard, MethodConfig
+from tdbench.bench.method import Method
 
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from tdbench.bench.card import MethodConfig, Skip
 from tdbench.bench.matching.options import MATCHING_VERSION
-from tdbench.bench.method import MethodConfig, Skip
 
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget

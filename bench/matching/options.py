@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from tdbench.bench.method import MethodConfig
+from tdbench.bench.card import MethodConfig
 
 TASK_LM_VERSION = 2
 """Raised whenever the same rows and options give another language model; part of the ids of sets that were made with one."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, field_validator
 
+from tdbench.bench.card import MethodConfig
 from tdbench.bench.errors import PluginError
-from tdbench.bench.method import Method, MethodConfig
+from tdbench.bench.method import Method
 
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget
@@ -62,6 +63,7 @@ class PrivateMethod(Method):
     """
 
     Config: ClassVar[type[MethodConfig]] = PrivateConfig
+    asks_oracle: ClassVar[bool] = True
 
     @abstractmethod
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
@@ -78,16 +80,16 @@ class PrivateMethod(Method):
         return release_from(self, real, budget, ctx).made
 
     @classmethod
-    def check_class(cls, plugin: type[Method]) -> str | None:
-        """Returns what is wrong with a method class, or None."""
-        problem = Method.check_class(plugin)
+    def check_class(cls) -> str | None:
+        """Returns what is wrong with this class, or None."""
+        problem = super().check_class()
         if problem is not None:
             return problem
-        if not plugin.card.private:
+        if not cls.card.private:
             return "it is a PrivateMethod and its card does not say so; set private=True."
-        if plugin.distil is not PrivateMethod.distil:
+        if cls.distil is not PrivateMethod.distil:
             return "it replaces distil, which hands out the rows; implement release(oracle, budget, ctx)."
-        return None if issubclass(plugin.Config, PrivateConfig) else "its Config is no PrivateConfig; subclass that."
+        return None if issubclass(cls.Config, PrivateConfig) else "its Config is no PrivateConfig; subclass that."
 
 
 def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx: Context) -> Release:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from tdbench.bench.method import MethodConfig
+from tdbench.bench.card import MethodConfig
 from tdbench.bench.privacy.private_method import PrivateConfig, PrivateMethod
 
 if TYPE_CHECKING:

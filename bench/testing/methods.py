@@ -54,7 +54,7 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
         config: Options to run it with; default its defaults.
     """
     report = Report(str(getattr(plugin, "name", plugin.__name__)))
-    problem = Method.check_class(plugin)
+    problem = plugin.check_class()
     if not report.check(problem is None, "it is a method with a card", str(problem)):
         return report
     _check_card(report, plugin)

@@ -32,7 +32,7 @@ def check_task(plugin: type[Task], config: Any = None) -> Report:
         config: Options to load it with; default its defaults.
     """
     report = Report(str(getattr(plugin, "name", plugin.__name__)))
-    problem = Task.check_class(plugin)
+    problem = plugin.check_class()
     if not report.check(problem is None, "it is a task with fields, labels, facts and files", str(problem)):
         return report
     check_source(report, plugin)

@@ -170,8 +170,8 @@ class Learner(ABC):
         return None
 
     @classmethod
-    def check_class(cls, plugin: type[Learner]) -> str | None:
-        """Returns what is wrong with a learner class, or None."""
-        if not issubclass(plugin.Config, LearnerConfig):
+    def check_class(cls) -> str | None:
+        """Returns what is wrong with this class, or None."""
+        if not issubclass(cls.Config, LearnerConfig):
             return "the nested class 'Config' is no LearnerConfig; subclass LearnerConfig."
         return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget, count_tokens
     from tdbench.bench.canonical import sha256_file
+    from tdbench.bench.card import Estimate, MethodCard, MethodConfig, Skip
     from tdbench.bench.context import Context
     from tdbench.bench.data.set_files import Schema, read_set
     from tdbench.bench.data.standin import StandinSchema
@@ -52,20 +53,12 @@ if TYPE_CHECKING:
     from tdbench.bench.matching.start import mean_vectors, random_words, text_of, vectors_of, words_of
     from tdbench.bench.matching.synthesis import synthesise
     from tdbench.bench.matching.unroll import Back, Unrolled, unroll, unroll_head
-    from tdbench.bench.method import Method, MethodCard, MethodConfig, Skip
+    from tdbench.bench.method import Method
     from tdbench.bench.models.class_lm import RowLM
     from tdbench.bench.models.llm.asks import Sampling
     from tdbench.bench.models.llm.concepts import keywords
     from tdbench.bench.models.llm.graph import ConceptGraph, Concepts, canonical_concepts
-    from tdbench.bench.models.llm.method import (
-        Estimate,
-        LLMConfig,
-        LLMMethod,
-        NamesModels,
-        Questions,
-        Session,
-        llm_card,
-    )
+    from tdbench.bench.models.llm.method import LLMConfig, LLMMethod, NamesModels, Questions, Session, llm_card
     from tdbench.bench.models.llm.parsing import read_object, read_texts
     from tdbench.bench.models.llm.variations import AskedVariations
     from tdbench.bench.models.llm.wording import (

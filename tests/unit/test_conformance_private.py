@@ -244,10 +244,10 @@ def test_a_card_must_say_that_a_method_is_private():
         def distil(self, real: Any, budget: Any, ctx: Any) -> DistilledSet:
             return DistilledSet.from_rows(real, [0])
 
-    assert "set private=True" in str(PrivateMethod.check_class(Quiet))
-    assert "implement release" in str(PrivateMethod.check_class(Open))
-    assert "subclass PrivateMethod" in str(Method.check_class(Claims))
-    assert "Config" in str(PrivateMethod.check_class(Loose))
+    assert "set private=True" in str(Quiet.check_class())
+    assert "implement release" in str(Open.check_class())
+    assert "subclass PrivateMethod" in str(Claims.check_class())
+    assert "Config" in str(Loose.check_class())
     assert not check(Quiet).ok
 
 

@@ -11,6 +11,7 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 
 from tdbench.bench.budget import Budget
+from tdbench.bench.card import Skip
 from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
@@ -25,7 +26,6 @@ from tdbench.bench.matching.regression import (
     ridge_weights,
     torch_error,
 )
-from tdbench.bench.method import Skip
 from tdbench.bench.registry import METHODS, TASKS
 from tests.unit.test_synthesis import context
 

@@ -10,12 +10,12 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 from tdbench.bench.budget import Budget, count_tokens
+from tdbench.bench.card import Skip
 from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.method import Skip
 from tdbench.bench.registry import METHODS, TASKS
 
 SIZES = (23, 40, 31)

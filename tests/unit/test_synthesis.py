@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tdbench.bench.budget import Budget
+from tdbench.bench.card import Skip
 from tdbench.bench.config import settings_for
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
@@ -17,7 +18,7 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import UsageError
 from tdbench.bench.matching.stage import Stage, make_stage
 from tdbench.bench.matching.start import words_of
-from tdbench.bench.method import Method, Skip
+from tdbench.bench.method import Method
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing.texts import small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner

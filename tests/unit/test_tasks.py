@@ -247,7 +247,7 @@ def test_a_task_names_train_and_test_or_all(splits):
         facts = Facts("Odd", "none", "none", {})
         local = dict.fromkeys(splits, "x.parquet")
 
-    assert "expected 'train' and 'test', or 'all' alone" in str(Task.check_class(Odd))
+    assert "expected 'train' and 'test', or 'all' alone" in str(Odd.check_class())
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
-from tdbench.bench.method import TASK_LM, Method, MethodCard, MethodConfig
+from tdbench.bench.card import TASK_LM, Estimate, MethodCard, MethodConfig
+from tdbench.bench.method import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     Text = tuple[str, ...]
 
 MODEL_OPTIONS = ("llm", "base")
+
 USABLE_FRAC = 0.9
 """Share of texts that is expected to be of use before anything is known."""
+
 _WORDS_TO_TOKENS = 1.4
+
 _FRAME_TOKENS = 120
 """Tokens of an instruction without the texts that it shows."""
 
@@ -91,21 +95,6 @@ class Questions:
     short: int
     n_texts: int
     n_shown: float = 0.0
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a set is expected to take of a language model.
-
-    Args:
-        calls: Questions.
-        tokens_in: Tokens of what is asked.
-        tokens_out: Tokens of replies.
-    """
-
-    calls: int
-    tokens_in: int
-    tokens_out: int
 
 
 def llm_card(summary: str, paper: str, *, shows_real: bool) -> MethodCard:

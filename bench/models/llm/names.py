@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from tdbench.bench.card import TASK_LM
 from tdbench.bench.errors import UsageError
-from tdbench.bench.method import TASK_LM
 from tdbench.bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, shown_name
 
 if TYPE_CHECKING:
