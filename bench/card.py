@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.record import Output
+    from tdbench.bench.record import Output
 
 TASK_LM = "task-lm"
 """Value of a method's option `lm`: the language model that is trained on the task's own train split."""

@@ -17,12 +17,12 @@ from tdbench.bench.models.encoder import Encoder
 
 if TYPE_CHECKING:
     from tdbench.bench.data.public import PublicPool
-    from tdbench.bench.experiment.privacy_record import PublicResource
     from tdbench.bench.matching.source import SourceModel
     from tdbench.bench.models.llm.access import Access
     from tdbench.bench.models.llm.client import LLM
     from tdbench.bench.models.llm.wording import TaskWords
     from tdbench.bench.models.task_lm import TaskLM
+    from tdbench.bench.record import PublicResource
     from tdbench.bench.training.learner import Learner
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tdbench.bench.experiment.record import LLMCost, PhaseCost
+from tdbench.bench.record import LLMCost, PhaseCost
 
 AMOUNTS = ("wall_s", "cpu_s", "gpu_s", "flops", "energy_j")
 """What adds up over phases; the rest are peaks and remarks."""

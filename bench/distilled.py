@@ -17,7 +17,7 @@ from tdbench.bench.soft import Schedule, SoftInputs
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from tdbench.bench.experiment.record import Output, Track
+    from tdbench.bench.record import Output, Track
 
 TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
 SOFT_LABEL_TOLERANCE = 1e-3

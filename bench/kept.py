@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from tdbench.bench.canonical import sha256_file
 from tdbench.bench.cost import CostMeter
-from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.record import PhaseCost
 
 T = TypeVar("T")
 Facts = dict[str, Any]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tdbench.bench.data.task import Task
     from tdbench.bench.data.text import LabelledText
     from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.experiment.record import Output
+    from tdbench.bench.record import Output
 
 
 class Method(ABC):

@@ -17,7 +17,7 @@ from typing import Any
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 from tdbench.leaderboard.build import build
 
 CHROMIUM = "/usr/bin/chromium"

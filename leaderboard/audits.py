@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tdbench.bench.experiment.record import AttackResult, AuditResult, Cell, Record
+from tdbench.bench.record import AttackResult, AuditResult, Cell, Record
 from tdbench.leaderboard.keys import Scope, options_text
 from tdbench.leaderboard.privacy_fields import AuditFields, PrivacyFields
 from tdbench.leaderboard.stats import holm

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 from tdbench.leaderboard.audits import set_curves
 from tdbench.leaderboard.cards import Told
 from tdbench.leaderboard.json_schema import board_schema, ranking_json

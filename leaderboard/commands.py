@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import Any
 
-from tdbench.bench.experiment.record import Cell
+from tdbench.bench.record import Cell
 
 _BARE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 _WORDS = frozenset({"true", "false", "null", "nan", "inf"})

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from typing_extensions import TypedDict
 
-from tdbench.bench.experiment.record import PhaseCost, Record
+from tdbench.bench.record import PhaseCost, Record
 
 
 class CostFields(TypedDict):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.record import Cell, MethodFacts, Record
+from tdbench.bench.record import Cell, MethodFacts, Record
 
 _BARE = re.compile(r"[\w.:/+-]+")
 

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from typing_extensions import TypedDict
 
-from tdbench.bench.experiment.record import LLMCost, Record
+from tdbench.bench.record import LLMCost, Record
 
 
 class LLMFields(TypedDict):

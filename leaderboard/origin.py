@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tdbench.bench.experiment.record import Cell, Record
+from tdbench.bench.record import Cell, Record
 from tdbench.leaderboard.commands import run_command
 from tdbench.leaderboard.runs import Group
 from tdbench.leaderboard.schema import OriginFields

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from tdbench.bench.experiment.record import ROC_FPR
+from tdbench.bench.record import ROC_FPR
 from tdbench.leaderboard import chart, heatmap, square
 from tdbench.leaderboard.cards import Told
 from tdbench.leaderboard.chart import build_chart

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tdbench.bench.experiment.record import ROC_FPR
+from tdbench.bench.record import ROC_FPR
 from tdbench.leaderboard.column import shortened
 from tdbench.leaderboard.heatmap import score_grid
 from tdbench.leaderboard.pareto import LEAST_S, front, measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tdbench.bench.experiment.record import DistilResult, PrivacyStatement, PrivateQuery
+from tdbench.bench.record import DistilResult, PrivacyStatement, PrivateQuery
 from tdbench.leaderboard.privacy_fields import PromiseFields
 
 NO_PROMISE: PromiseFields = {"delta": None, "epsilon_all_sets": None, "promise": "", "released": ""}

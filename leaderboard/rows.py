@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 from tdbench.leaderboard.audits import Audits, privacy_fields
 from tdbench.leaderboard.breakeven import fill_breakeven
 from tdbench.leaderboard.compare import compare

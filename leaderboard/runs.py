@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tdbench.bench.experiment.record import Cell, MethodFacts, Record, set_sha256
+from tdbench.bench.record import Cell, MethodFacts, Record, set_sha256
 from tdbench.leaderboard.keys import (
     MethodKey,
     ProtocolFacts,

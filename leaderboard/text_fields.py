@@ -7,7 +7,7 @@ from statistics import fmean
 
 from typing_extensions import TypedDict
 
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 
 NEAR_P = 0.05
 """Texts that real ones would be as far from the real sample as with at most this probability are told apart."""

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 from tdbench.leaderboard.stats import prediction_interval
 
 TOLERANCE_FRAC = 0.01

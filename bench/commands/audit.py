@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import DataError, UsageError
 from tdbench.bench.experiment.audit_jobs import AUDIT_VERSION
-from tdbench.bench.experiment.audit_record import AttackResult, AuditResult
 from tdbench.bench.experiment.external import content_of
+from tdbench.bench.record import AttackResult, AuditResult
 
 if TYPE_CHECKING:
     from tdbench.bench.data.loading import TaskData

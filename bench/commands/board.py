@@ -12,9 +12,9 @@ from tdbench.bench._version import __version__
 from tdbench.bench.experiment.abouts import about_methods
 from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.packs import write_packs
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.experiment.samples import generated_samples
 from tdbench.bench.experiment.store import Store
+from tdbench.bench.record import Record
 from tdbench.bench.registry import TASKS
 
 

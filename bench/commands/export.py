@@ -18,8 +18,8 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import PrerequisiteError, UsageError
 from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.cell_data import data_of, task_of
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.experiment.store import Store
+from tdbench.bench.record import Record
 
 TABLE = "data/train.parquet"
 TENSORS = "data/tensors.safetensors"

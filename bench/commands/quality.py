@@ -16,10 +16,10 @@ from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.cell_data import data_of
 from tdbench.bench.experiment.devices import choose_device
 from tdbench.bench.experiment.packs import amend_packs
-from tdbench.bench.experiment.record import Record, TextQuality
 from tdbench.bench.experiment.set_quality import SetKey, measured, set_key
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
+from tdbench.bench.record import Record, TextQuality
 from tdbench.bench.registry import TASKS
 from tdbench.bench.training.resolve import resolve_learner
 

@@ -18,10 +18,10 @@ from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.jobs import TrainJob
 from tdbench.bench.experiment.packs import write_packs
 from tdbench.bench.experiment.plan import Plan, Planner
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.experiment.runner import Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.progress import reporter
+from tdbench.bench.record import Record
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import BudgetSettings, Protocol, RunSettings, check_values
 from tdbench.leaderboard.verified import machine, verdict

@@ -15,7 +15,7 @@ from tdbench.leaderboard.marking import escape
 if TYPE_CHECKING:
     from tdbench.bench.data.task import Task
     from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.experiment.record import Record
+    from tdbench.bench.record import Record
 
 
 def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> str:

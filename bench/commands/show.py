@@ -14,8 +14,7 @@ import yaml
 from tdbench.bench._paths import CONF, RECORDS
 from tdbench.bench.commands.check import find_plugin
 from tdbench.bench.errors import UsageError, unknown_name
-from tdbench.bench.experiment.audit_record import ROC_FPR, AuditResult
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import ROC_FPR, AuditResult, Record
 from tdbench.bench.registry import REGISTRIES
 
 GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "learner", "method", "task")

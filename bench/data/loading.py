@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.budget import Budget
-    from tdbench.bench.experiment.record import DataKind
+    from tdbench.bench.record import DataKind
 
 VALIDATION_FRAC = 0.1
 VALIDATION_MAX = 2_000

@@ -13,7 +13,7 @@ from tdbench.bench.canonical import content_id, seed_from
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.errors import PrerequisiteError
-from tdbench.bench.experiment.privacy_record import PublicResource
+from tdbench.bench.record import PublicResource
 from tdbench.bench.registry import TASKS
 
 if TYPE_CHECKING:

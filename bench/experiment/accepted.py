@@ -12,7 +12,7 @@ from tdbench.bench.config import is_custom, is_custom_audit
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError, UsageError
-from tdbench.bench.experiment.record import Record, parse_record, unpack_ints
+from tdbench.bench.record import Record, parse_record, unpack_ints
 from tdbench.bench.settings import Audit, Protocol, check_values
 
 PACK_VERSION = 1

@@ -11,9 +11,9 @@ from tdbench.bench.config import is_custom
 from tdbench.bench.data.loading import check_size
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob
-from tdbench.bench.experiment.record import Stage
 from tdbench.bench.models.encoder import FEATURES_VERSION
 from tdbench.bench.privacy.pool import Pool
+from tdbench.bench.record import Stage
 from tdbench.bench.settings import Audit, Protocol
 
 AUDIT_VERSION = 1

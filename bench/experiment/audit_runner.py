@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from tdbench.bench.errors import DataError
 from tdbench.bench.experiment.audit_stages import read_scores, run_audit, run_query
-from tdbench.bench.experiment.record import set_sha256
 from tdbench.bench.experiment.store import Busy
 from tdbench.bench.privacy.guards import blind_auc, check_blind
 from tdbench.bench.privacy.released import Released
+from tdbench.bench.record import set_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tdbench.bench.experiment.audit_jobs import AuditJob, Shadow
     from tdbench.bench.experiment.expect import Job
-    from tdbench.bench.experiment.record import Record
     from tdbench.bench.experiment.runner import Runner
+    from tdbench.bench.record import Record
 
 
 class Audits:

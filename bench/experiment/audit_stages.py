@@ -14,13 +14,13 @@ from tdbench.bench.distilled import DistilledSet, check_files
 from tdbench.bench.experiment.audit_jobs import AUDIT_VERSION, AuditJob, QueryJob
 from tdbench.bench.experiment.contexts import Tick, context_of
 from tdbench.bench.experiment.fitting import fitted_scores, train_inputs, train_seed
-from tdbench.bench.experiment.record import Record, set_sha256
 from tdbench.bench.experiment.stages import describe, protocol_parts
 from tdbench.bench.matching.start import vectors_of, words_of
 from tdbench.bench.models.encoder import CachedEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.attacks.vectors import VectorAttacks
 from tdbench.bench.privacy.games import Match, SetAttacks
+from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.training.learner import TrainContext
 from tdbench.bench.training.resolve import resolve_learner
 

@@ -9,7 +9,7 @@ from tdbench.bench.data.loading import TaskData, load_task
 from tdbench.bench.data.sources import DATA_VARIABLE
 from tdbench.bench.data.task import Task
 from tdbench.bench.errors import DataError
-from tdbench.bench.experiment.record import Cell
+from tdbench.bench.record import Cell
 from tdbench.bench.registry import TASKS
 
 

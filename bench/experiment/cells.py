@@ -8,8 +8,8 @@ from pydantic_core import to_jsonable_python
 
 from tdbench.bench.budget import Budget
 from tdbench.bench.data.loading import TaskData
-from tdbench.bench.experiment.record import Cell, MethodFacts
 from tdbench.bench.method import Method
+from tdbench.bench.record import Cell, MethodFacts
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import RunSettings
 

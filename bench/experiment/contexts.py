@@ -11,10 +11,10 @@ from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import PluginError
 from tdbench.bench.experiment.jobs import DistilJob
-from tdbench.bench.experiment.privacy_record import PublicResource
 from tdbench.bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
 from tdbench.bench.models.llm.names import ModelName
 from tdbench.bench.models.resolve import pretrained_sha256, shown_name
+from tdbench.bench.record import PublicResource
 from tdbench.bench.settings import LLMSettings
 from tdbench.bench.training.learner import Learner
 from tdbench.bench.training.resolve import resolve_learner

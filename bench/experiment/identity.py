@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tdbench.bench.canonical import content_id, seed_from
-from tdbench.bench.experiment.record import Cell, Stage
+from tdbench.bench.record import Cell, Stage
 
 
 def set_id(cell: Cell, stage: Stage = "distil") -> str:

@@ -12,9 +12,9 @@ from tdbench.bench.config import is_custom
 from tdbench.bench.data.loading import TaskData
 from tdbench.bench.data.public import PublicPool
 from tdbench.bench.experiment.identity import set_id, train_id
-from tdbench.bench.experiment.record import Cell, MethodFacts, Stage
 from tdbench.bench.method import Method
 from tdbench.bench.privacy.pool import Pool
+from tdbench.bench.record import Cell, MethodFacts, Stage
 from tdbench.bench.settings import Protocol
 from tdbench.bench.training.learner import Learner
 from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe

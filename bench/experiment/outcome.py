@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.record import Record, set_sha256
 
 
 @dataclass

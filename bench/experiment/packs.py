@@ -17,14 +17,14 @@ from filelock import FileLock
 from tdbench.bench.canonical import canonical_json
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.experiment.accepted import PACK_VERSION, SHARED_KEYS, Accepted, read_pack
-from tdbench.bench.experiment.record import (
+from tdbench.bench.experiment.set_quality import SetKey, best_measured, set_key, with_quality
+from tdbench.bench.experiment.store import Store
+from tdbench.bench.record import (
     Record,
     TextQuality,
     pack_ints,
     set_sha256,
 )
-from tdbench.bench.experiment.set_quality import SetKey, best_measured, set_key, with_quality
-from tdbench.bench.experiment.store import Store
 
 _COST_DIGITS, _AUDIT_DIGITS = 4, 6
 

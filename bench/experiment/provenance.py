@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tdbench.bench._paths import IS_CHECKOUT, ROOT
 from tdbench.bench._version import __version__
-from tdbench.bench.experiment.record import Provenance
+from tdbench.bench.record import Provenance
 
 PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "skmatter", "opacus", "datasets", "pyarrow")
 

@@ -17,11 +17,11 @@ from tdbench.bench.experiment.expect import Job, expected_s, expected_seconds
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob, family
 from tdbench.bench.experiment.outcome import Outcome, is_of_another_set, phrase
 from tdbench.bench.experiment.plan import Plan
-from tdbench.bench.experiment.record import Record, set_sha256
 from tdbench.bench.experiment.stages import failed, run_distil, run_train, run_train_stack
 from tdbench.bench.experiment.store import Busy, Store
 from tdbench.bench.models.llm.spending import Spending
 from tdbench.bench.progress import Reporter
+from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.registry import source_sha256
 
 if TYPE_CHECKING:

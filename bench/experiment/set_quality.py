@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdbench.bench.experiment.record import Record, TextQuality, set_sha256
+from tdbench.bench.record import Record, TextQuality, set_sha256
 
 SetKey = tuple[str, str]
 """Id of a set's stage, and the hash of its content."""

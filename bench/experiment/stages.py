@@ -22,11 +22,11 @@ from tdbench.bench.experiment.contexts import Tick, contamination, context_of, m
 from tdbench.bench.experiment.fitting import checked_scores, fitted_scores, train_inputs, train_seed
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob
 from tdbench.bench.experiment.provenance import provenance
-from tdbench.bench.experiment.record import DistilResult, Failure, Record, TextQuality, TrainResult
 from tdbench.bench.metrics import score
 from tdbench.bench.privacy.private_method import PrivateMethod, release_from
 from tdbench.bench.quality.evaluator import evaluator_of
 from tdbench.bench.quality.judge import judged, nearest_tokens
+from tdbench.bench.record import DistilResult, Failure, Record, TextQuality, TrainResult
 from tdbench.bench.redact import redacted
 from tdbench.bench.registry import source_sha256
 from tdbench.bench.training.learner import TrainContext, TrainingSet
@@ -35,8 +35,8 @@ from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from tdbench.bench.experiment.expect import Job
-    from tdbench.bench.experiment.privacy_record import PrivacyStatement
     from tdbench.bench.models.llm.spending import Spending
+    from tdbench.bench.record import PrivacyStatement
 
 
 def run_distil(

@@ -24,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.record import Record, read_record
+from tdbench.bench.record import Record, read_record
 
 STAGES = ("distil", "train", "audit")
 """Stages that the board is built from."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tdbench.bench.errors import PluginError
-from tdbench.bench.experiment.privacy_record import PrivateQuery
+from tdbench.bench.record import PrivateQuery
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.privacy_record import Mechanism as Kind
     from tdbench.bench.privacy.accounting import Mechanism
+    from tdbench.bench.record import Mechanism as Kind
 
 
 @dataclass(frozen=True)

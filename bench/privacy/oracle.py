@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.context import Context, Features
-    from tdbench.bench.experiment.privacy_record import Mechanism as Kind
     from tdbench.bench.privacy.training import RowModel, TrainingOptions
+    from tdbench.bench.record import Mechanism as Kind
 
 _CHECKED, _LARGE = 6, 10**8
 

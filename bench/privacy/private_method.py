@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
     from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.experiment.privacy_record import PrivacyStatement
     from tdbench.bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.record import PrivacyStatement
 
 SETS_TOGETHER = (2, 3, 5, 20)
 """Numbers of sets for which a statement says what all of them together cost."""
@@ -119,8 +119,8 @@ def release_from(method: PrivateMethod, real: LabelledText, budget: Budget, ctx:
 
 
 def _statement(oracle: PrivateOracle, config: PrivateConfig, made: DistilledSet, ctx: Context) -> PrivacyStatement:
-    from tdbench.bench.experiment.privacy_record import PrivacyStatement
     from tdbench.bench.privacy.accounting import Mechanism, accountants, epsilon_of, prv_epsilon
+    from tdbench.bench.record import PrivacyStatement
 
     queries = oracle.ledger.queries()
     asked = tuple(Mechanism(one.mechanism, one.noise_multiplier, one.rate, one.steps) for one in queries)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from tdbench.bench.experiment.audit_record import ROC_FPR
+from tdbench.bench.record import ROC_FPR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

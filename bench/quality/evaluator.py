@@ -12,11 +12,11 @@ import numpy as np
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.data.loading import TaskData
 from tdbench.bench.data.word_pairs import WordPairs
-from tdbench.bench.experiment.record import TextQuality
 from tdbench.bench.quality.labels import WordClassifier
 from tdbench.bench.quality.spaces import SentenceSpace, Space, WordSpace
 from tdbench.bench.quality.spread import distance_to_real, mauve_score, vendi_score
 from tdbench.bench.quality.words import word_measures
+from tdbench.bench.record import TextQuality
 from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:

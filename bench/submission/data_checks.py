@@ -15,8 +15,8 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import TDBenchError
 from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.cell_data import data_of
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.metrics import score
+from tdbench.bench.record import Record
 from tdbench.bench.registry import TASKS
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report

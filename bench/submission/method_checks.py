@@ -13,8 +13,8 @@ from tdbench.bench.canonical import canonical_json
 from tdbench.bench.config import default_config, options_of
 from tdbench.bench.errors import TDBenchError
 from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.method import Method
+from tdbench.bench.record import Record
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import check_values
 from tdbench.bench.submission.contents import Contents

@@ -6,8 +6,7 @@ import math
 from collections import defaultdict
 
 from tdbench.bench.canonical import canonical_json
-from tdbench.bench.experiment.privacy_record import RELATION, UNIT
-from tdbench.bench.experiment.record import PrivacyStatement, Record
+from tdbench.bench.record import RELATION, UNIT, PrivacyStatement, Record
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report
 from tdbench.bench.submission.spending import spent_by

@@ -15,7 +15,7 @@ from tdbench.bench.experiment.external import External
 from tdbench.bench.experiment.fitting import fitted_scores, train_inputs, train_seed
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob
 from tdbench.bench.experiment.recipes import recipe_for
-from tdbench.bench.experiment.record import Record
+from tdbench.bench.record import Record
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.settings import Protocol, check_values
 from tdbench.bench.submission.contents import Contents

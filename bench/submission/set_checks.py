@@ -12,7 +12,7 @@ import numpy as np
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
 from tdbench.bench.experiment.accepted import unpacked_set
-from tdbench.bench.experiment.record import Record, unpack_ints
+from tdbench.bench.record import Record, unpack_ints
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report
 

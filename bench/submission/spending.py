@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from typing import TypeAlias
 
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.record import PrivacyStatement
+from tdbench.bench.record import PrivacyStatement
 
 Asked: TypeAlias = tuple[PrivacyStatement, int]
 """A statement, and how many sets with its queries are released together."""

@@ -6,7 +6,7 @@ import re
 
 from tdbench.bench.budget import ALL
 from tdbench.bench.experiment.identity import learner_seed, train_id
-from tdbench.bench.experiment.record import Record, set_sha256
+from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report

@@ -16,7 +16,7 @@ import numpy as np
 
 from tdbench.bench.data.public import PublicPool
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.experiment.privacy_record import PublicResource
+from tdbench.bench.record import PublicResource
 from tdbench.bench.testing.texts import content_of, small_task
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tdbench.bench.training import engine
 from tdbench.bench.training.inner import linear_head
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.record import PhaseCost
+    from tdbench.bench.record import PhaseCost
     from tdbench.bench.training.batches import Encoded
     from tdbench.bench.training.learner import TrainContext
     from tdbench.bench.training.prepared import Prepared

@@ -65,7 +65,7 @@ def in_package(*packages: str) -> list[str]:
 def test_the_search_finds_the_files_and_the_imports_it_is_about():
     assert {package: bool(in_package(package)) for package in PACKAGES} == dict.fromkeys(PACKAGES, True)
     assert "api" in of_project("methods/kmeans.py")
-    assert "bench.experiment.record" in of_project("bench/cost.py")
+    assert "bench.record" in of_project("bench/cost.py")
     assert "sklearn.cluster" in imports("bench/selection.py")
 
 
@@ -91,7 +91,7 @@ def test_only_the_commands_of_the_harness_know_the_leaderboard(name):
 @pytest.mark.parametrize("name", in_package("leaderboard"))
 def test_the_leaderboard_reads_records_and_nothing_else_of_the_harness(name):
     foreign = {module for module in of_project(name) if module.split(".")[0] != "leaderboard"}
-    assert foreign <= {"bench.experiment.record", "bench.errors"}
+    assert foreign <= {"bench.record", "bench.errors"}
 
 
 def test_building_a_leaderboard_needs_no_torch():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tdbench.bench.experiment.record import Record, parse_record
+from tdbench.bench.record import Record, parse_record
 from tdbench.leaderboard.stats import holm
 
 SMOKE = ("protocol=smoke", "budget=dpc5", "sets=1", "learners=[bow-logreg]", "runtime.root=runs")

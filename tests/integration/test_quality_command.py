@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.packs import amend_packs, write_packs
-from tdbench.bench.experiment.record import TextQuality
 from tdbench.bench.experiment.set_quality import set_key, with_quality
 from tdbench.bench.experiment.store import Store
+from tdbench.bench.record import TextQuality
 
 
 def test_sets_from_before_a_measure_are_measured_once_and_judgements_stay(tdbench, tmp_path):

@@ -13,11 +13,11 @@ from tdbench.bench.errors import UsageError
 from tdbench.bench.experiment import runner as runner_module
 from tdbench.bench.experiment.devices import choose_device, joined_by, other_devices
 from tdbench.bench.experiment.plan import Plan, Planner
-from tdbench.bench.experiment.record import Record
 from tdbench.bench.experiment.runner import Outcome, Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.models.resolve import MINILM, available
 from tdbench.bench.progress import SilentReporter
+from tdbench.bench.record import Record
 
 WORDS = ["task=sst2", "method=random,kcenter", "budget=dpc5", "protocol=smoke", "data.kind=standin"]
 

@@ -13,8 +13,8 @@ from tdbench.bench.data.loading import load_task
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.experiment.accepted import Accepted
 from tdbench.bench.experiment.packs import accept_packs
-from tdbench.bench.experiment.record import pack_ints, set_sha256, unpack_ints
 from tdbench.bench.metrics import score
+from tdbench.bench.record import pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import TASKS
 from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import first, report_of, tampered, write_form

@@ -1,7 +1,7 @@
 """An audit as records hold it, for tests of packs, rows and figures."""
 
 from tdbench.bench.config import settings_for
-from tdbench.bench.experiment.audit_record import AttackResult, AuditResult, CoinTest
+from tdbench.bench.record import AttackResult, AuditResult, CoinTest
 
 ONE = settings_for(["task=agnews", "method=random", "budget=dpc10", "protocol=lite-v1", "audit=text"])[0]
 ATTACK = AttackResult(

@@ -13,7 +13,6 @@ from torch import nn
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.audit_record import AuditResult
 from tdbench.bench.privacy.accounting import Mechanism, scale_for
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.games import Match
@@ -23,6 +22,7 @@ from tdbench.bench.privacy.oracle import PrivateOracle
 from tdbench.bench.privacy.pool import Pool, draw_pool
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.privacy.training import RowModel, TrainingOptions, train_rows
+from tdbench.bench.record import AuditResult
 from tdbench.bench.registry import TASKS
 from tests.unit.tiny_models import context
 

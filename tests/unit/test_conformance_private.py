@@ -14,8 +14,8 @@ from tdbench.api import DistilledSet, Method, MethodCard, Planned, PrivateConfig
 from tdbench.bench.context import Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import PluginError
-from tdbench.bench.experiment.privacy_record import PrivacyStatement
 from tdbench.bench.privacy.private_method import release_from
+from tdbench.bench.record import PrivacyStatement
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing import check
 from tdbench.bench.testing.private import HashedEncoder, other_rows, small_pool

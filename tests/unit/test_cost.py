@@ -10,7 +10,7 @@ import pytest
 
 from tdbench.bench import cost
 from tdbench.bench.cost import CostMeter
-from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.record import PhaseCost
 
 
 def busy(seconds: float) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from tdbench.bench.experiment.record import Cell
+from tdbench.bench.record import Cell
 from tdbench.leaderboard.commands import hydra_value, run_command
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.record import PhaseCost
 from tdbench.leaderboard.heatmap import LEVELS, heat_map
 from tdbench.leaderboard.pareto import front, pareto_figure
 from tdbench.leaderboard.rows import build_rows

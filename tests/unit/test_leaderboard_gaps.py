@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.record import PhaseCost
 from tdbench.leaderboard.breakeven import trainings_to_pay
 from tdbench.leaderboard.gaps import gain_frac
 from tdbench.leaderboard.rows import build_rows

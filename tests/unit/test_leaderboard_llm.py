@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdbench.bench.experiment.record import LLMCost, PhaseCost
+from tdbench.bench.record import LLMCost, PhaseCost
 from tdbench.leaderboard.column import llm_text
 from tdbench.leaderboard.rows import build_rows
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tdbench.bench.experiment.record import PrivacyStatement, PrivateQuery
+from tdbench.bench.record import PrivacyStatement, PrivateQuery
 from tdbench.leaderboard.cards import Told, card_of
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.promises import NO_PROMISE, promise_fields

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.record import PhaseCost
+from tdbench.bench.record import PhaseCost
 from tdbench.leaderboard.keys import options_text
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.schema import ROW_KEYS

@@ -12,7 +12,7 @@ from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import DataError, RecordError, UsageError
 from tdbench.bench.experiment.plan import Planner
-from tdbench.bench.experiment.record import unpack_ints
+from tdbench.bench.record import unpack_ints
 from tdbench.bench.registry import METHODS, TASKS, Registry
 
 ONE = ["task=agnews", "method=random", "budget=dpc10", "data.kind=standin"]

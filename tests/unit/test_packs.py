@@ -19,10 +19,9 @@ from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError
 from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.migrations import migrate
 from tdbench.bench.experiment.packs import write_packs
-from tdbench.bench.experiment.record import Record, pack_ints, set_sha256, unpack_ints
 from tdbench.bench.experiment.store import Store
+from tdbench.bench.record import Record, migrate, pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import METHODS
 
 TRAIN_TEXTS = {"text": [f"secret real text {i}" for i in range(6)]}

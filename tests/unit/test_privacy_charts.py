@@ -8,7 +8,7 @@ import pytest
 
 from tdbench.bench.commands.audit import audit_lines
 from tdbench.bench.commands.show import draw_curves
-from tdbench.bench.experiment.audit_record import ROC_FPR
+from tdbench.bench.record import ROC_FPR
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.privacy_charts import privacy_figures
 from tdbench.leaderboard.rows import build_rows, find

@@ -12,7 +12,6 @@ from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError
-from tdbench.bench.experiment.audit_record import AuditResult
 from tdbench.bench.models.encoder import CachedEncoder, SlicedEncoder, TfidfEncoder, TransformerEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.games import Match
@@ -20,6 +19,7 @@ from tdbench.bench.privacy.guards import blind_auc, check_blind
 from tdbench.bench.privacy.pool import Pool, compared, draw_pool
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.privacy.statistics import estimate_auc
+from tdbench.bench.record import AuditResult
 from tdbench.bench.registry import METHODS, TASKS
 from tdbench.leaderboard.stats import holm
 

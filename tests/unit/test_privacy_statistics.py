@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from tdbench.bench.experiment.audit_record import ROC_FPR
 from tdbench.bench.privacy.one_run import epsilon_lower, p_value
 from tdbench.bench.privacy.statistics import (
     auc,
@@ -17,6 +16,7 @@ from tdbench.bench.privacy.statistics import (
     true_positive_rate,
 )
 from tdbench.bench.privacy.statistics import roc_curve as own_curve
+from tdbench.bench.record import ROC_FPR
 
 
 def scored(n: int = 400, shift: float = 0.5, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:

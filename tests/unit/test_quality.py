@@ -14,13 +14,12 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.word_pairs import WordPairs
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.migrations import SCHEMA_VERSION, migrate
 from tdbench.bench.experiment.plan import Planner
-from tdbench.bench.experiment.record import TextQuality
 from tdbench.bench.experiment.stages import run_distil
 from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of
 from tdbench.bench.quality.judge import judged
 from tdbench.bench.quality.words import distinct, repetitive, self_bleu, word_measures
+from tdbench.bench.record import SCHEMA_VERSION, TextQuality, migrate
 from tdbench.bench.registry import TASKS
 from tdbench.bench.testing.texts import small_task
 from tests.unit.test_synthesis import context

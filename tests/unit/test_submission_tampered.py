@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tdbench.bench.experiment.record import pack_ints, unpack_ints
+from tdbench.bench.record import pack_ints, unpack_ints
 from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import first, from_accepted, own_copy, report_of, tampered
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.errors import LLMStopError
-from tdbench.bench.experiment.record import PhaseCost
 from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
 from tdbench.bench.models.llm.reply_store import key_of
 from tdbench.bench.models.llm.spending import cost_of
+from tdbench.bench.record import PhaseCost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

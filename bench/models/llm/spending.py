@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdbench.bench.errors import LLMStopError
-from tdbench.bench.experiment.record import LLMCost
+from tdbench.bench.record import LLMCost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
