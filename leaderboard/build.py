@@ -15,10 +15,9 @@ import pandas as pd
 
 from tdbench.bench.record import Record
 from tdbench.leaderboard.audits import set_curves
-from tdbench.leaderboard.cards import Told
 from tdbench.leaderboard.json_schema import board_schema, ranking_json
 from tdbench.leaderboard.markdown import render_markdown
-from tdbench.leaderboard.page import render_page
+from tdbench.leaderboard.page import PageContext, render_page
 from tdbench.leaderboard.reported import reported
 from tdbench.leaderboard.rows import Findings, find
 from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
@@ -51,7 +50,7 @@ def build(
     site_dir: Path,
     built_from: list[str],
     *,
-    told: Told | None = None,
+    context: PageContext | None = None,
     again: Iterable[Record] = (),
 ) -> Board:
     """Computes the board and writes all its files; equal records give equal bytes.
@@ -61,7 +60,7 @@ def build(
         out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv` and `LEADERBOARD.md`.
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
-        told: What the page says besides rows.
+        context: What the page says besides rows.
         again: Trainings that were run again.
 
     Raises:
@@ -77,7 +76,7 @@ def build(
         out_dir / "leaderboard.schema.json": _dumped(board_schema()),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
         out_dir / "LEADERBOARD.md": render_markdown(tables, found.curves, found.rankings).encode(),
-        site_dir / "index.html": render_page(tables, found, places, set_curves(given), told).encode(),
+        site_dir / "index.html": render_page(tables, found, places, set_curves(given), context).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():

@@ -27,14 +27,16 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
         out: Folder of leaderboard.json and LEADERBOARD.md; the page goes to its `site/`.
     """
     from tdbench.leaderboard.build import build
-    from tdbench.leaderboard.cards import Told
+    from tdbench.leaderboard.page import PageContext
 
     kept, accepted, store = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
     samples = generated_samples(kept, accepted, store)
     again = Accepted(VERIFIED).records()
     abouts = about_methods((record.cell.method for record in kept), SUBMISSIONS)
-    return list(build(kept, out, out / "site", built_from, told=Told(samples, abouts, __version__), again=again).rows)
+    return list(
+        build(kept, out, out / "site", built_from, context=PageContext(samples, abouts, __version__), again=again).rows
+    )
 
 
 def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:

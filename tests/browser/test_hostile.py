@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tdbench.leaderboard.build import build
-from tdbench.leaderboard.cards import Told
+from tdbench.leaderboard.page import PageContext
 from tests.browser.conftest import texts
 from tests.unit.conftest import RecordFactory
 
@@ -46,7 +46,7 @@ def records(text: str) -> list[Any]:
 def test_nothing_of_a_hostile_record_runs(open_page, tmp_path: Path, text: str):
     made = records(text)
     samples = {record.id: [(text, text)] for record in made if record.stage == "distil"}
-    build(made, tmp_path, tmp_path / "site", [text], told=Told(samples))
+    build(made, tmp_path, tmp_path / "site", [text], context=PageContext(samples))
     page = open_page(tmp_path / "site" / "index.html")
     names = texts(page, "#table tbody th[scope=row] button.name")
     assert len(names) == 2

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tdbench.leaderboard.build import build
-from tdbench.leaderboard.cards import Told
+from tdbench.leaderboard.page import PageContext
 from tdbench.leaderboard.views import VIEWS
 from tests.browser.conftest import AGNEWS, NAMES, column, texts
 from tests.unit.conftest import RecordFactory
@@ -209,7 +209,13 @@ def test_pools_say_who_they_are_and_when_none_of_them_is_ranked(open_page, page_
     ],
 )
 def test_only_plain_addresses_of_authors_are_links(open_page, tmp_path: Path, text: str, linked: bool):
-    build(RecordFactory().board(), tmp_path, tmp_path / "site", [], told=Told(abouts={"strong": [("code", text)]}))
+    build(
+        RecordFactory().board(),
+        tmp_path,
+        tmp_path / "site",
+        [],
+        context=PageContext(method_info={"strong": [("code", text)]}),
+    )
     page = open_page(tmp_path / "site" / "index.html")
     page.locator("button.name", has_text="strong").first.click()
     assert page.locator("dialog a").count() == int(linked)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tdbench.bench.record import PrivacyStatement, PrivateQuery
-from tdbench.leaderboard.cards import Told, card_of
 from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.page import PageContext, card_of
 from tdbench.leaderboard.promises import NO_PROMISE, promise_fields
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
@@ -63,12 +63,12 @@ def test_tables_list_promises_and_the_page_holds_them(board_records):
     text = render_markdown(tables)
     assert "Differential privacy:" in text
     assert "Released: labels, texts." in text
-    facts = dict(card_of(tables[0].lines[0], tables[0], Told())["facts"])
+    facts = dict(card_of(tables[0].lines[0], tables[0], PageContext())["facts"])
     assert facts["privacy"].startswith("Epsilon 4 at delta")
     assert facts["released"] == "labels, texts"
     plain = build_tables(build_rows(board_records.runs("plain", SETS)))
     assert "Differential privacy:" not in render_markdown(plain)
-    assert "privacy" not in dict(card_of(plain[0].lines[0], plain[0], Told())["facts"])
+    assert "privacy" not in dict(card_of(plain[0].lines[0], plain[0], PageContext())["facts"])
 
 
 def test_a_promise_that_was_lost_says_why(board_records):
