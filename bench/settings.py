@@ -4,19 +4,60 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    BaseModel,
+    ConfigDict,
     Field,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     field_validator,
     model_validator,
 )
 
 from tdbench.bench.canonical import canonical_json, sha256_text
-from tdbench.bench.checked import CheckedSettings, check_values  # noqa: F401 - read here
+from tdbench.bench.errors import UsageError
+from tdbench.bench.redact import redacted
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class CheckedSettings(BaseModel):
+    """Base of settings: frozen, and nothing unknown or infinite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _shown(place: str, value: Any) -> str:
+    return "an address" if "url" in place.split(".") else redacted(repr(value))  # addresses may hold keys
+
+
+def check_values(model: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Builds a settings model.
+
+    Args:
+        model: The model class.
+        values: Raw values.
+        where: Prefix of option names in messages, such as `method.`.
+
+    Raises:
+        UsageError: Names the option, what it got and what was expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            place = where + ".".join(str(part) for part in item["loc"])
+            if item["type"] == "tuple_type":
+                item["msg"] = f"expected a list in brackets: {place}=[A,B]"
+            problems.append(
+                f"{place or where.rstrip('.') or 'configuration'}: got {_shown(place, item.get('input'))}; {item['msg']}"
+            )
+        raise UsageError(". ".join(problems) + ".") from None
 
 
 class BudgetSettings(CheckedSettings):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbench.bench._paths import RECORDS
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.record import Record
 from tdbench.leaderboard.build import build
 

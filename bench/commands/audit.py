@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import DataError, UsageError
-from tdbench.bench.experiment.audit_jobs import AUDIT_VERSION
 from tdbench.bench.experiment.external import content_of
+from tdbench.bench.experiment.jobs import AUDIT_VERSION
 from tdbench.bench.record import AttackResult, AuditResult
 
 if TYPE_CHECKING:
     from tdbench.bench.data.loading import TaskData
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.plan import Plan
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.privacy.pool import Pool
@@ -132,8 +132,8 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
 def _audited(one: RunSettings, data: TaskData, released: Released) -> dict[str, Any]:
     """Plays the game on texts."""
     from tdbench.bench.cost import CostMeter
-    from tdbench.bench.experiment.audit_stages import public_encoder
-    from tdbench.bench.experiment.devices import choose_device
+    from tdbench.bench.experiment.provenance import choose_device
+    from tdbench.bench.experiment.stages import public_encoder
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.privacy.attacks.text import TextAttacks
     from tdbench.bench.privacy.games import Match

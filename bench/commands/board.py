@@ -9,9 +9,8 @@ from typing import Any
 
 from tdbench.bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
 from tdbench.bench._version import __version__
-from tdbench.bench.experiment.abouts import about_methods
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.method_info import about_methods
 from tdbench.bench.experiment.samples import generated_samples
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record

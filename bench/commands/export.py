@@ -16,7 +16,7 @@ from tdbench.bench.data.task import Task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.experiment.cell_data import data_of, task_of
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record

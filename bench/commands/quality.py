@@ -12,11 +12,9 @@ from tdbench.bench._paths import RECORDS
 from tdbench.bench.data.loading import TaskData
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError, PrerequisiteError, RecordError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted, SetKey, amend_packs, measured, set_key
 from tdbench.bench.experiment.cell_data import data_of
-from tdbench.bench.experiment.devices import choose_device
-from tdbench.bench.experiment.packs import amend_packs
-from tdbench.bench.experiment.set_quality import SetKey, measured, set_key
+from tdbench.bench.experiment.provenance import choose_device
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
 from tdbench.bench.record import Record, TextQuality

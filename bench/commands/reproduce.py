@@ -14,9 +14,8 @@ from tdbench.bench.commands.show import find_stage, known_records
 from tdbench.bench.config import settings_for
 from tdbench.bench.data.sources import DATA_VARIABLE
 from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.jobs import TrainJob
-from tdbench.bench.experiment.packs import write_packs
 from tdbench.bench.experiment.plan import Plan, Planner
 from tdbench.bench.experiment.runner import Runner
 from tdbench.bench.experiment.store import Store

@@ -16,7 +16,7 @@ from tdbench.bench.config import resolved_yaml, settings_for
 from tdbench.bench.errors import PrerequisiteError, UsageError
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.plan import Plan
     from tdbench.bench.experiment.runner import Outcome
     from tdbench.bench.experiment.store import Store
@@ -87,7 +87,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     Returns:
         The exit code.
     """
-    from tdbench.bench.experiment.devices import joined_by, other_devices
+    from tdbench.bench.experiment.provenance import joined_by, other_devices
     from tdbench.bench.experiment.runner import Runner
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.progress import reporter
@@ -149,7 +149,7 @@ def plan_command(words: list[str]) -> int:
 
 
 def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:
-    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.plan import Planner
 
     if any(run.runtime != runs[0].runtime for run in runs):

@@ -62,7 +62,7 @@ def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
 
 def known_records(root: Path) -> list[Record]:
     """Returns the accepted records and those of a run folder, each id once: that of the run folder where both have it."""
-    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.store import ALL_STAGES, Store
 
     found = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tdbench.bench.canonical import canonical_json
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import CONTROLS, scope_of
 from tdbench.bench.submission.contents import Contents

@@ -12,9 +12,8 @@ from pathlib import Path
 from tdbench.bench._paths import RECORDS, SUBMISSIONS
 from tdbench.bench.commands.validation import validate
 from tdbench.bench.errors import UsageError
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.devices import choose_device
-from tdbench.bench.experiment.packs import accept_packs
+from tdbench.bench.experiment.archive import Accepted, accept_packs
+from tdbench.bench.experiment.provenance import choose_device
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.submission.collect import collect
 from tdbench.bench.submission.findings import ORDER

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbench.bench.commands.standing_checks import check_against, check_standing
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.submission.collect import CONTROLS
 from tdbench.bench.submission.contents import Contents, read_contents
 from tdbench.bench.submission.data_checks import check_data

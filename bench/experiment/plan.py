@@ -16,10 +16,17 @@ from tdbench.bench.data.loading import TaskData, check_size, load_task
 from tdbench.bench.data.public import PublicPool, public_pool
 from tdbench.bench.data.task import Task
 from tdbench.bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
-from tdbench.bench.experiment.audit_jobs import AuditJob, lay_out
-from tdbench.bench.experiment.cells import cell_of, facts_of, method_of, replication
-from tdbench.bench.experiment.jobs import DistilJob, TrainJob
-from tdbench.bench.experiment.recipes import recipe_for
+from tdbench.bench.experiment.jobs import (
+    AuditJob,
+    DistilJob,
+    TrainJob,
+    cell_of,
+    facts_of,
+    lay_out,
+    method_of,
+    recipe_for,
+    replication,
+)
 from tdbench.bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from tdbench.bench.method import Method
 from tdbench.bench.models.encoder import FEATURES_VERSION

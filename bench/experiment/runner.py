@@ -3,30 +3,90 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.distilled import DistilledSet, check_files
-from tdbench.bench.errors import LLMStopError, RecordError
-from tdbench.bench.experiment.audit_jobs import AuditJob, QueryJob
-from tdbench.bench.experiment.audit_runner import Audits
-from tdbench.bench.experiment.devices import choose_device
-from tdbench.bench.experiment.expect import Job, expected_s, expected_seconds
-from tdbench.bench.experiment.jobs import DistilJob, TrainJob, family
-from tdbench.bench.experiment.outcome import Outcome, is_of_another_set, phrase
+from tdbench.bench.errors import DataError, LLMStopError, RecordError
+from tdbench.bench.experiment.jobs import (
+    AuditJob,
+    DistilJob,
+    Job,
+    QueryJob,
+    Shadow,
+    TrainJob,
+    expected_s,
+    expected_seconds,
+    family,
+)
 from tdbench.bench.experiment.plan import Plan
-from tdbench.bench.experiment.stages import failed, run_distil, run_train, run_train_stack
+from tdbench.bench.experiment.provenance import choose_device
+from tdbench.bench.experiment.stages import (
+    failed,
+    read_scores,
+    run_audit,
+    run_distil,
+    run_query,
+    run_train,
+    run_train_stack,
+)
 from tdbench.bench.experiment.store import Busy, Store
 from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.released import Released
 from tdbench.bench.progress import Reporter
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.registry import source_sha256
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.accepted import Accepted
+    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.settings import Runtime
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Args:
+        n_run: Stages run now.
+        n_reused: Stages found finished.
+        failures: Records of stages that failed, now or before.
+        n_failed_now: Stages that failed in this run.
+        damaged: What was wrong with stored records that had to be made again.
+        n_blocked: Train stages without a distilled set, because its stage failed.
+        n_blocked_audits: Audits that were not played, because one of their runs failed.
+        drifted: Methods whose source differs from the one that made a reused record of the same version.
+        stopped: True when `runtime.max_failures` was reached.
+    """
+
+    n_run: int = 0
+    n_reused: int = 0
+    failures: list[Record] = field(default_factory=list)
+    n_failed_now: int = 0
+    n_blocked: int = 0
+    n_blocked_audits: int = 0
+    damaged: set[str] = field(default_factory=set)
+    drifted: set[str] = field(default_factory=set)
+    stopped: bool = False
+
+
+def is_of_another_set(record: Record, made: Record | None) -> bool:
+    """Tells whether a record of a trained model belongs to a set that has been made anew since, with another content."""
+    return made is not None and record.status == "ok" and record.set_sha256 != set_sha256(made)
+
+
+def phrase(record: Record) -> str:
+    """Says in a few words how a stage ended."""
+    if record.error is not None:
+        return f"FAILED ({record.error.type}: {record.error.message.splitlines()[0][:120] if record.error.message else ''})"
+    if record.audit is not None:
+        return ", ".join(f"AUC {attack.auc:.3f} ({attack.name})" for attack in record.audit.attacks if attack.headline)
+    if record.train is not None:
+        return f"accuracy {record.train.accuracy_frac:.1%}"
+    return f"{record.distil.n_rows} texts" if record.distil else "done"
 
 
 _LOG = logging.getLogger(__name__)
@@ -295,3 +355,103 @@ class Runner:
         limit = self._runtime.max_failures
         self._outcome.stopped = limit is not None and self._outcome.n_failed_now >= limit
         return self._outcome.stopped
+
+
+class Audits:
+    """What a runner does about audits.
+
+    Args:
+        runner: Runs single stages, and knows what is finished.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def pending(self, audit: AuditJob) -> list[Job]:
+        """Returns the jobs still to be done; of a finished audit none, whether or not its runs are still there."""
+        if not self._runner.is_open(audit):
+            return []
+        return [*(job for job in audit.jobs if self._runner.is_open(job)), audit]
+
+    def is_stale(self, audit: AuditJob, record: Record) -> bool:
+        """Tells whether some run of a finished audit has been made anew since, with another content."""
+        if record.audit is None:
+            return False
+        made = [self._runner.stored(shadow.distil) for shadow in audit.runs]
+        pairs = zip(made, record.audit.set_sha256s, strict=False)
+        return any(one is not None and one.status == "ok" and set_sha256(one) != known for one, known in pairs)
+
+    def run(self, audits: Sequence[tuple[AuditJob, list[Job]]], wait: bool) -> list[tuple[AuditJob, list[Job]]]:
+        """Runs audits; returns those of which another process holds a part, for a second pass that waits."""
+        held = []
+        for audit, pending in audits:
+            if self._runner.stops():
+                break
+            if not self._audit(audit, pending, wait):
+                held.append((audit, pending))
+        return held
+
+    def _audit(self, audit: AuditJob, pending: list[Job], wait: bool) -> bool:
+        runner = self._runner
+        if not pending:
+            runner.ensure(audit, False, _never, wait)
+            return True
+        complete = True
+        try:
+            check_blind(blind_auc(audit.pool, audit.pool.membership(len(audit.shadows))[::2]))
+        except DataError as error:  # before anything is distilled in vain
+            refused = error
+            return self._ensured(audit, lambda _: _refuse(refused), wait)
+        for shadow in audit.runs:
+            if runner.stops():
+                return True
+            try:
+                if self._shadow(shadow, pending, wait).status == "failed":  # without one run there is no audit
+                    runner.block_audit()
+                    return True
+            except Busy:
+                complete = False
+        return complete and self._ensured(audit, lambda scratch: self._play(audit, scratch), wait)
+
+    def _ensured(self, audit: AuditJob, work: Callable[[Path], Record], wait: bool) -> bool:
+        try:
+            self._runner.ensure(audit, True, work, wait)
+        except Busy:
+            return False
+        return True
+
+    def _shadow(self, shadow: Shadow, pending: list[Job], wait: bool) -> Record:
+        """Ensures one run's set and answers; returns the record that decides whether it can be used."""
+        runner, distil, query = self._runner, shadow.distil, shadow.query
+        record = runner.ensure(distil, distil in pending, lambda scratch: runner.distil(distil, scratch), wait)
+        if record.status == "failed" or query is None:
+            return record
+        made = record
+
+        def ask(scratch):
+            return run_query(
+                query, runner.load(distil, made), set_sha256(made), scratch, device=runner.device, tick=runner.tick
+            )
+
+        return runner.ensure(query, query in pending or runner.is_open(query), ask, wait)
+
+    def _play(self, audit: AuditJob, scratch: Path) -> Record:
+        runner = self._runner
+        records = [runner.finished(shadow.distil) for shadow in audit.runs]
+        targets = []
+        for shadow, record in zip(audit.runs, records, strict=True):
+            query, said = shadow.query, None
+            if query is not None:
+                said = read_scores(runner.store.folder(query.stage, query.id), runner.finished(query))
+            targets.append(Released(runner.load(shadow.distil, record), shadow.distil.data.train, said))
+        return run_audit(
+            audit, targets, records, scratch, cache=runner.store.cache, device=runner.device, tick=runner.tick
+        )
+
+
+def _never(_: object) -> Record:
+    raise AssertionError("a finished stage is not run")
+
+
+def _refuse(error: DataError) -> Record:
+    raise error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, unpack_ints
 from tdbench.bench.registry import TASKS

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tdbench.bench.distilled import SoftInputs
 from tdbench.bench.matching.admm import AdmmOptions, AdmmTrace, admm
-from tdbench.bench.soft import SoftInputs
 
 if TYPE_CHECKING:
     from tdbench.bench.matching.source import SourceModel

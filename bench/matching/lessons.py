@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot, softplus
 
-from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
 from tdbench.bench.errors import PluginError
 from tdbench.bench.matching.projection import Projection
 from tdbench.bench.matching.start import nearest_words, starting_vectors, text_of, words_of
 from tdbench.bench.matching.synthesis import NEARNESS
-from tdbench.bench.soft import Schedule, SoftInputs
 from tdbench.bench.training.inner import InnerModel, Lesson
 
 if TYPE_CHECKING:

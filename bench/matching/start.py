@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tdbench.bench.soft import SoftInputs
+from tdbench.bench.distilled import SoftInputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.context import Context
+    from tdbench.bench.distilled import SoftInputs
     from tdbench.bench.matching.gradients import Head
     from tdbench.bench.matching.options import SynthesisConfig
     from tdbench.bench.matching.stage import Objective, Stage
     from tdbench.bench.models.task_lm import TaskLM
-    from tdbench.bench.soft import SoftInputs
 
     Words = list[tuple[NDArray[np.int64], ...]]
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from tdbench.bench._version import __version__
 from tdbench.bench.canonical import sha256_file
 from tdbench.bench.errors import UsageError
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
 from tdbench.bench.submission.form import FORM, MANIFEST, RECORDS, SETS, blank_form

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.accepted import parse_pack
+from tdbench.bench.experiment.archive import parse_pack
 from tdbench.bench.record import Record
 from tdbench.bench.submission.findings import Report, listed
 from tdbench.bench.submission.form import FORM, MANIFEST, RECORDS, SETS, Manifest, SubmissionForm

@@ -13,7 +13,7 @@ from tdbench.bench.data.loading import TaskData
 from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.experiment.cell_data import data_of
 from tdbench.bench.metrics import score
 from tdbench.bench.record import Record

@@ -12,7 +12,7 @@ from tdbench.bench.budget import ALL
 from tdbench.bench.canonical import canonical_json
 from tdbench.bench.config import default_config, options_of
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.method import Method
 from tdbench.bench.record import Record
 from tdbench.bench.registry import METHODS

@@ -10,7 +10,7 @@ from typing import Any
 
 from tdbench.bench.budget import ALL
 from tdbench.bench.config import locked
-from tdbench.bench.experiment.identity import set_id
+from tdbench.bench.experiment.jobs import set_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.settings import Protocol, check_values
 from tdbench.bench.submission.contents import Contents

@@ -11,10 +11,9 @@ from tdbench.bench.budget import Budget
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.loading import TaskData
 from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.contexts import fitted_scores, train_inputs, train_seed
 from tdbench.bench.experiment.external import External
-from tdbench.bench.experiment.fitting import fitted_scores, train_inputs, train_seed
-from tdbench.bench.experiment.jobs import DistilJob, TrainJob
-from tdbench.bench.experiment.recipes import recipe_for
+from tdbench.bench.experiment.jobs import DistilJob, TrainJob, recipe_for
 from tdbench.bench.record import Record
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.settings import Protocol, check_values

@@ -11,7 +11,7 @@ import numpy as np
 
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.accepted import unpacked_set
+from tdbench.bench.experiment.archive import unpacked_set
 from tdbench.bench.record import Record, unpack_ints
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report

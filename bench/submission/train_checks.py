@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tdbench.bench.budget import ALL
-from tdbench.bench.experiment.identity import learner_seed, train_id
+from tdbench.bench.experiment.jobs import learner_seed, train_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.submission.contents import Contents

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tdbench.bench.soft import SoftInputs
+from tdbench.bench.distilled import SoftInputs
 from tdbench.bench.training.batches import Encoded
 
 if TYPE_CHECKING:

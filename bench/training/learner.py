@@ -17,8 +17,8 @@ from tdbench.bench.distilled import DistilledSet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tdbench.bench.distilled import Schedule, SoftInputs
     from tdbench.bench.models.encoder import Encoder
-    from tdbench.bench.soft import Schedule, SoftInputs
     from tdbench.bench.training.recipe import Recipe
 
 

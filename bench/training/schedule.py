@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from tdbench.bench.soft import Schedule
+    from tdbench.bench.distilled import Schedule
     from tdbench.bench.training.batches import Encoded
     from tdbench.bench.training.learner import TrainContext, TrainingSet
 

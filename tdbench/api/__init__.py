@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tdbench.bench.diffusion.masked import MaskedDiffusion
     from tdbench.bench.diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig, diffusion_card
     from tdbench.bench.diffusion.network import DenoiserShape
-    from tdbench.bench.distilled import DistilledSet
+    from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
     from tdbench.bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from tdbench.bench.matching.admm import AdmmOptions
     from tdbench.bench.matching.alignment import choose_aligned
@@ -82,7 +82,6 @@ if TYPE_CHECKING:
     from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, train_privately
     from tdbench.bench.privacy.training import RowModel, TrainingOptions
     from tdbench.bench.selection import kmeans_rows
-    from tdbench.bench.soft import Schedule, SoftInputs
     from tdbench.bench.training.batches import Encoded
     from tdbench.bench.training.inner import InnerModel, Lesson
     from tdbench.bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
@@ -140,7 +139,7 @@ _HOME = {
     "tdbench.bench.diffusion.network": ("DenoiserShape",),
     "tdbench.bench.diffusion.masked": ("MaskedDiffusion",),
     "tdbench.bench.diffusion.method": ("DiffusionConfig", "DiffusionMethod", "GaussianConfig", "diffusion_card"),
-    "tdbench.bench.distilled": ("DistilledSet",),
+    "tdbench.bench.distilled": ("DistilledSet", "Schedule", "SoftInputs"),
     "tdbench.bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "tdbench.bench.matching.admm": ("AdmmOptions",),
     "tdbench.bench.matching.experts": ("ExpertBuffer", "head_expert", "whole_expert"),
@@ -181,7 +180,6 @@ _HOME = {
     "tdbench.bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "train_privately"),
     "tdbench.bench.privacy.training": ("RowModel", "TrainingOptions"),
     "tdbench.bench.selection": ("kmeans_rows",),
-    "tdbench.bench.soft": ("Schedule", "SoftInputs"),
     "tdbench.bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
     "tdbench.bench.training.batches": ("Encoded",),
     "tdbench.bench.training.inner": ("InnerModel", "Lesson"),

@@ -12,7 +12,7 @@ import pytest
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.board import build_board
 from tdbench.bench.config import settings_for
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.metrics import score
 from tdbench.bench.registry import METHODS
 from tdbench.leaderboard.audits import Audits

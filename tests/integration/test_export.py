@@ -12,10 +12,9 @@ import yaml
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.export import RECORD, TENSORS, _write
-from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.distilled import DistilledSet, SoftInputs
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.registry import TASKS
-from tdbench.bench.soft import SoftInputs
 
 
 def loaded(folder: Path):

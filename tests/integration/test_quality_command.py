@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import amend_packs, write_packs
-from tdbench.bench.experiment.set_quality import set_key, with_quality
+from tdbench.bench.experiment.archive import Accepted, amend_packs, set_key, with_quality, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import TextQuality
 

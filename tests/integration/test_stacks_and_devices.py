@@ -11,8 +11,8 @@ import pytest
 from tdbench.bench.config import settings_for
 from tdbench.bench.errors import UsageError
 from tdbench.bench.experiment import runner as runner_module
-from tdbench.bench.experiment.devices import choose_device, joined_by, other_devices
 from tdbench.bench.experiment.plan import Plan, Planner
+from tdbench.bench.experiment.provenance import choose_device, joined_by, other_devices
 from tdbench.bench.experiment.runner import Outcome, Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.models.resolve import MINILM, available

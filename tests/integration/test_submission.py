@@ -11,8 +11,7 @@ import pytest
 
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import accept_packs
+from tdbench.bench.experiment.archive import Accepted, accept_packs
 from tdbench.bench.metrics import score
 from tdbench.bench.record import pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import TASKS

@@ -10,7 +10,7 @@ import pytest
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.canonical import sha256_text
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.record import (
     Cell,
     DistilResult,

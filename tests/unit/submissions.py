@@ -12,9 +12,8 @@ import yaml
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.validation import validate
-from tdbench.bench.experiment.accepted import Accepted, parse_pack, unpacked_set
-from tdbench.bench.experiment.identity import set_id, train_id
-from tdbench.bench.experiment.packs import _dump
+from tdbench.bench.experiment.archive import Accepted, _dump, parse_pack, unpacked_set
+from tdbench.bench.experiment.jobs import set_id, train_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import write_manifest
 from tdbench.bench.submission.findings import Report

@@ -8,7 +8,7 @@ import pytest
 from tdbench.bench.config import is_custom, settings_for
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError
-from tdbench.bench.experiment.fitting import mixed_in, train_inputs
+from tdbench.bench.experiment.contexts import mixed_in, train_inputs
 from tdbench.bench.experiment.plan import Planner
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.rows import build_rows

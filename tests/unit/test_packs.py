@@ -18,8 +18,7 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, migrate, pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import METHODS

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.accepted import Accepted
-from tdbench.bench.experiment.packs import write_packs
+from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.store import Store
 from tests.unit.audit_results import ATTACK, ONE, RESULT
 

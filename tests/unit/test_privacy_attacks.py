@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.distilled import DistilledSet, SoftInputs
 from tdbench.bench.errors import DataError
 from tdbench.bench.privacy.attacks.model import RMIA_A, model_scores, true_class_log
 from tdbench.bench.privacy.attacks.ngrams import BigramModel, NgramIndex, ngrams, words
@@ -21,7 +21,6 @@ from tdbench.bench.privacy.duplicates import duplicate_groups
 from tdbench.bench.privacy.pool import draw_pool
 from tdbench.bench.privacy.released import Released, less_references, pairs_of, references_of
 from tdbench.bench.registry import TASKS
-from tdbench.bench.soft import SoftInputs
 
 
 def labelled(texts: list[str], labels: list[int] | None = None, **more: list[str]) -> LabelledText:

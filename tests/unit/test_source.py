@@ -10,14 +10,13 @@ import torch
 
 from tdbench.bench.budget import Budget
 from tdbench.bench.cost import CostMeter
-from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.distilled import DistilledSet, SoftInputs
 from tdbench.bench.errors import BudgetError, PluginError, UsageError
 from tdbench.bench.matching.projection import Projection
 from tdbench.bench.matching.source import SourceModel
 from tdbench.bench.matching.start import random_words, text_of, vectors_of, words_of
 from tdbench.bench.models.task_lm import TaskLM, Vocabulary
 from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm, train_task_lm
-from tdbench.bench.soft import SoftInputs
 from tdbench.bench.testing.texts import KINDS, small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tdbench.bench.training.frame import frame_of

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 from tdbench.bench.commands.submit import _place_of_form, validate_command
-from tdbench.bench.experiment.abouts import about_methods
-from tdbench.bench.experiment.accepted import Accepted, parse_pack
-from tdbench.bench.experiment.packs import _dump, accept_packs
+from tdbench.bench.experiment.archive import Accepted, _dump, accept_packs, parse_pack
+from tdbench.bench.experiment.method_info import about_methods
 from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import forged, from_accepted, report_of, tampered, write_form
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tdbench.bench.experiment.accepted import parse_pack
+from tdbench.bench.experiment.archive import parse_pack
 from tdbench.bench.submission.collect import write_manifest
 from tdbench.bench.submission.data_checks import _holds, bare
 from tests.unit.submissions import PACK, forged, from_accepted, own_copy, report_of, tampered, write_form

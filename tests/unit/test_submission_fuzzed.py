@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.validation import validate
-from tdbench.bench.experiment.accepted import Accepted
+from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.submission.contents import read_contents
 from tdbench.bench.submission.findings import Report
 from tdbench.bench.submission.form import FORM, MANIFEST

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tdbench.bench.cost import CostMeter
+from tdbench.bench.distilled import Schedule
 from tdbench.bench.matching.outer import RealLoss
 from tdbench.bench.matching.source import SourceModel
 from tdbench.bench.matching.start import vectors_of, words_of
 from tdbench.bench.matching.unroll import Back, descend, unroll, unroll_head
-from tdbench.bench.soft import Schedule
 from tdbench.bench.testing.texts import KINDS, small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tdbench.bench.training.inner import InnerModel, Lesson, Weights

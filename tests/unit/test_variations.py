@@ -16,7 +16,7 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMError, PrerequisiteError
-from tdbench.bench.experiment.cells import cell_of, method_of
+from tdbench.bench.experiment.jobs import cell_of, method_of
 from tdbench.bench.models.llm.access import Access, words_of_task
 from tdbench.bench.models.llm.asks import Failure, Reply
 from tdbench.bench.models.llm.spending import Spending

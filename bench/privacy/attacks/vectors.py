@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.data.text import LabelledText
+    from tdbench.bench.distilled import SoftInputs
     from tdbench.bench.privacy.released import Released
-    from tdbench.bench.soft import SoftInputs
 
 SAME = 1e-4
 """Distance, in units of a candidate's own mean square, below which vectors are the candidate's."""
