@@ -104,15 +104,6 @@ def test_building_a_leaderboard_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*FILES.values(), *sorted((ROOT / "tests").rglob("*.py"))],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
-)
-def test_a_module_has_at_most_300_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_a_function_has_at_most_50_lines(name):
     long = {
