@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tdbench.bench.record import AttackResult, AuditResult, Cell, Record
-from tdbench.leaderboard.keys import Scope, options_text
-from tdbench.leaderboard.privacy_fields import AuditFields, PrivacyFields
+from tdbench.leaderboard.fields import AuditFields, PrivacyFields
+from tdbench.leaderboard.runs import Scope, options_text
 from tdbench.leaderboard.stats import holm
 
 NULL_LEVEL = 0.05

@@ -13,9 +13,10 @@ from typing import Any, get_type_hints
 
 import pandas as pd
 
+from tdbench.bench.errors import RecordError
 from tdbench.bench.record import Record
 from tdbench.leaderboard.audits import set_curves
-from tdbench.leaderboard.json_schema import board_schema, ranking_json
+from tdbench.leaderboard.json_schema import INFINITE, board_schema, ranking_json
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import PageContext, render_page
 from tdbench.leaderboard.reported import reported
@@ -24,8 +25,10 @@ from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
 from tdbench.leaderboard.tables import build_tables
 
 DECIMALS = 6
+
 _TINY = frozenset({"delta", "p_holm"})
 """Fields whose digits are counted from the first that is not 0."""
+
 _DTYPES: dict[Any, str] = {
     str: "string",
     bool: "bool",
@@ -33,6 +36,7 @@ _DTYPES: dict[Any, str] = {
     int | None: "Int64",
     float | None: "Float64",
 }
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -145,3 +149,33 @@ def _write_atomic(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+COMMITTED = Path(__file__).with_name("leaderboard.json")
+
+
+def results(path: Path | str = COMMITTED) -> pd.DataFrame:
+    """Reads a board: one row for each method, budget, protocol and learner.
+
+    Args:
+        path: A `leaderboard.json`; the one of accepted results by default.
+
+    Returns:
+        A frame with the fields of `leaderboard.schema.json` as columns, null where something is unknown. An infinite epsilon or
+        break-even point is the float infinity.
+
+    Raises:
+        RecordError: The file is no board of this version.
+    """
+    try:
+        board = json.loads(Path(path).read_text(encoding="utf-8"))
+        version, rows = board["schema_version"], board["rows"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path} is no leaderboard.json ({error}); write one with `tdbench leaderboard`.") from None
+    if version != BOARD_SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has board schema {version}, expected {BOARD_SCHEMA_VERSION}; write it anew with `tdbench leaderboard`."
+        )
+    for row in rows:
+        row.update({key: math.inf for key in INFINITE if row.get(key) == "inf"})
+    return frame_of(rows)

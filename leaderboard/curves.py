@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdbench.leaderboard.chart import Guide
-from tdbench.leaderboard.entries import Entry
-from tdbench.leaderboard.keys import MethodKey, Scope, Vintage
+from tdbench.leaderboard.runs import Entry, MethodKey, Scope, Vintage
 from tdbench.leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
 from tdbench.leaderboard.schema import MIXED
 from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up

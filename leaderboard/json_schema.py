@@ -7,10 +7,9 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from tdbench.leaderboard.derived_fields import BreakevenFields
 from tdbench.leaderboard.rankings import Ranking
 from tdbench.leaderboard.reported import Reported
-from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS
+from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS, BreakevenFields
 
 INFINITE = frozenset({"epsilon", "epsilon_all_sets", *BreakevenFields.__annotations__})
 """Fields that may be infinite; JSON has no infinity, so that it is written as the text `inf`."""

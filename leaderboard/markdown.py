@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from tdbench.leaderboard.column import p_text
-from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.column import MISSING, duration_text, hardware_text, p_text, score_text
+from tdbench.leaderboard.columns import COLUMNS, rank_text
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
-from tdbench.leaderboard.marking import escape, row
-from tdbench.leaderboard.overview import summary
-from tdbench.leaderboard.pools import ALL
-from tdbench.leaderboard.rankings import RANKING_NOTE, Ranking, standing_texts
+from tdbench.leaderboard.privacy_columns import copied_text, model_text, set_text
+from tdbench.leaderboard.rankings import ALL, RANKING_NOTE, Ranking, competes, standing_texts
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
-from tdbench.leaderboard.tables import Field, Line, Table
+from tdbench.leaderboard.schema import UNSEEN_MEAN, Row
+from tdbench.leaderboard.tables import Field, Line, Table, build_tables
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]|~#])")
+
+
+def escape(text: str) -> str:
+    """Makes a foreign string inert in a markdown table: no markup, no HTML, no new line."""
+    return _SPECIAL.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+def row(cells: Sequence[str]) -> str:
+    """Writes one line of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def render_markdown(
@@ -126,3 +143,115 @@ def _name(line: Line) -> str:
     options = line.any_row["options"]
     name = escape(line.name) + (f" ({escape(options)})" if options else "")
     return name if line.kind == "method" else f"*{name}*"
+
+
+SUMMARY_HEADINGS = (
+    "table",
+    "first",
+    "score",
+    "rank",
+    "best ranked unseen mean",
+    "distil time",
+    "made on",
+    "copied",
+    "MIA set",
+    "MIA model",
+)
+
+SUMMARY_NOTE = (
+    "What stands first with the source learner. The rank's bounds tell how many others are not told apart from it; the best unseen mean is "
+    "often another method's."
+)
+
+
+def summary(tables: Sequence[Table]) -> list[str]:
+    """Writes a table with one line for each table that ranks two methods, and links to the tables.
+
+    Args:
+        tables: All tables, in their order.
+    """
+    shown = summary_lines(tables)
+    lines = [row(SUMMARY_HEADINGS), "|---|---|" + "---:|" * (len(SUMMARY_HEADINGS) - 2)]
+    lines += [row([_link(table), *map(escape, cells)]) for table, cells in shown]
+    links = ", ".join(_link(table) for table in tables if table not in [own for own, _ in shown])
+    first = [SUMMARY_NOTE, "\n".join(lines)] if shown else []
+    return ["## Summary", *first, *([f"Other tables: {links}."] if links else [])]
+
+
+def summary_lines(tables: Sequence[Table]) -> list[tuple[Table, list[str]]]:
+    """Returns every table that ranks two methods with the cells of its line, in the order of SUMMARY_HEADINGS but for the first."""
+    return [(table, _cells(table, *found)) for table in tables if (found := first_of(table)) is not None]
+
+
+def first_of(table: Table) -> tuple[Line, Row] | None:
+    """Returns the line of rank 1 with its row of the source learner; None where fewer than two are ranked."""
+    for line in table.lines:
+        seen = line.rows.get(table.source)
+        if seen is not None and seen["rank"] == 1 and (seen["n_entrants"] or 0) > 1:
+            return line, seen
+    return None
+
+
+def _cells(table: Table, line: Line, seen: Row) -> list[str]:
+    return [
+        line.name,
+        score_text(seen),
+        rank_text(seen),
+        _best_unseen(table.lines),
+        duration_text(seen["distil_wall_s"]),
+        hardware_text(seen),
+        copied_text(seen),
+        set_text(seen),
+        model_text(seen),
+    ]
+
+
+def _best_unseen(lines: Iterable[Line]) -> str:
+    found = [
+        (seen["score_frac"] or 0.0, line.name, score_text(seen))
+        for line in lines
+        if (seen := line.rows.get(UNSEEN_MEAN)) is not None and competes(seen)
+    ]
+    return MISSING if not found else "{1} {2}".format(*max(found))
+
+
+def _link(table: Table) -> str:
+    """Links to a table's heading, whose address is made of its letters and digits in lower case."""
+    address = re.sub(r"[^\w\- ]", "", table.title.lower()).replace(" ", "-")
+    return f"[{escape(table.title)}](#{address})"
+
+
+def summary_tables(
+    rows: Iterable[Row], tasks: Collection[str] | None = None, protocols: Collection[str] | None = None
+) -> list[RichTable]:
+    """Builds one terminal table for every table of the board.
+
+    Args:
+        rows: Rows of the board.
+        tasks: Tasks to show; null for all.
+        protocols: Protocols to show; null for all.
+
+    Returns:
+        Tables for `rich.print`. Foreign strings are shown as they are, never read as markup.
+    """
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown: list[RichTable] = []
+    # Tables are built before they are filtered: a quick table borrows the full line of another protocol.
+    for table in build_tables(row for row in rows if tasks is None or row["task"] in tasks):
+        if protocols is not None and table.protocol not in protocols:
+            continue
+        remarks = "\n".join(filter(None, (table.data_note, *table.notes)))
+        rich_table = RichTable(title=Text(table.title), caption=Text(remarks) if remarks else None)
+        fields = table.fields("console")
+        rich_table.add_column("method")
+        for field in fields:
+            rich_table.add_column(Text(field.heading), justify="right")
+        for line in table.lines:
+            reference = "" if line.kind == "method" else " [reference]"
+            name = line.title + reference
+            style = "dim" if reference else ""
+            rich_table.add_row(Text(name), *(Text(field.text(line)) for field in fields), style=style)
+        shown.append(rich_table)
+    return shown

@@ -14,23 +14,28 @@ from tdbench.bench.record import ROC_FPR
 from tdbench.leaderboard import chart, heatmap, square
 from tdbench.leaderboard.chart import build_chart
 from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output, hardware_text, verified_text
-from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.columns import COLUMNS, VIEWS
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE
 from tdbench.leaderboard.heatmap import heat_map
 from tdbench.leaderboard.json_schema import ranking_json
-from tdbench.leaderboard.overview import HEADINGS as SUMMARY_HEADINGS
-from tdbench.leaderboard.overview import SUMMARY_NOTE, summary_lines
+from tdbench.leaderboard.markdown import SUMMARY_HEADINGS, SUMMARY_NOTE, summary_lines
 from tdbench.leaderboard.pareto import pareto_figure
-from tdbench.leaderboard.pools import Pool, competes, pools_of
 from tdbench.leaderboard.privacy_charts import privacy_figures
-from tdbench.leaderboard.rankings import RANKING_NOTE, Ranking, standing_texts
-from tdbench.leaderboard.ranks import PoolPlaces, row_id
+from tdbench.leaderboard.rankings import (
+    RANKING_NOTE,
+    Pool,
+    PoolPlaces,
+    Ranking,
+    competes,
+    pools_of,
+    row_id,
+    standing_texts,
+)
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, reported, sources
 from tdbench.leaderboard.rows import Findings
 from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row
 from tdbench.leaderboard.tables import Line, Table
-from tdbench.leaderboard.views import VIEWS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PICKERS = ("task", "budget", "track", "protocol", "data")

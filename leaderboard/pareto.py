@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from tdbench.leaderboard.chart import Guide, round_limits
 from tdbench.leaderboard.column import duration_text, hardware_text, percent
-from tdbench.leaderboard.pools import competes
+from tdbench.leaderboard.rankings import competes
 from tdbench.leaderboard.schema import ALL_BUDGET
 from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 from tdbench.leaderboard.tables import Line, Table

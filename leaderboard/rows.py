@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from tdbench.bench.record import Record
+from tdbench.bench.record import Cell, Record
 from tdbench.leaderboard.audits import Audits, privacy_fields
-from tdbench.leaderboard.breakeven import fill_breakeven
-from tdbench.leaderboard.compare import compare
-from tdbench.leaderboard.costs import cost_detail_fields, cost_fields
+from tdbench.leaderboard.compare import compare, fill_breakeven, fill_gaps, unseen_entries
 from tdbench.leaderboard.curves import ScalingSection, scaling_sections
-from tdbench.leaderboard.derived_fields import NO_BREAKEVEN, NO_GAP, NO_RANK, DerivedFields
-from tdbench.leaderboard.entries import METRICS, Entry, Grid, score_fields
-from tdbench.leaderboard.gaps import fill_gaps
-from tdbench.leaderboard.keys import Scope
-from tdbench.leaderboard.llm_fields import llm_fields
-from tdbench.leaderboard.origin import cell_of, joined, origin_fields
-from tdbench.leaderboard.privacy_fields import PromiseFields
-from tdbench.leaderboard.promises import promise_fields
-from tdbench.leaderboard.rankings import Ranking, rankings
-from tdbench.leaderboard.ranks import PoolPlaces, fill_ranks
-from tdbench.leaderboard.runs import Group, collect
+from tdbench.leaderboard.fields import (
+    PromiseFields,
+    cost_detail_fields,
+    cost_fields,
+    llm_fields,
+    machine,
+    promise_fields,
+    text_fields,
+    verified_fields,
+)
+from tdbench.leaderboard.flags import COLLAPSE_MARGIN_FRAC, find_signs
+from tdbench.leaderboard.rankings import PoolPlaces, Ranking, fill_ranks, rankings
+from tdbench.leaderboard.runs import METRICS, Entry, Grid, Group, Scope, collect, score_fields
 from tdbench.leaderboard.schema import (
+    ALL_BUDGET,
     MIXED,
+    NO_BREAKEVEN,
     NO_COMPARISON,
+    NO_GAP,
+    NO_RANK,
+    NO_WORTH,
+    DerivedFields,
     IdentityFields,
     MethodFields,
+    OriginFields,
     Row,
+    StandingFields,
     budget_order,
 )
-from tdbench.leaderboard.signs import COLLAPSE_MARGIN_FRAC, find_signs
-from tdbench.leaderboard.standing import fewest_seeds, standing_fields
-from tdbench.leaderboard.text_fields import text_fields
-from tdbench.leaderboard.unseen import unseen_entries
-from tdbench.leaderboard.verified import verified_fields
-from tdbench.leaderboard.worth import NO_WORTH
 
 _ROUNDING = 1e-9
 
@@ -252,3 +257,165 @@ def _distil_facts(group: Group, name: str) -> list[Any]:
 def _largest(values: list[Any]) -> Any:
     """Returns the largest value; null when one is unknown."""
     return max(values) if values and None not in values else None
+
+
+def origin_fields(group: Group, records: list[Record]) -> OriginFields:
+    """Returns where a row comes from.
+
+    Args:
+        group: All runs behind the row.
+        records: Its finished trainings.
+    """
+    key = group.key
+    return {
+        "device": joined((record.provenance.device for record in records), ", "),
+        "hardware": joined((machine(record) for record in records), ", "),
+        "distil_hardware": joined((machine(record) for record in group.distils.values()), ", "),
+        "measured": _days(records),
+        "task_options": key.scope.task_options,
+        "task_version": key.vintage.task_version,
+        "method_version": key.method_version,
+        "data_fingerprint": key.vintage.data_fingerprint,
+        "test_fingerprint": key.vintage.test_fingerprint,
+        "protocol_learners": ", ".join(group.protocol.learners),
+        "contamination": joined((r.train.contamination for r in records if r.train and r.train.contamination), "; "),
+        "distil_contamination": joined(
+            (r.distil.contamination for r in group.distils.values() if r.distil and r.distil.contamination), "; "
+        ),
+        "notes": joined((note for record in records if record.train for note in record.train.notes), "; "),
+        "commits": joined(filter(None, (_commit(record) for record in records)), ", "),
+        "command": _command(group),
+        "first_set_id": next((record.id for record in group.distils.values()), ""),
+        "first_train_id": records[0].id if records else "",
+    }
+
+
+def _days(records: list[Record]) -> str:
+    days = sorted({record.created[:10] for record in records})
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
+
+
+def _commit(record: Record) -> str:
+    found = record.provenance
+    return "" if found.git_commit is None else found.git_commit[:10] + ("+" if found.git_dirty else "")
+
+
+def _command(group: Group) -> str:
+    cell = cell_of(group)
+    repeatable = cell is not None and not group.facts.external and not group.key.scope.custom_id
+    return run_command(cell, group.key.scope.protocol) if cell is not None and repeatable else ""
+
+
+def cell_of(group: Group) -> Cell | None:
+    """Returns the cell of one of the group's runs; they differ in the set index alone."""
+    records = [*group.distils.values(), *(record for seeds in group.runs.values() for record in seeds.values())]
+    return records[0].cell if records else None
+
+
+def joined(values: Iterable[str], separator: str) -> str:
+    """Returns the different values in order, as one text."""
+    return separator.join(sorted(set(values)))
+
+
+def standing_fields(group: Group) -> StandingFields:
+    """Returns what a group's runs say about its standing."""
+    hole = _hole(group)
+    reason = _unranked_reason(group, hole)
+    return {
+        "complete": not hole,
+        "n_failed": group.n_failed,
+        "ranked": not reason,
+        "unranked_reason": reason,
+        "superseded": bool(group.stale),
+        "custom": bool(group.key.scope.custom_id),
+        "custom_id": group.key.scope.custom_id,
+    }
+
+
+def fewest_seeds(group: Group) -> int:
+    """Returns the seeds of the set that has the fewest."""
+    return min((len(seeds) for seeds in group.runs.values()), default=0)
+
+
+def _hole(group: Group) -> str:
+    """Says what is missing of the sets and seeds that the protocol asks for; empty when nothing is."""
+    need_sets, need_seeds = group.protocol.needs(group.facts)
+    sets, n_seeds = sorted(group.runs), fewest_seeds(group)
+    if group.n_failed:
+        return f"{group.n_failed} failed run{'s' if group.n_failed > 1 else ''}"
+    if sets != list(range(len(sets))):
+        return f"set indices have a gap: {', '.join(map(str, sets))}"
+    if len(sets) < need_sets:
+        return f"{len(sets)} of {need_sets} sets"
+    if n_seeds < need_seeds:
+        return f"{n_seeds} of {need_seeds} seeds"
+    if any(sorted(seeds) != list(range(len(seeds))) for seeds in group.runs.values()):
+        return "seed indices have a gap"
+    return ""
+
+
+def _unranked_reason(group: Group, hole: str) -> str:
+    """Says in plain words why a row is not ranked; empty when it is."""
+    key = group.key
+    checks = (
+        (bool(group.stale), group.stale),
+        (_copies_test(group), "its texts repeat test texts"),
+        (group.facts.external, "external: made outside the suite, so its cost and how it was chosen are unknown"),
+        (group.facts.full_data, "reference line: trained on all real data"),
+        (key.budget == ALL_BUDGET, "reference line: ignores the budget"),
+        (bool(key.scope.custom_id), "custom protocol settings"),
+        (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}"),
+        (group.orphan, "the record of its distilled set is missing"),
+        (bool(hole), hole),
+        (
+            group.protocol.needs(group.facts) == (1, 1),
+            f"{key.scope.protocol} makes one set: a first look, not a result",
+        ),
+    )
+    return next((reason for applies, reason in checks if applies), "")
+
+
+def _copies_test(group: Group) -> bool:
+    """Tells whether new text repeats the test split. Rows of the train split may: official data sets hold such twins."""
+    return any(
+        r.distil is not None and r.distil.output == "text" and r.distil.n_test_exact for r in group.distils.values()
+    )
+
+
+_BARE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
+
+_WORDS = frozenset({"true", "false", "null", "nan", "inf"})
+"""Bare words that would be read as something other than text."""
+
+
+def run_command(cell: Cell, protocol: str) -> str:
+    """Writes the `tdbench run` command for a method, its options, task and budget.
+
+    Args:
+        cell: A cell of the row.
+        protocol: Name of a published protocol.
+
+    Returns:
+        A line for a shell. Every word that comes from a record is quoted.
+    """
+    words = [f"task={cell.task}", f"method={cell.method}", f"budget={cell.budget}", f"protocol={protocol}"]
+    if cell.budget == "all":
+        words.pop(2)
+    words += [f"method.{key}={hydra_value(value)}" for key, value in sorted(cell.options.items())]
+    words += [f"task.{key}={hydra_value(value)}" for key, value in sorted(cell.task_options.items())]
+    words += ["data.kind=standin"] if cell.data_kind == "standin" else []
+    return " ".join(["tdbench run", *map(shlex.quote, words)])
+
+
+def hydra_value(value: Any) -> str:
+    """Writes a JSON value in Hydra's override grammar."""
+    if isinstance(value, str):
+        if _BARE.fullmatch(value) and value.lower() not in _WORDS:
+            return value
+        escaped = value.replace("\\", "\\\\") if value.endswith("\\") or "\\'" in value else value
+        return "'" + escaped.replace("'", "\\'").replace("${", "\\${") + "'"
+    if isinstance(value, list):
+        return f"[{','.join(map(hydra_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{hydra_value(item)}' for key, item in value.items())}}}"
+    return json.dumps(value)

@@ -2,22 +2,150 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from statistics import fmean
+from typing import Any, TypeAlias
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tdbench.bench.errors import RecordError
 from tdbench.bench.record import Cell, MethodFacts, Record, set_sha256
-from tdbench.leaderboard.keys import (
-    MethodKey,
-    ProtocolFacts,
-    Scope,
-    Vintage,
-    method_key,
-    options_text,
-    protocol_facts,
-    scope_of,
-)
+from tdbench.leaderboard.schema import Row
+from tdbench.leaderboard.stats import mean_interval
+
+_BARE = re.compile(r"[\w.:/+-]+")
+
+
+class _SetNeeds(BaseModel):
+    seconds: int
+    minutes: int
+    hours: int
+
+
+class _FixedNeeds(BaseModel):
+    sets: int
+    seeds: int
+
+
+class _FullNeeds(BaseModel):
+    seeds: int = 1
+
+
+class ProtocolFacts(BaseModel):
+    """The part of a protocol that decides which rows are complete."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    source: str
+    """The learner that methods may distil with."""
+    learners: tuple[str, ...]
+    sets: _SetNeeds
+    seeds_per_set: int
+    deterministic: _FixedNeeds
+    full: _FullNeeds | None = None
+    real_per_class: int = 0
+    """Real texts of every class beside each set."""
+
+    def needs(self, facts: MethodFacts) -> tuple[int, int]:
+        """Returns the numbers of sets and of seeds per set that a complete row has."""
+        if facts.full_data:
+            return 1, (self.full or _FullNeeds()).seeds
+        if facts.deterministic:
+            return self.deterministic.sets, self.deterministic.seeds
+        return getattr(self.sets, facts.cost_class), max(facts.seeds_per_set or 0, self.seeds_per_set)
+
+
+@dataclass(frozen=True, order=True)
+class Scope:
+    """What results must share before they may stand in one table."""
+
+    task: str
+    task_options: str
+    data_kind: str
+    protocol: str
+    custom_id: str
+
+
+@dataclass(frozen=True, order=True)
+class Vintage:
+    """The exact data behind a result. Results of different vintages are never merged or compared."""
+
+    task_version: int
+    data_fingerprint: str
+    test_fingerprint: str
+
+
+@dataclass(frozen=True, order=True)
+class MethodKey:
+    """One method with its options, as one line of one table."""
+
+    scope: Scope
+    vintage: Vintage
+    budget: str
+    track: str
+    method: str
+    options: str
+    method_version: int
+
+
+def options_text(options: dict[str, Any]) -> str:
+    """Writes options as `key=value, ...`, sorted by key; equal texts mean equal options."""
+    return ", ".join(f"{key}={_value_text(value)}" for key, value in sorted(options.items()))
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        try:
+            json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def protocol_facts(record: Record) -> ProtocolFacts:
+    """Reads the protocol of a train record.
+
+    Raises:
+        RecordError: It is missing or lacks a key.
+    """
+    try:
+        return ProtocolFacts.model_validate(record.protocol)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in ("protocol", *first["loc"]))
+        raise RecordError(
+            f"train record {record.id}: field '{place}': {first['msg']}; a train record must hold its whole protocol. "
+            "Delete the record and run the cell again."
+        ) from None
+
+
+def scope_of(record: Record, protocol_name: str) -> Scope:
+    """Returns the scope of a train record."""
+    cell = record.cell
+    custom_id = ""
+    if record.custom:
+        text = json.dumps(record.protocol, sort_keys=True)
+        custom_id = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Scope(cell.task, options_text(cell.task_options), cell.data_kind, protocol_name, custom_id)
+
+
+def method_key(scope: Scope, vintage: Vintage, cell: Cell, track: str) -> MethodKey:
+    """Returns the identity of a cell's method within a scope."""
+    return MethodKey(
+        scope=scope,
+        vintage=vintage,
+        budget=cell.budget,
+        track=track,
+        method=cell.method,
+        options=options_text(cell.options),
+        method_version=cell.method_version,
+    )
 
 
 @dataclass(frozen=True)
@@ -235,3 +363,69 @@ def _groups(key: MethodKey, pool: _Pool, shelf: _Shelf, stale: str) -> Iterator[
             orphan=pool.orphan,
             stale=stale,
         )
+
+
+Grid: TypeAlias = dict[int, dict[int, float]]
+"""Set index -> seed index -> value of one trained model."""
+
+_SEEDS = 1_000
+"""More than any set has."""
+
+METRICS = ("accuracy_frac", "macro_f1_frac")
+
+
+def unit_map(grid: Grid, fixed: bool) -> dict[int, float]:
+    """Reduces trained models to independent units.
+
+    Args:
+        grid: Values by set and seed.
+        fixed: True where all sets are the same.
+
+    Returns:
+        One mean per set, by its index. Where all sets are the same, one value per training: seeds are all that varies. A single set of
+        any other method stays one unit, because seeds say nothing about the spread between its sets.
+    """
+    if fixed:
+        trained = {
+            _SEEDS * index + seed: value for index in sorted(grid) for seed, value in sorted(grid[index].items())
+        }
+        # A learner without randomness gives one value again and again: one unit, whose spread is unknown rather than zero.
+        return trained if len(set(trained.values())) > 1 else dict(list(trained.items())[:1])
+    return {index: fmean(grid[index].values()) for index in sorted(grid)}
+
+
+def unit_values(grid: Grid, fixed: bool) -> list[float]:
+    """Returns the values of `unit_map`."""
+    return list(unit_map(grid, fixed).values())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row with the numbers it was computed from. Comparisons are written into `row`."""
+
+    row: Row
+    key: MethodKey
+    protocol: ProtocolFacts
+    fixed: bool
+    grids: dict[str, Grid]
+    """Metric -> values."""
+    options: Mapping[str, Any]
+    """Options of the method that differ from its defaults."""
+
+    @property
+    def by_unit(self) -> dict[int, float]:
+        """The headline of every independent unit: by set, or by seed where there is one set."""
+        return unit_map(self.grids[self.row["metric"]], self.fixed)
+
+    @property
+    def units(self) -> list[float]:
+        """The headline of every independent unit."""
+        return list(self.by_unit.values())
+
+
+def score_fields(grids: dict[str, Grid], metric: str, fixed: bool) -> dict[str, Any]:
+    """Returns the fields of a row that hold scores: the mean of every metric, and the headline with its interval, cut at 0 and 1."""
+    interval = mean_interval(unit_values(grids[metric], fixed))
+    means = {name: mean_interval(unit_values(grid, fixed)).mean for name, grid in grids.items()}
+    low, high = (None if bound is None else min(1.0, max(0.0, bound)) for bound in (interval.low, interval.high))
+    return {**means, "metric": metric, "score_frac": interval.mean, "ci_low": low, "ci_high": high}

@@ -203,7 +203,7 @@ def _build_board(root: Path, board: Path) -> list[Any]:
 def _print_tables(runs: list[RunSettings], plan: Plan, rows: list[Any]) -> None:
     from rich.console import Console
 
-    from tdbench.leaderboard.console import summary_tables
+    from tdbench.leaderboard.markdown import summary_tables
 
     tasks = {data.task.name for data in plan.data}
     kinds = {data.data_kind for data in plan.data}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from tdbench.bench._version import __version__
-from tdbench.leaderboard.commands import run_command
-from tdbench.leaderboard.marking import escape
+from tdbench.leaderboard.markdown import escape
+from tdbench.leaderboard.rows import run_command
 
 if TYPE_CHECKING:
     from tdbench.bench.data.task import Task

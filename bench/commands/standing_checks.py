@@ -10,8 +10,8 @@ from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import CONTROLS, scope_of
 from tdbench.bench.submission.contents import Contents
 from tdbench.bench.submission.findings import Report, listed
-from tdbench.leaderboard.keys import options_text
 from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.runs import options_text
 
 _REFERENCES = frozenset({"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"})
 """Accepted rows that others are compared with."""

@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tdbench.leaderboard.build import build
+from tdbench.leaderboard.columns import VIEWS
 from tdbench.leaderboard.page import PageContext
-from tdbench.leaderboard.views import VIEWS
 from tests.browser.conftest import AGNEWS, NAMES, column, texts
 from tests.unit.conftest import RecordFactory
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbench.bench.record import PhaseCost
-from tdbench.leaderboard.breakeven import trainings_to_pay
-from tdbench.leaderboard.gaps import gain_frac
+from tdbench.leaderboard.compare import gain_frac, trainings_to_pay
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.stats import mean_interval, welch
 

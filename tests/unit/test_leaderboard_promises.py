@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tdbench.bench.record import PrivacyStatement, PrivateQuery
+from tdbench.leaderboard.fields import NO_PROMISE, promise_fields
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import PageContext, card_of
-from tdbench.leaderboard.promises import NO_PROMISE, promise_fields
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tdbench.leaderboard.pools import competes, pools_of
-from tdbench.leaderboard.rankings import critical_difference, friedman_p, rankings
-from tdbench.leaderboard.ranks import Place, places
+from tdbench.leaderboard.rankings import Place, competes, critical_difference, friedman_p, places, pools_of, rankings
 from tdbench.leaderboard.rows import build_rows, entries_of
 from tdbench.leaderboard.stats import holm, welch
 

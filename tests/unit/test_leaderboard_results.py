@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from tdbench.bench.errors import RecordError
-from tdbench.leaderboard.build import build
-from tdbench.leaderboard.results import results
+from tdbench.leaderboard.build import build, results
 from tdbench.leaderboard.schema import ROW_KEYS
 
 

@@ -8,12 +8,10 @@ from rich.console import Console
 from tdbench.leaderboard.chart import build_chart
 from tdbench.leaderboard.column import difference_text, duration_text, p_text
 from tdbench.leaderboard.columns import COLUMNS
-from tdbench.leaderboard.console import summary_tables
-from tdbench.leaderboard.markdown import render_markdown
-from tdbench.leaderboard.notes import CPU_NOTE
+from tdbench.leaderboard.markdown import render_markdown, summary_tables
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.rows import build_rows, find
-from tdbench.leaderboard.tables import build_tables
+from tdbench.leaderboard.tables import CPU_NOTE, build_tables
 
 SETS = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}
 LITE = {"protocol": {"name": "lite-v1"}}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tdbench.leaderboard.build import build
+from tdbench.leaderboard.fields import TOLERANCE_FRAC, verdict
 from tdbench.leaderboard.rows import find
 from tdbench.leaderboard.stats import prediction_interval
-from tdbench.leaderboard.verified import TOLERANCE_FRAC, verdict
 
 LATER = "2026-12-01T00:00:00Z"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tdbench.leaderboard.column import difference_text
-from tdbench.leaderboard.entries import Entry
+from tdbench.leaderboard.runs import Entry
 from tdbench.leaderboard.schema import Row
 from tdbench.leaderboard.stats import welch
 
