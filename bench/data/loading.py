@@ -1,4 +1,4 @@
-"""Loads a task: read, check, carve out the hidden validation split, fingerprint."""
+"""Task data: read, checked, with the hidden validation split carved out."""
 
 from __future__ import annotations
 
@@ -100,16 +100,18 @@ def load_task(task: Task, kind: SourceKind, root: Path | None) -> TaskData:
 
 def _split(task: Task, rows: LabelledText, notes: list[str]) -> dict[str, LabelledText]:
     """Removes repeats, so that no test text is in train, and splits at random within every class."""
-    kept = rows.take(_distinct(rows))
-    left_out = len(rows) - len(kept)
+    distinct = rows.take(_distinct(rows))
+    left_out = len(rows) - len(distinct)
     if task.balance:
-        kept = _balanced(task, kept, notes)
+        distinct = _balanced(task, distinct, notes)
     notes.append(
         f"no official split: {left_out:,} of {len(rows):,} texts left out (repeats, empty, or found under two labels), "
         f"the rest split {1 - TEST_FRAC:.0%} to {TEST_FRAC:.0%}"
     )
-    drawn = stratified_draw(kept.labels_N, round(len(kept) * TEST_FRAC), seed_from("split", task.name, task.version))
-    return {"train": kept.take(_others(drawn, len(kept))), "test": kept.take(drawn)}
+    drawn = stratified_draw(
+        distinct.labels_N, round(len(distinct) * TEST_FRAC), seed_from("split", task.name, task.version)
+    )
+    return {"train": distinct.take(_others(drawn, len(distinct))), "test": distinct.take(drawn)}
 
 
 def _balanced(task: Task, rows: LabelledText, notes: list[str]) -> LabelledText:
@@ -132,9 +134,9 @@ def _distinct(rows: LabelledText) -> list[int]:
 
 
 def _others(positions: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
-    kept = np.ones(n_rows, dtype=bool)
-    kept[positions] = False
-    return np.flatnonzero(kept)
+    remaining = np.ones(n_rows, dtype=bool)
+    remaining[positions] = False
+    return np.flatnonzero(remaining)
 
 
 def check_size(data: TaskData, budget: Budget) -> None:

@@ -1,4 +1,4 @@
-"""Reads a distilled set that was made anywhere: JSON lines, CSV or parquet, one text or pair a row.
+"""Distilled-set files: JSON lines, CSV or parquet, one text or pair a row.
 
 Columns: the task's text fields (`text` will do where there is one), `label` or `labels` (class id, class name, or a list of class
 probabilities), optionally `soft_labels` beside a hard label, and `weight`. Others are left out and named.
@@ -75,14 +75,14 @@ def read_set(path: Path, task: Task | Schema) -> tuple[DistilledSet, list[str]]:
         raise UsageError(f"{path} ends in '{path.suffix}'; expected .jsonl, .csv or .parquet.")
     rows: list[_Row] = []
     problems: list[str] = []
-    known: set[str] = set()
-    met: dict[str, None] = {}
+    columns_used: set[str] = set()
+    columns_seen: dict[str, None] = {}
     for where, raw in readers[path.suffix.lower()](path):
         try:
             if isinstance(raw, str):
                 raise ValueError(raw)
-            met |= dict.fromkeys(raw)
-            rows.append(_row(where, raw, task, known))
+            columns_seen |= dict.fromkeys(raw)
+            rows.append(_row(where, raw, task, columns_used))
         except ValueError as error:
             problems.append(f"{where}: {error}")
     problems += _uneven(rows)
@@ -91,7 +91,7 @@ def read_set(path: Path, task: Task | Schema) -> tuple[DistilledSet, list[str]]:
     if problems:
         more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
         raise DataError(f"{path} cannot be used:\n  " + "\n  ".join(problems[:SHOWN_PROBLEMS]) + more)
-    return _assembled(rows, task), [name for name in met if name not in known]
+    return _assembled(rows, task), [name for name in columns_seen if name not in columns_used]
 
 
 def _assembled(rows: list[_Row], task: Task | Schema) -> DistilledSet:
@@ -112,8 +112,8 @@ def _uneven(rows: list[_Row]) -> Iterator[str]:
             yield f"{without[0]}: it has not got {name}, other rows have; give all rows or none."
 
 
-def _row(where: str, raw: dict[str, Any], task: Task | Schema, known: set[str]) -> _Row:
-    """Checks one row; `known` collects the names of the columns that are used.
+def _row(where: str, raw: dict[str, Any], task: Task | Schema, columns_used: set[str]) -> _Row:
+    """Checks one row; `columns_used` collects the names of the columns that are used.
 
     Raises:
         ValueError: With the reason.
@@ -121,7 +121,7 @@ def _row(where: str, raw: dict[str, Any], task: Task | Schema, known: set[str]) 
 
     def pick(names: tuple[str, ...]) -> Any:
         present = [name for name in names if raw.get(name) not in (None, "")]
-        known.update(names)
+        columns_used.update(names)
         if len(present) > 1:
             raise ValueError(f"it has both '{present[0]}' and '{present[1]}'; keep one")
         return raw[present[0]] if present else None

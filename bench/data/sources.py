@@ -1,4 +1,4 @@
-"""Where a task's files come from: the data folder, the Hub cache, the Hub, or the stand-in corpus."""
+"""Data sources of a task: the data folder, the Hub cache, the Hub, or the stand-in corpus."""
 
 from __future__ import annotations
 

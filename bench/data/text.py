@@ -1,4 +1,4 @@
-"""Labelled text: the one shape in which data reach methods and learners."""
+"""Labelled text: the form in which data reach methods and learners."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class LabelledText:
         Raises:
             DataError: A row id is not in this split.
         """
-        wanted = np.asarray(row_ids, dtype=np.int64)
+        row_ids_M = np.asarray(row_ids, dtype=np.int64)
         known = {int(row): position for position, row in enumerate(self.row_ids_N)}
-        missing = [int(row) for row in wanted if int(row) not in known]
+        missing = [int(row) for row in row_ids_M if int(row) not in known]
         if missing:
             raise DataError(f"row {missing[0]} is not in the train split; expected ids of its {len(self)} rows.")
-        return np.array([known[int(row)] for row in wanted], dtype=np.int64)
+        return np.array([known[int(row)] for row in row_ids_M], dtype=np.int64)
 
     def joined(self) -> list[str]:
         """Returns one string a row; the fields of a pair are joined by a line break."""

@@ -36,13 +36,17 @@ class WordPairs:
     @classmethod
     def of(cls, texts: Sequence[str], least_words: int = 0) -> WordPairs:
         """Reads texts; those with fewer words than `least_words` have no pairs and so no duplicates."""
-        found: list[list[int]] = []
+        hashes_by_text: list[list[int]] = []
         for text in texts:
             words = normalised(text).split()
-            found.append([] if len(words) < least_words else sorted(set(map(hash, pairwise(["", *words, ""])))))
-        size_N = np.array([len(pairs) for pairs in found], dtype=np.int64)
-        hashes = np.fromiter((pair for pairs in found for pair in pairs), dtype=np.int64, count=int(size_N.sum()))
-        return cls(np.repeat(np.arange(len(found)), size_N), hashes, size_N)
+            hashes_by_text.append(
+                [] if len(words) < least_words else sorted(set(map(hash, pairwise(["", *words, ""]))))
+            )
+        size_N = np.array([len(pairs) for pairs in hashes_by_text], dtype=np.int64)
+        hashes = np.fromiter(
+            (pair for pairs in hashes_by_text for pair in pairs), dtype=np.int64, count=int(size_N.sum())
+        )
+        return cls(np.repeat(np.arange(len(hashes_by_text)), size_N), hashes, size_N)
 
     @cached_property
     def vocabulary(self) -> NDArray[np.int64]:
