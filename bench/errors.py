@@ -16,6 +16,8 @@ Every message says what was met, what was expected, and how to fix it. The comma
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 
 
@@ -79,3 +81,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     listed = ", ".join(names) or "none"
     all_of_them = f" Known: {listed}." if len(names) <= MOST_NAMES else ""
     return UsageError(f"unknown {kind} '{name}'{hint}{all_of_them} `tdbench list` lists plug-ins and settings.")
+
+
+KEY_VARIABLES = ("TDBENCH_LLM_KEY", "OPENAI_API_KEY")
+"""Environment variables that hold keys of language models' servers."""
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
+_BEARER = re.compile(r"(?i)(bearer\s+|\bsk-)[\w.\-]{6,}")
+_SHORTEST = 6
+"""Shorter values of a key variable are placeholders such as `none`; replacing them would garble messages."""
+
+
+def redacted(text: str) -> str:
+    """Returns a text without keys: values of key variables, passwords in addresses, bearer tokens."""
+    for name in KEY_VARIABLES:
+        key = os.environ.get(name, "")
+        if len(key) >= _SHORTEST:
+            text = text.replace(key, "[key]")
+    return _BEARER.sub(r"\1[key]", _IN_ADDRESS.sub("[key]@", text))

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from tdbench.bench.canonical import sha256_text
-from tdbench.bench.errors import PluginError, unknown_name
+from tdbench.bench.errors import PluginError, UsageError, unknown_name
 
 PLUGINS_VARIABLE = "TDBENCH_PLUGINS"
 T = TypeVar("T")
@@ -221,3 +221,29 @@ METHODS: Registry[Any] = Registry("method", _method_base, "tdbench.methods")
 TASKS: Registry[Any] = Registry("task", _task_base, "tdbench.tasks")
 LEARNERS: Registry[Any] = Registry("learner", _learner_base, "tdbench.bench.training.learners")
 REGISTRIES = (METHODS, TASKS, LEARNERS)
+
+
+def find_plugin(name: str, kind: str | None = None) -> tuple[str, type]:
+    """Looks a name up among methods, tasks and learners.
+
+    Returns:
+        The kind, and the class.
+
+    Raises:
+        UsageError: There is no such plug-in, or several kinds have one.
+        PluginError: It cannot be loaded.
+    """
+    registries = [registry for registry in REGISTRIES if kind in (None, registry.kind)]
+    if not registries:
+        raise unknown_name("kind", str(kind), [registry.kind for registry in REGISTRIES])
+    found = [(registry.kind, registry.entries()[name]) for registry in registries if name in registry.entries()]
+    if not found:
+        raise unknown_name("plug-in", name, {known for registry in registries for known in registry.names()})
+    usable = [(found_kind, entry) for found_kind, entry in found if entry.plugin is not None]
+    found = usable or found[:1]  # a file that cannot be imported is listed under every kind
+    if len(found) > 1:
+        raise UsageError(f"'{name}' is a {' and a '.join(kind for kind, _ in found)}; add --kind {found[0][0]}.")
+    ((found_kind, entry),) = found
+    if entry.plugin is None:
+        raise PluginError(f"{found_kind} '{name}' ({entry.origin}) cannot be used: {entry.error}")
+    return found_kind, entry.plugin

@@ -19,8 +19,7 @@ from pydantic import (
 )
 
 from tdbench.bench.canonical import canonical_json, sha256_text
-from tdbench.bench.errors import UsageError
-from tdbench.bench.redact import redacted
+from tdbench.bench.errors import UsageError, redacted
 
 T = TypeVar("T", bound=BaseModel)
 

@@ -1,14 +1,20 @@
-"""`tdbench new`: starts a plug-in, in the tree or as a package of its own."""
+"""`tdbench new` and `tdbench check`: starts a plug-in, and runs the conformance suite on one."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import keyword
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tdbench import api
 from tdbench.bench.errors import UsageError, unknown_name
-from tdbench.bench.registry import LEARNERS, METHODS, TASKS, plugin_name_problem
+from tdbench.bench.registry import LEARNERS, METHODS, TASKS, find_plugin, plugin_name_problem
+
+if TYPE_CHECKING:
+    from tdbench.bench.testing import Report
 
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 KINDS = {"method": METHODS, "task": TASKS, "learner": LEARNERS}
@@ -83,3 +89,35 @@ def _package_files(to: Path, words: dict[str, str]) -> dict[Path, str]:
         root / words["package"] / "plugin.py": f"{words['kind']}.py",
         root / "tests" / f"test_{words['package'].removeprefix('tdbench_')}.py": "test.py",
     }
+
+
+def check_command(name: str, kind: str | None, as_json: bool) -> int:
+    """Runs the suite and lists its findings. Returns 0 when all checks hold, 1 when one fails, 3 when it could not be run."""
+    from tdbench.bench.testing import check
+    from tdbench.bench.training.resolve import presets, resolve_learner
+
+    if name in presets() and kind in (None, "learner"):
+        kind, report = "learner", check(resolve_learner(name))
+    else:
+        kind, plugin = find_plugin(name, kind)
+        report = check(plugin)
+    if as_json:
+        findings = [asdict(finding) for finding in report.findings]
+        print(json.dumps({"name": name, "kind": kind, "ok": report.ok, "findings": findings, "notes": report.notes}))  # noqa: T201
+        return _exit_code(report)
+    for finding in report.findings:
+        print(f"{'ok    ' if finding.ok else 'FAILED'} {finding.what}")  # noqa: T201
+        if not finding.ok:
+            print(f"       {finding.fix}")  # noqa: T201
+    for note in report.notes:
+        print(f"note   {note}")  # noqa: T201
+    failed = sum(not finding.ok for finding in report.findings)
+    verdict = "conforms" if report.ok else "was NOT run, so nothing is proven"
+    print(f"{kind} '{name}': {f'{failed} of {len(report.findings)} checks failed' if failed else verdict}.")  # noqa: T201
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    if report.ok:
+        return 0
+    return 3 if all(finding.ok for finding in report.findings) else 1

@@ -8,20 +8,65 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tdbench.bench._paths import RECORDS, default_board
+from tdbench.bench.card import Estimate
 from tdbench.bench.commands.audit import print_audits
-from tdbench.bench.commands.estimates import asks_servers, estimate, estimate_lines
-from tdbench.bench.commands.help import FLAGS, help_page
-from tdbench.bench.config import resolved_yaml, settings_for
+from tdbench.bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
+from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PrerequisiteError, UsageError
+from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.llm.spending import dollars
 
 if TYPE_CHECKING:
     from tdbench.bench.experiment.archive import Accepted
+    from tdbench.bench.experiment.jobs import DistilJob
     from tdbench.bench.experiment.plan import Plan
     from tdbench.bench.experiment.runner import Outcome
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.method import Method
-    from tdbench.bench.settings import RunSettings
+    from tdbench.bench.settings import LLMSettings, RunSettings
+
+FLAGS = {
+    "-m": "run every combination of comma-separated values",
+    "--dry-run": "show the plan only",
+    "--cfg": "print the composed configuration",
+    "--no-board": "run the stages, build no leaderboard",
+    "--json": "print one JSON object",
+    "--help": "show this page",
+}
+
+
+def help_page() -> str:
+    """Returns the help of `tdbench run`: grammar, groups, and the options of every method and task."""
+    lines = [
+        "usage: tdbench run [-m] task=NAME [method=NAME] [budget=NAME] [suite=NAME] [protocol=NAME] [key=value ...]",
+        "",
+        "Without method= or budget= the suite says what runs. Options of a plug-in live under its group: method.k=3.",
+        "",
+        *(f"  {flag:10} {text}" for flag, text in FLAGS.items()),
+        "",
+    ]
+    for group in GROUPS:
+        lines.append(f"{group}: {', '.join(options_of(group)) or 'none'}")
+    for group in ("task", "method"):
+        for choice in options_of(group):
+            options = {k: v for k, v in default_config(group, choice).items() if k != "name"}
+            if options:
+                lines += [f"options of {group} {choice}:", *(f"  {group}.{k}={_show(v)}" for k, v in options.items())]
+    lines += ["", "learners=[NAME, ...]: a list of"]
+    from tdbench.bench.training.resolve import learner_names
+
+    lines += [f"  {', '.join(learner_names())}, hf:<id or folder>"]
+    lines += ["sets=N seeds=N: distilled sets, and learner seeds for each; default: what the protocol asks for"]
+    lines += ["data.kind=auto|local|hub|standin data.root=FOLDER"]
+    lines += [f"runtime.{key}={_show(value)}" for key, value in default_config("runtime", "default").items()]
+    return "\n".join(lines)
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
@@ -267,3 +312,63 @@ def _exit_code(plan: Plan, outcome: Outcome) -> int:
     if outcome.failures or plan.failed:
         return 1
     return 3 if plan.missing else 0
+
+
+def asks_servers(plan: Plan) -> bool:
+    """Tells whether a plan has methods that ask language models behind servers."""
+    return any(ModelName.parse(name).paid for job, _ in plan.cells for name in job.method.llms)
+
+
+def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
+    """Guesses what the sets that are still to be made take, by model; replies that are kept from before are not looked up.
+
+    Args:
+        plan: The plan.
+        states: What is to run, as `Runner.states` says.
+    """
+    to_run = {state["id"] for state in states if state["state"] == "to run"}
+    jobs = [job for job, _ in plan.cells if job.id in to_run]
+    jobs += [shadow.distil for audit in plan.audits for shadow in audit.shadows if shadow.distil.id in to_run]
+    made: dict[str, Estimate] = {}
+    for job in jobs:
+        names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.paid]
+        if not names:
+            continue
+        rows = job.data.train
+        if job.method.card.private:  # such a method never sees a row
+            rows = _public_rows(job)
+        one, key = job.method.estimate(rows, job.budget), " and ".join(names)
+        if one is None:
+            continue
+        known = made.get(key, Estimate(0, 0, 0))
+        made[key] = Estimate(
+            known.calls + one.calls, known.tokens_in + one.tokens_in, known.tokens_out + one.tokens_out
+        )
+    return made
+
+
+def _public_rows(job: DistilJob) -> LabelledText:
+    """Returns public texts in the shape of a task's rows."""
+    like = job.data.train
+    if job.public is None:
+        return LabelledText({name: [] for name in like.fields}, like.labels_N[:0], like.label_names, like.row_ids_N[:0])
+    texts = job.public.rows(tuple(like.fields), np.arange(min(100, len(job.public.texts))))
+    return LabelledText(texts.fields, texts.labels_N, like.label_names, texts.row_ids_N)
+
+
+def estimate_lines(plan: Plan, states: list[dict[str, Any]], limits: LLMSettings) -> list[str]:
+    """Says in words what a plan would ask of language models behind servers, and whether the limits suffice."""
+    lines, calls, usd = [], 0, 0.0
+    for name, one in estimate(plan, states).items():
+        price = dollars(one.tokens_in, one.tokens_out, limits)
+        calls, usd = calls + one.calls, usd + (price or 0.0)
+        money = (
+            "price not known (runtime.llm.price_in, price_out)" if price is None else f"about {price:.2f} US dollars"
+        )
+        lines.append(
+            f"{name}: about {one.calls:,} calls, {one.tokens_in:,} tokens in, {one.tokens_out:,} out, {money}; kept replies cost nothing."
+        )
+    for what, limit, needed in (("max_calls", limits.max_calls, calls), ("max_usd", limits.max_usd, usd)):
+        if limit is not None and needed > limit:
+            lines.append(f"That is more than runtime.llm.{what}={limit}: the command would stop there.")
+    return lines

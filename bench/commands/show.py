@@ -1,21 +1,27 @@
-"""`tdbench show`: everything about one plug-in, preset, or finished stage."""
+"""`tdbench show`, `list`, `status` and `doctor`: what there is, what ran, and what is missing."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import json
+import os
+import re
+import shutil
 import string
-from dataclasses import asdict
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tdbench.bench._paths import CONF, RECORDS
-from tdbench.bench.commands.check import find_plugin
+from tdbench.bench._paths import CONF, RECORDS, ROOT
+from tdbench.bench.data.sources import DATA_VARIABLE, hub_reachable
 from tdbench.bench.errors import UsageError, unknown_name
 from tdbench.bench.record import ROC_FPR, AuditResult, Record
-from tdbench.bench.registry import REGISTRIES
+from tdbench.bench.registry import REGISTRIES, TASKS, find_plugin
 
 GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "learner", "method", "task")
 MIN_ID = 6
@@ -171,3 +177,224 @@ def _stage(record: Record) -> dict[str, Any]:
     if record.train is not None:
         raw["train"]["predictions"] = f"{len(record.train.predictions)} class ids"
     return raw
+
+
+def listing() -> dict[str, list[dict[str, Any]]]:
+    """Returns every plug-in and every choice of the other groups."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for registry in REGISTRIES:
+        found[f"{registry.kind}s"] = [
+            {"name": name, "origin": entry.origin, "about": _about(entry.plugin), "error": entry.error}
+            for name, entry in registry.entries().items()
+        ]
+    for group in ("method", "task", "learner"):
+        known = {item["name"] for item in found[f"{group}s"]}
+        for path in sorted((CONF / group).glob("*.yaml")):
+            if path.stem not in known:
+                found[f"{group}s"].append(
+                    {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
+                )
+    for group in ("suite", "protocol", "audit", "budget", "experiment"):
+        found[f"{group}s"] = [
+            {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
+            for path in sorted((CONF / group).glob("*.yaml"))
+        ]
+    return found
+
+
+def _about(plugin: Any) -> str:
+    if plugin is None:
+        return ""
+    if hasattr(plugin, "card"):
+        return plugin.card.summary
+    return (plugin.__doc__ or "").strip().splitlines()[0]
+
+
+def _comment(path: Path) -> str:
+    lines = [line.lstrip("# ").strip() for line in path.read_text().splitlines() if line.startswith("#")]
+    return next((line for line in lines if not line.startswith("@package")), "")
+
+
+def list_command(as_json: bool) -> int:
+    """Prints the listing. Returns the exit code."""
+    found = listing()
+    if as_json:
+        print(json.dumps(found))  # noqa: T201
+        return 0
+    for group, items in found.items():
+        print(f"{group}:")  # noqa: T201
+        for item in items:
+            text = f"CANNOT BE USED: {item['error']} ({item['origin']})" if item["error"] else item["about"]
+            print(f"  {item['name']:18} {text}")  # noqa: T201
+    return 0
+
+
+def status_command(root: Path, as_json: bool) -> int:
+    """Prints counts of stages by task, method and budget, and the failures. Returns the exit code."""
+    from tdbench.bench.experiment.store import ALL_STAGES, Store
+
+    warnings: list[str] = []
+    records = Store(root).records(warnings, ALL_STAGES)
+    counts: dict[tuple[str, ...], dict[str, int]] = {}
+    for record in records:
+        protocol = (record.protocol or {}).get("name", "")
+        key = (record.cell.task, record.method_facts.label, record.cell.budget, record.stage, protocol)
+        counts.setdefault(key, {"ok": 0, "failed": 0})[record.status] += 1
+    failures = [
+        {"id": r.id, "stage": r.stage, "task": r.cell.task, "method": r.method_facts.label, "error": r.error.message}
+        for r in records
+        if r.error is not None
+    ]
+    if as_json:
+        rows = [{"key": list(key), **value} for key, value in sorted(counts.items())]
+        print(json.dumps({"root": str(root), "stages": rows, "failures": failures, "unreadable": warnings}))  # noqa: T201
+        return 0
+    if not records:
+        print(f"{root} holds no finished stages; start with: tdbench run task=agnews")  # noqa: T201
+    for key, value in sorted(counts.items()):
+        failed = f", {value['failed']} FAILED" if value["failed"] else ""
+        print(f"{' · '.join(part for part in key if part):60} {value['ok']} finished{failed}")  # noqa: T201
+    for item in failures:
+        where = root / item["stage"] / item["id"] / "record.json"
+        print(f"FAILED {item['task']} · {item['method']}: {item['error'].splitlines()[0][:120]}  ({where})")  # noqa: T201
+    for warning in warnings:
+        print(f"UNREADABLE {warning}")  # noqa: T201
+    return 0
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One thing that was looked at.
+
+    Args:
+        state: `ok`, `note` (something optional is missing) or `problem`.
+        what: What was looked at, and what was found.
+        fix: What to do; empty where nothing is to be done.
+    """
+
+    state: str
+    what: str
+    fix: str = ""
+
+
+def doctor_command(root: Path, as_json: bool) -> int:
+    """Prints one line for each thing looked at. Returns 3 when a prerequisite is missing, else 0."""
+    found = [d for look in (_python, _packages, _plugins, _machine, _data, _weights, _tools) for d in look()]
+    found += list(_folder(root))
+    if as_json:
+        print(json.dumps([asdict(diagnosis) for diagnosis in found]))  # noqa: T201
+    else:
+        for diagnosis in found:
+            print(f"{diagnosis.state:8}{diagnosis.what}")  # noqa: T201
+            if diagnosis.fix:
+                print(f"        {diagnosis.fix}")  # noqa: T201
+    return 3 if any(diagnosis.state == "problem" for diagnosis in found) else 0
+
+
+def _python() -> Iterator[Diagnosis]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= (3, 11)
+    yield Diagnosis("ok" if good else "problem", f"Python {version}", "" if good else "TDBench needs Python 3.11.")
+
+
+def _packages() -> Iterator[Diagnosis]:
+    path = ROOT / "constraints.txt"
+    if not path.is_file():
+        yield Diagnosis("note", "no constraints.txt: package versions were not compared")
+        return
+    pinned = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s#]+)", path.read_text(), flags=re.MULTILINE))
+    other = []
+    for name, wanted in pinned.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # extras that are not installed
+        if version.partition("+")[0] != wanted:
+            other.append(f"{name} {version} (tested with {wanted})")
+    fix = "make setup installs the tested versions." if other else ""
+    what = f"packages differ from constraints.txt: {', '.join(other)}" if other else "packages as in constraints.txt"
+    yield Diagnosis("note" if other else "ok", what, fix)
+
+
+def _plugins() -> Iterator[Diagnosis]:
+    broken = [(r.kind, name, e) for r in REGISTRIES for name, e in r.entries().items() if e.error]
+    for kind, name, entry in broken:
+        yield Diagnosis("problem", f"{kind} '{name}' ({entry.origin}) cannot be used", str(entry.error))
+    counts = ", ".join(f"{len(registry.names())} {registry.kind}s" for registry in REGISTRIES)
+    yield Diagnosis("ok", f"plug-ins: {counts}")
+
+
+def _machine() -> Iterator[Diagnosis]:
+    import torch
+
+    from tdbench.bench.experiment.provenance import cores
+    from tdbench.bench.training.precision import compute_dtype_name
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield Diagnosis("ok", f"{cores()} cores, numbers in {compute_dtype_name('cpu')}; torch {torch.__version__}")
+    yield (
+        Diagnosis("ok", f"GPU: {', '.join(names)}")
+        if names
+        else Diagnosis("note", "no GPU: everything runs on the CPU")
+    )
+
+
+def _data() -> Iterator[Diagnosis]:
+    from tdbench.bench.data.loading import load_task
+    from tdbench.bench.errors import DataError, PrerequisiteError
+
+    folder = os.environ.get(DATA_VARIABLE)
+    if folder and not Path(folder).is_dir():
+        yield Diagnosis("problem", f"{DATA_VARIABLE}={folder} is no folder", f"correct or unset {DATA_VARIABLE}.")
+        return
+    reachable = hub_reachable()
+    yield Diagnosis("ok" if reachable else "note", f"Hugging Face Hub: {'reachable' if reachable else 'not reachable'}")
+    for name in TASKS.names():
+        plugin = TASKS.get(name)
+        if any(field.is_required() for field in plugin.Config.model_fields.values()):
+            yield Diagnosis("note", f"task {name}: not looked at, because it has options without a default")
+            continue
+        task = plugin()
+        try:
+            load_task(task, "local", Path(folder) if folder else None)
+            yield Diagnosis("ok", f"task {name}: files in {folder}")
+        except PrerequisiteError as error:
+            fix = task.facts.obtain or str(error)
+            if task.hub:
+                fix = (
+                    "The Hub or its cache is used."
+                    if reachable
+                    else f"The Hub's cache is used, else the stand-in. {error}"
+                )
+            yield Diagnosis("note", f"task {name}: no local files", fix)
+        except DataError as error:
+            yield Diagnosis("problem", f"task {name}: unreadable files", str(error))
+
+
+def _weights() -> Iterator[Diagnosis]:
+    from tdbench.bench.models.resolve import is_local
+    from tdbench.bench.training.resolve import learner_names, resolve_learner
+
+    for name in learner_names():
+        model = getattr(resolve_learner(name).config, "model", None)
+        if model is None or is_local(model):
+            yield Diagnosis("ok", f"learner {name}")
+        else:
+            yield Diagnosis("note", f"learner {name}: no weights here", f"tdbench fetch {name}, where there is a Hub.")
+
+
+def _tools() -> Iterator[Diagnosis]:
+    have = CHROMIUM.is_file() or shutil.which("chromium") is not None
+    fix = "" if have else "apt-get install chromium; only the browser tests need it."
+    yield Diagnosis("ok" if have else "note", "chromium" if have else "no chromium", fix)
+
+
+def _folder(root: Path) -> Iterator[Diagnosis]:
+    place = next(folder for folder in (root.resolve(), *root.resolve().parents) if folder.is_dir())
+    good = os.access(place, os.W_OK)
+    free_gb = shutil.disk_usage(place).free / 1e9
+    what = f"run folder {root}: {free_gb:.0f} GB free" if good else f"run folder {root} cannot be written"
+    yield Diagnosis("ok" if good else "problem", what, "" if good else "choose another: runtime.root=FOLDER.")

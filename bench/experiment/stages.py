@@ -17,7 +17,7 @@ from tdbench.bench.config import is_custom, is_custom_audit
 from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter, merged, share
 from tdbench.bench.distilled import DistilledSet, check_files
-from tdbench.bench.errors import PluginError
+from tdbench.bench.errors import PluginError, redacted
 from tdbench.bench.experiment.contexts import (
     Tick,
     checked_scores,
@@ -40,7 +40,6 @@ from tdbench.bench.privacy.private_method import PrivateMethod, release_from
 from tdbench.bench.quality.evaluator import evaluator_of
 from tdbench.bench.quality.judge import judged, nearest_tokens
 from tdbench.bench.record import DistilResult, Failure, PrivacyStatement, Record, TextQuality, TrainResult, set_sha256
-from tdbench.bench.redact import redacted
 from tdbench.bench.registry import source_sha256
 from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe

@@ -13,7 +13,7 @@ from tdbench.bench.errors import UsageError
 from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
-from tdbench.bench.submission.form import FORM, MANIFEST, RECORDS, SETS, blank_form
+from tdbench.bench.submission.intake import FORM, MANIFEST, RECORDS, SETS, blank_form
 
 CONTROLS = ("random",)
 """References whose own runs go along: they show that the suite gives here what it gives elsewhere."""

@@ -13,8 +13,7 @@ from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
 from tdbench.bench.experiment.archive import unpacked_set
 from tdbench.bench.record import Record, unpack_ints
-from tdbench.bench.submission.contents import Contents
-from tdbench.bench.submission.findings import Report
+from tdbench.bench.submission.intake import Contents, Report
 
 MOST_ROWS, MOST_TEXT, MOST_COLUMNS = 20_000, 20_000, 10
 """Rows of a set, letters of a text, columns of its table."""

@@ -11,13 +11,12 @@ from typing import Any
 import yaml
 
 from tdbench.bench._paths import RECORDS
-from tdbench.bench.commands.validation import validate
+from tdbench.bench.commands.submit import validate
 from tdbench.bench.experiment.archive import Accepted, _dump, parse_pack, unpacked_set
 from tdbench.bench.experiment.jobs import set_id, train_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import write_manifest
-from tdbench.bench.submission.findings import Report
-from tdbench.bench.submission.form import FORM
+from tdbench.bench.submission.intake import FORM, Report
 
 FILLED: dict[str, Any] = {
     "form_version": 1,

@@ -207,7 +207,7 @@ def test_a_check_that_fails_refuses_and_does_not_end_the_others(submission, acce
     def check_sets(contents, report):
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr("tdbench.bench.commands.validation.check_sets", check_sets)
+    monkeypatch.setattr("tdbench.bench.commands.submit.check_sets", check_sets)
     report = report_of(submission, accepted_results)
     assert any(f.code == "internal" and "unforeseen" in f.message for f in report.findings)
     assert "no-control" in report.codes("warning")

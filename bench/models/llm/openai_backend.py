@@ -11,10 +11,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tdbench.bench.errors import LLMStopError, PrerequisiteError
+from tdbench.bench.errors import LLMStopError, PrerequisiteError, redacted
 from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
 from tdbench.bench.models.llm.backend import cut
-from tdbench.bench.redact import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
