@@ -315,7 +315,7 @@ class MethodFacts(Frozen):
 
 
 class TextQuality(Frozen):
-    """What the harness measured about a set's texts after the method had ended; docs/text-quality.md says what each number is."""
+    """What the harness measured about a set's texts after the method had ended; docs/reference/text-quality.md says what each number is."""
 
     version: int = Field(ge=0, le=1_000)
     """Version of the measures; 0 from before there was one."""

@@ -227,7 +227,7 @@ NEAR_P = 0.05
 
 
 class TextFields(TypedDict):
-    """How the texts read, see docs/text-quality.md; means over sets, null where it was not measured."""
+    """How the texts read, see docs/reference/text-quality.md; means over sets, null where it was not measured."""
 
     judge_perplexity: float | None
     """Per token, by a language model that had no part in the texts; generated texts only."""

@@ -17,19 +17,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "README.md",
     "CONTRIBUTING.md",
-    "docs/first-run.md",
-    "docs/leaderboard.md",
-    "docs/learners.md",
-    "docs/llm.md",
-    "docs/methods.md",
-    "docs/privacy.md",
-    "docs/private-methods.md",
-    "docs/protocol.md",
-    "docs/reproducing.md",
-    "docs/submission.md",
-    "docs/tasks.md",
+    "docs/how-to/first-run.md",
+    "docs/reference/leaderboard.md",
+    "docs/how-to/add-a-learner.md",
+    "docs/how-to/language-models.md",
+    "docs/how-to/add-a-method.md",
+    "docs/reference/privacy-audits.md",
+    "docs/how-to/private-methods.md",
+    "docs/reference/protocol.md",
+    "docs/how-to/reproduce.md",
+    "docs/how-to/submit.md",
+    "docs/how-to/add-a-task.md",
 )
-EXAMPLES = {"longest.py": "README.md", "tickets.py": "docs/tasks.md", "hashed_words.py": "docs/learners.md"}
+EXAMPLES = {"longest.py": "README.md", "tickets.py": "docs/how-to/add-a-task.md", "hashed_words.py": "docs/how-to/add-a-learner.md"}
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
 
 
 def test_the_frame_of_the_docs_is_there():
-    (example,) = blocks("docs/leaderboard.md", "python")
+    (example,) = blocks("docs/reference/leaderboard.md", "python")
     names: dict[str, object] = {}
     exec(example, names)
     assert len(names["best"]) == 5  # type: ignore[arg-type]

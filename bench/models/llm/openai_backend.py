@@ -37,7 +37,7 @@ def problem(settings: LLMSettings) -> str | None:
         return None
     return (
         "openai: models need a server: give its address, such as runtime.llm.url=http://localhost:11434/v1, or set OPENAI_API_KEY to ask "
-        "OpenAI itself (docs/llm.md)."
+        "OpenAI itself (docs/how-to/language-models.md)."
     )
 
 
