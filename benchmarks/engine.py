@@ -58,10 +58,10 @@ def run_engine(train: Any, test: Any, steps: int) -> dict[str, Any]:
     from tdbench.bench.cost import CostMeter
     from tdbench.bench.distilled import DistilledSet
     from tdbench.bench.training import engine
-    from tdbench.bench.training.learner import TrainContext, TrainingSet
     from tdbench.bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
     from tdbench.bench.training.prepared import Prepared
     from tdbench.bench.training.recipe import Recipe
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
     clock = Clock()
     tokenize = tokenizer_for(MODEL)
@@ -248,9 +248,9 @@ def scaling() -> list[dict[str, Any]]:
     """Times the engine alone at several set sizes, learners and numbers of test rows; lite-v1's length, 100 steps."""
     from tdbench.bench.cost import CostMeter
     from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.training.learner import TrainContext, TrainingSet
     from tdbench.bench.training.recipe import Recipe
     from tdbench.bench.training.resolve import resolve_learner
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
     cases = [("minilm", size, 2_000) for size in (1, 10, 50)] + [("minilm", 10, 7_600)]
     cases += [(name, size, 2_000) for name in ("textcnn", "bilstm", "bow-logreg") for size in (1, 10, 50)]

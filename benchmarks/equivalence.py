@@ -21,11 +21,10 @@ from scipy import stats
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.training import engine
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.modules import MeanPooledClassifier, load_backbone, tokenizer_for
-from tdbench.bench.training.precision import compute_dtype
-from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.prepared import Prepared, compute_dtype
 from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 MODEL, LENGTH, STEPS, LR, TEST_ROWS, PER_CLASS = "all-MiniLM-L6-v2", 64, 60, 1e-4, 1_000, 5
 

@@ -25,11 +25,11 @@ from tdbench.bench.cost import CostMeter
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.training import engine
 from tdbench.bench.training.batches import Encoded
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.modules import MeanPooledClassifier, NativeClassifier, load_backbone, tokenizer_for
 from tdbench.bench.training.prepared import Prepared
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.stacked import train_stack
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 LENGTH, PER_CLASS, MINILM = 64, 10, "all-MiniLM-L6-v2"
 

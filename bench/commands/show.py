@@ -331,7 +331,7 @@ def _machine() -> Iterator[Diagnosis]:
     import torch
 
     from tdbench.bench.experiment.provenance import cores
-    from tdbench.bench.training.precision import compute_dtype_name
+    from tdbench.bench.training.prepared import compute_dtype_name
 
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     yield Diagnosis("ok", f"{cores()} cores, numbers in {compute_dtype_name('cpu')}; torch {torch.__version__}")

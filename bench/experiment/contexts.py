@@ -22,9 +22,10 @@ from tdbench.bench.models.llm.names import ModelName
 from tdbench.bench.models.resolve import pretrained_sha256, shown_name
 from tdbench.bench.record import PublicResource
 from tdbench.bench.settings import LLMSettings
-from tdbench.bench.training.learner import Learner, TrainContext, TrainingSet
+from tdbench.bench.training.learner import Learner
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.resolve import resolve_learner
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
     from tdbench.bench.models.llm.spending import Spending

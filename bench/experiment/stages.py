@@ -41,9 +41,9 @@ from tdbench.bench.quality.evaluator import evaluator_of
 from tdbench.bench.quality.judge import judged, nearest_tokens
 from tdbench.bench.record import DistilResult, Failure, PrivacyStatement, Record, TextQuality, TrainResult, set_sha256
 from tdbench.bench.registry import source_sha256
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe
 from tdbench.bench.training.resolve import resolve_learner
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -252,7 +252,7 @@ def protocol_parts(job: TrainJob) -> dict[str, Any]:
 
 def describe(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
     """Makes a record of what a stage found and cost."""
-    from tdbench.bench.training.precision import compute_dtype_name
+    from tdbench.bench.training.prepared import compute_dtype_name
 
     origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=parts.pop("source", None))
     return Record.model_validate(

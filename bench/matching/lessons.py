@@ -15,7 +15,15 @@ from torch.nn.functional import one_hot, softplus
 from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
 from tdbench.bench.errors import PluginError
 from tdbench.bench.matching.projection import Projection
-from tdbench.bench.matching.start import nearest_words, starting_vectors, text_of, words_of
+from tdbench.bench.matching.start import (
+    mean_vectors,
+    nearest_words,
+    random_words,
+    resized,
+    text_of,
+    vectors_of,
+    words_of,
+)
 from tdbench.bench.matching.synthesis import NEARNESS
 from tdbench.bench.training.inner import InnerModel, Lesson
 
@@ -31,10 +39,13 @@ if TYPE_CHECKING:
 
 SURE = 4.0
 """Logit of a text's own class where shares are learned, at first: 0.95 of four classes."""
+
 NEXT_TO_NOTHING = 1e-3
 """Share of its size with which the first step's size below the head starts."""
+
 COLLAPSED = 1e-3
 """Share of its first size below which a step size counts as lost."""
+
 WARMUP_FRAC, CLIP_NORM, HEAD_STD = 0.1, 1.0, 0.02
 
 
@@ -260,3 +271,36 @@ class NewHeads:
             return None
         weight_CD, bias_C = self._inner.head_of(self.draw())
         return torch.cat([weight_CD, bias_C.unsqueeze(1)], dim=1).cpu().numpy()
+
+
+def starting_vectors(
+    source: SourceModel, real: LabelledText, per_class: int, config: LessonConfig, ctx: Context
+) -> SoftInputs:
+    """Returns the vectors to start from, class after class.
+
+    A real text that is shorter than the length asked for is repeated, a longer one is cut; of a pair, each field has its share.
+    """
+    rng = ctx.rng("start")
+    room = source.max_length - source.frame.n_special
+    length = None if config.length is None else min(config.length, room)
+    parts = [
+        part
+        for label in range(real.n_classes)
+        for part in np.array_split(rng.permutation(real.positions_of_class(label)), per_class)
+    ]
+    texts = [resized(text, length) for text in words_of(source, real.take(np.array([part[0] for part in parts])))]
+    if config.start == "words":
+        texts = random_words(np.array([[len(field) for field in text] for text in texts]), words_of(source, real), rng)
+    soft = vectors_of(source, texts)
+    if config.start == "noise":
+        drawn = rng.standard_normal(soft.vectors_SD.shape) * float(source.table_VE.std())
+        return SoftInputs(drawn.astype(np.float32), soft.lengths_MF, soft.learner)
+    if config.start == "class-mean":
+        table_VE, words = source.table_VE.cpu().numpy(), words_of(source, real)
+        means = [
+            mean_vectors(table_VE, [words[row][field] for row in part], int(size))
+            for part, sizes in zip(parts, soft.lengths_MF, strict=True)
+            for field, size in enumerate(sizes)
+        ]
+        return SoftInputs(np.concatenate(means).astype(np.float32), soft.lengths_MF, soft.learner)
+    return soft

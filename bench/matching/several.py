@@ -17,10 +17,10 @@ from torch import nn
 from tdbench.bench.matching.points import Groups
 from tdbench.bench.matching.stage import Objective, Stage
 from tdbench.bench.training import engine
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.prepared import Prepared, token_table
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.torch_learner import fork_rng
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,7 @@ from tdbench.bench.distilled import SoftInputs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.matching.lesson_options import LessonConfig
     from tdbench.bench.matching.source import SourceModel
 
 
@@ -82,39 +80,6 @@ def text_of(source: SourceModel, names: list[str], texts: list[tuple[NDArray[np.
     }
 
 
-def starting_vectors(
-    source: SourceModel, real: LabelledText, per_class: int, config: LessonConfig, ctx: Context
-) -> SoftInputs:
-    """Returns the vectors to start from, class after class.
-
-    A real text that is shorter than the length asked for is repeated, a longer one is cut; of a pair, each field has its share.
-    """
-    rng = ctx.rng("start")
-    room = source.max_length - source.frame.n_special
-    length = None if config.length is None else min(config.length, room)
-    parts = [
-        part
-        for label in range(real.n_classes)
-        for part in np.array_split(rng.permutation(real.positions_of_class(label)), per_class)
-    ]
-    texts = [_resized(text, length) for text in words_of(source, real.take(np.array([part[0] for part in parts])))]
-    if config.start == "words":
-        texts = random_words(np.array([[len(field) for field in text] for text in texts]), words_of(source, real), rng)
-    soft = vectors_of(source, texts)
-    if config.start == "noise":
-        drawn = rng.standard_normal(soft.vectors_SD.shape) * float(source.table_VE.std())
-        return SoftInputs(drawn.astype(np.float32), soft.lengths_MF, soft.learner)
-    if config.start == "class-mean":
-        table_VE, words = source.table_VE.cpu().numpy(), words_of(source, real)
-        means = [
-            mean_vectors(table_VE, [words[row][field] for row in part], int(size))
-            for part, sizes in zip(parts, soft.lengths_MF, strict=True)
-            for field, size in enumerate(sizes)
-        ]
-        return SoftInputs(np.concatenate(means).astype(np.float32), soft.lengths_MF, soft.learner)
-    return soft
-
-
 def mean_vectors(table_VE: NDArray[np.float32], texts: list[NDArray[np.int64]], length: int) -> NDArray[np.float64]:
     """Returns the (L, E) mean vector of every place; a place's mean is over the texts that reach it."""
     sums, counts = np.zeros((length, table_VE.shape[1])), np.zeros((length, 1))
@@ -125,7 +90,8 @@ def mean_vectors(table_VE: NDArray[np.float32], texts: list[NDArray[np.int64]], 
     return sums / np.maximum(counts, 1)
 
 
-def _resized(text: tuple[NDArray[np.int64], ...], length: int | None) -> tuple[NDArray[np.int64], ...]:
+def resized(text: tuple[NDArray[np.int64], ...], length: int | None) -> tuple[NDArray[np.int64], ...]:
+    """Returns a text of a given length, repeated or cut; a pair keeps its fields' shares. As it is where the length is None."""
     if length is None:
         return text
     whole = np.concatenate(text)

@@ -129,7 +129,7 @@ class TransformerEncoder:
 
     def __init__(self, name: str, max_length: int, device: str) -> None:
         from tdbench.bench.models.resolve import model_sha256, resolve
-        from tdbench.bench.training.precision import compute_dtype
+        from tdbench.bench.training.prepared import compute_dtype
 
         self._name, self._max_length, self._device = name, max_length, device
         self.identity: dict[str, str | int] = {

@@ -24,8 +24,8 @@ from tdbench.bench.training.torch_learner import TorchLearner
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.training.learner import TrainingSet
-    from tdbench.bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.batches import Tokenize
+    from tdbench.bench.training.training_set import TrainingSet
 
 _WORD = re.compile(r"[a-z]+(['-][a-z]+)*|[.,;:!?']|[0-9]{1,4}")
 """What may stand in generated text (GRADMM bans other pieces): plain words and parts of words, marks, short numbers."""

@@ -14,7 +14,7 @@ import torch
 
 from tdbench.bench.models.head_loss import head_loss
 from tdbench.bench.models.vocabulary import Vocabulary
-from tdbench.bench.training.precision import compute_dtype
+from tdbench.bench.training.prepared import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tdbench.bench.errors import UsageError
-from tdbench.bench.training.precision import compute_dtype
+from tdbench.bench.training.prepared import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,8 +26,8 @@ from tdbench.bench.record import Record
 from tdbench.bench.registry import LEARNERS, TASKS
 from tdbench.bench.settings import Protocol, check_values
 from tdbench.bench.submission.intake import Contents, Report
-from tdbench.bench.training.learner import TrainContext
 from tdbench.bench.training.resolve import resolve_learner
+from tdbench.bench.training.training_set import TrainContext
 
 TOLERANCE = 1e-9
 LONG_TEXT = 40

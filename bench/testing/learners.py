@@ -18,8 +18,9 @@ from tdbench.bench.testing.guard import watching
 from tdbench.bench.testing.report import Report, one_thread, scramble
 from tdbench.bench.testing.source import check_options, check_source
 from tdbench.bench.testing.texts import KINDS, small_task
-from tdbench.bench.training.learner import Learner, TrainContext, TrainingSet
+from tdbench.bench.training.learner import Learner
 from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 TIME_LIMIT_S = 60.0
 STEPS, PER_CLASS, ORDER_TOLERANCE = 20, 8, 1e-2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -65,6 +65,10 @@ class Encoded:
         if self.type_ids is not None:
             batch["token_type_ids"] = type_BL
         return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+
+
+Tokenize = Callable[[dict[str, list[str]], int], Encoded]
+"""Tokenizer of text fields; the second argument is the largest number of tokens of a text."""
 
 
 def training_batches(n_rows: int, batch_size: int, steps: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

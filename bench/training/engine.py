@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.batches import Tokenize
     from tdbench.bench.training.recipe import Recipe
-    from tdbench.bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from tdbench.bench.training.inner import linear_head
 if TYPE_CHECKING:
     from tdbench.bench.record import PhaseCost
     from tdbench.bench.training.batches import Encoded
-    from tdbench.bench.training.learner import TrainContext
     from tdbench.bench.training.prepared import Prepared
+    from tdbench.bench.training.training_set import TrainContext
 
 _KNOWN: WeakKeyDictionary[Encoded, tuple[str, torch.Tensor, PhaseCost]] = WeakKeyDictionary()
 """For tokenised texts: the last body that read them, what it made of them, and at what cost."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +15,9 @@ from torch import nn
 from tdbench.bench.errors import UsageError
 from tdbench.bench.training.dropout import MaskSource, use_cheap_dropout
 from tdbench.bench.training.flops import FlopCounter
-from tdbench.bench.training.memory import keep_freed_memory
 from tdbench.bench.training.optimiser import TableRows
 from tdbench.bench.training.packed_model import PackedBackbone, can_pack
 from tdbench.bench.training.packing import pack
-from tdbench.bench.training.precision import compute_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,3 +173,46 @@ def token_table(module: nn.Module) -> tuple[nn.Module, str, nn.Embedding] | None
     ]
     names = [name for name, weight in module.named_parameters(remove_duplicate=False) if weight is table.weight]
     return (*holders[0], table) if len(holders) == len(names) == 1 else None
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_THRESHOLDS = (2**30, 2**25)
+"""Blocks up to this many bytes are kept: 1 GiB, or 32 MiB where an older glibc refuses more."""
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tells glibc's allocator to reuse freed memory, once a process.
+
+    By default every large tensor is mapped anew and its pages are cleared by the kernel on first touch: a third of a MiniLM training
+    step. Elsewhere than on glibc nothing happens.
+
+    Returns:
+        True where the allocator accepted.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    accepted = any(mallopt(_MMAP_THRESHOLD, size) for size in _THRESHOLDS)
+    return accepted and bool(mallopt(_TRIM_THRESHOLD, _THRESHOLDS[0]))
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Tells whether this processor multiplies bfloat16 natively (AVX-512 BF16 or AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def compute_dtype_name(device: str) -> str:
+    """Returns `bfloat16` on GPUs and processors that have it, `float32` elsewhere. Weights stay float32."""
+    return "bfloat16" if device.startswith("cuda") or cpu_has_bf16() else "float32"
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """Returns the torch type of `compute_dtype_name`."""
+    return getattr(torch, compute_dtype_name(device))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tdbench.bench.distilled import Schedule
     from tdbench.bench.training.batches import Encoded
-    from tdbench.bench.training.learner import TrainContext, TrainingSet
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 
 def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: TrainContext) -> None:

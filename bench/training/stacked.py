@@ -23,9 +23,9 @@ from tdbench.bench.training.batches import Encoded, training_batches
 from tdbench.bench.training.optimiser import MasterAdamW
 
 if TYPE_CHECKING:
-    from tdbench.bench.training.learner import TrainContext, TrainingSet
     from tdbench.bench.training.prepared import Prepared
     from tdbench.bench.training.recipe import Recipe
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 _LOG = logging.getLogger(__name__)
 

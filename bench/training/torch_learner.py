@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tdbench.bench.errors import UsageError
-from tdbench.bench.training.learner import Learner, TrainContext, TrainingSet
+from tdbench.bench.training.learner import Learner
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import nn
 
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.training.batches import Encoded
+    from tdbench.bench.training.batches import Encoded, Tokenize
     from tdbench.bench.training.recipe import Recipe
-
-    Tokenize = Callable[[dict[str, list[str]], int], Encoded]
 
 _LOG = logging.getLogger(__name__)
 

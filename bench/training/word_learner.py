@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from tdbench.bench.training.learner import LearnerConfig, TrainingSet
+from tdbench.bench.training.learner import LearnerConfig
 from tdbench.bench.training.torch_learner import TorchLearner
+from tdbench.bench.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from tdbench.bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.batches import Tokenize
 
 
 class WordConfig(LearnerConfig):

@@ -9,21 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tdbench.bench.budget import Budget, count_tokens
-    from tdbench.bench.canonical import sha256_file
+    from tdbench.bench.canonical import content_id, sha256_file
     from tdbench.bench.card import Estimate, MethodCard, MethodConfig, Skip
     from tdbench.bench.context import Context
+    from tdbench.bench.cost import CostMeter
     from tdbench.bench.data.set_files import Schema, read_set
     from tdbench.bench.data.standin import StandinSchema
     from tdbench.bench.data.task import Facts, HubFiles, Task, TaskConfig
     from tdbench.bench.data.text import LabelledText, normalised
-    from tdbench.bench.diffusion.alphabet import Alphabet
-    from tdbench.bench.diffusion.gaussian import GaussianDiffusion
-    from tdbench.bench.diffusion.generator import Diffusion
-    from tdbench.bench.diffusion.masked import MaskedDiffusion
-    from tdbench.bench.diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig, diffusion_card
-    from tdbench.bench.diffusion.network import DenoiserShape
     from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
     from tdbench.bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
+    from tdbench.bench.kept import kept
     from tdbench.bench.matching.admm import AdmmOptions
     from tdbench.bench.matching.alignment import choose_aligned
     from tdbench.bench.matching.experts import ExpertBuffer, head_expert, whole_expert
@@ -45,7 +41,6 @@ if TYPE_CHECKING:
     from tdbench.bench.matching.outer import RealLoss
     from tdbench.bench.matching.parameters import WeightGradients, between
     from tdbench.bench.matching.points import Groups, cluster, halves, head_path, train_head, trained_heads
-    from tdbench.bench.matching.regression import Exchange, RealMoments, centred, torch_error
     from tdbench.bench.matching.samples import Writer, first_of_classes, medoids_of, sample_medoids
     from tdbench.bench.matching.several import over_encoders, varied
     from tdbench.bench.matching.source import SourceModel
@@ -74,25 +69,29 @@ if TYPE_CHECKING:
     from tdbench.bench.models.prompted import label_tokens
     from tdbench.bench.models.public_rows import PublicRows, public_rows
     from tdbench.bench.models.row_generator import RowGenerator
-    from tdbench.bench.models.task_lm import TaskLM
+    from tdbench.bench.models.task_lm import TaskLM, Vocabulary
     from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations, Varies
+    from tdbench.bench.privacy.accounting import Mechanism
     from tdbench.bench.privacy.ledger import Planned
     from tdbench.bench.privacy.oracle import PrivateOracle
     from tdbench.bench.privacy.private_method import PrivateConfig, PrivateMethod
     from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, train_privately
-    from tdbench.bench.privacy.training import RowModel, TrainingOptions
+    from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
     from tdbench.bench.selection import kmeans_rows
     from tdbench.bench.training.batches import Encoded
     from tdbench.bench.training.inner import InnerModel, Lesson
-    from tdbench.bench.training.learner import Learner, LearnerConfig, TrainContext, TrainingSet
+    from tdbench.bench.training.learner import Learner, LearnerConfig
     from tdbench.bench.training.modules import tokenizer_for
     from tdbench.bench.training.recipe import Recipe
     from tdbench.bench.training.torch_learner import TorchLearner
+    from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 _HOME = {
+    "tdbench.bench.privacy.accounting": ("Mechanism",),
+    "tdbench.bench.kept": ("kept",),
+    "tdbench.bench.cost": ("CostMeter",),
     "tdbench.bench.models.llm.asks": ("Sampling",),
     "tdbench.bench.models.llm.method": (
-        "Estimate",
         "LLMConfig",
         "LLMMethod",
         "NamesModels",
@@ -127,18 +126,16 @@ _HOME = {
     ),
     "tdbench.bench.matching.alignment": ("choose_aligned",),
     "tdbench.bench.data.set_files": ("Schema", "read_set"),
-    "tdbench.bench.canonical": ("sha256_file",),
+    "tdbench.bench.canonical": (
+        "content_id",
+        "sha256_file",
+    ),
     "tdbench.bench.context": ("Context",),
     "tdbench.bench.data.standin": ("StandinSchema",),
     "tdbench.bench.data.task": ("Facts", "HubFiles", "Task", "TaskConfig"),
     "tdbench.bench.data.text": ("LabelledText", "normalised"),
+    "tdbench.bench.card": ("Estimate", "MethodCard", "MethodConfig", "Skip"),
     "tdbench.bench.budget": ("Budget", "count_tokens"),
-    "tdbench.bench.diffusion.alphabet": ("Alphabet",),
-    "tdbench.bench.diffusion.gaussian": ("GaussianDiffusion",),
-    "tdbench.bench.diffusion.generator": ("Diffusion",),
-    "tdbench.bench.diffusion.network": ("DenoiserShape",),
-    "tdbench.bench.diffusion.masked": ("MaskedDiffusion",),
-    "tdbench.bench.diffusion.method": ("DiffusionConfig", "DiffusionMethod", "GaussianConfig", "diffusion_card"),
     "tdbench.bench.distilled": ("DistilledSet", "Schedule", "SoftInputs"),
     "tdbench.bench.errors": ("DataError", "PrerequisiteError", "TDBenchError", "UsageError"),
     "tdbench.bench.matching.admm": ("AdmmOptions",),
@@ -160,7 +157,6 @@ _HOME = {
     "tdbench.bench.matching.outer": ("RealLoss",),
     "tdbench.bench.matching.parameters": ("WeightGradients", "between"),
     "tdbench.bench.matching.points": ("Groups", "cluster", "halves", "head_path", "train_head", "trained_heads"),
-    "tdbench.bench.matching.regression": ("Exchange", "RealMoments", "centred", "torch_error"),
     "tdbench.bench.matching.several": ("over_encoders", "varied"),
     "tdbench.bench.matching.source": ("SourceModel",),
     "tdbench.bench.matching.stage": ("Objective", "Stage", "few", "make_stage"),
@@ -173,17 +169,21 @@ _HOME = {
     "tdbench.bench.models.row_generator": ("RowGenerator",),
     "tdbench.bench.models.variations": ("Continuations", "MaskedEdits", "PublicContinuations", "Varies"),
     "tdbench.bench.models.prompted": ("label_tokens",),
-    "tdbench.bench.models.task_lm": ("TaskLM",),
+    "tdbench.bench.models.task_lm": (
+        "Vocabulary",
+        "TaskLM",
+    ),
     "tdbench.bench.privacy.ledger": ("Planned",),
     "tdbench.bench.privacy.oracle": ("PrivateOracle",),
     "tdbench.bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
     "tdbench.bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "train_privately"),
-    "tdbench.bench.privacy.training": ("RowModel", "TrainingOptions"),
+    "tdbench.bench.privacy.training": ("train_rows", "Batch", "RowModel", "TrainingOptions"),
     "tdbench.bench.selection": ("kmeans_rows",),
-    "tdbench.bench.method": ("Method", "MethodCard", "MethodConfig", "Skip"),
+    "tdbench.bench.method": ("Method",),
     "tdbench.bench.training.batches": ("Encoded",),
     "tdbench.bench.training.inner": ("InnerModel", "Lesson"),
-    "tdbench.bench.training.learner": ("Learner", "LearnerConfig", "TrainContext", "TrainingSet"),
+    "tdbench.bench.training.learner": ("Learner", "LearnerConfig"),
+    "tdbench.bench.training.training_set": ("TrainContext", "TrainingSet"),
     "tdbench.bench.training.modules": ("tokenizer_for",),
     "tdbench.bench.training.recipe": ("Recipe",),
     "tdbench.bench.training.torch_learner": ("TorchLearner",),

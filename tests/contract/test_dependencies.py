@@ -105,6 +105,11 @@ def test_building_a_leaderboard_needs_no_torch():
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_a_module_has_at_most_600_lines(name):
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 600
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_a_function_has_at_most_50_lines(name):
     long = {
         node.name: node.end_lineno - node.lineno + 1
@@ -137,27 +142,19 @@ def test_only_commands_and_the_progress_line_print(name):
     assert [node.lineno for node in calls if node.func.id == "print"] == []
 
 
-@pytest.mark.parametrize("name", in_package("methods", "tasks", "bench/training/learners"))
-def test_a_plugin_imports_heavy_libraries_inside_functions_only(name):
-    top = [node for node in TREES[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
-    modules = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {node.module or "" for node in top if isinstance(node, ast.ImportFrom)}
-    assert not {module.split(".")[0] for module in modules} & {
-        "torch",
-        "transformers",
-        "sklearn",
-        "skmatter",
-        "datasets",
-    }
+def test_finding_the_plugins_imports_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from tdbench.bench.registry import REGISTRIES\n"
+        "print([entry.error for registry in REGISTRIES for entry in registry.entries().values() if entry.error])\n"
+        "print(sorted({'torch', 'transformers', 'datasets', 'sklearn', 'skmatter'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
 API = import_module("tdbench.api")
-
-
-@pytest.mark.parametrize("name", API.__all__)
-def test_every_name_of_the_api_resolves_to_what_it_says(name):
-    value = getattr(API, name)
-    assert value.__name__ == name
 
 
 def test_what_type_checkers_see_of_the_api_is_what_resolves():

@@ -29,7 +29,11 @@ PAGES = (
     "docs/how-to/submit.md",
     "docs/how-to/add-a-task.md",
 )
-EXAMPLES = {"longest.py": "README.md", "tickets.py": "docs/how-to/add-a-task.md", "hashed_words.py": "docs/how-to/add-a-learner.md"}
+EXAMPLES = {
+    "longest.py": "README.md",
+    "tickets.py": "docs/how-to/add-a-task.md",
+    "hashed_words.py": "docs/how-to/add-a-learner.md",
+}
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 
 from tdbench.bench.context import Source
-from tdbench.bench.diffusion.alphabet import Alphabet
-from tdbench.bench.diffusion.gaussian import GaussianDiffusion
-from tdbench.bench.diffusion.masked import MaskedDiffusion
-from tdbench.bench.diffusion.network import DenoiserShape
 from tdbench.bench.models.public_rows import PublicRows, public_rows
 from tdbench.bench.testing.private import small_pool
 from tdbench.bench.testing.texts import small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
+from tdbench.methods.dp_diffusion.alphabet import Alphabet
+from tdbench.methods.dp_diffusion.gaussian import GaussianDiffusion
+from tdbench.methods.dp_diffusion.masked import MaskedDiffusion
+from tdbench.methods.dp_diffusion.network import DenoiserShape
 from tests.unit.tiny_models import context
 
 KIND, LENGTH, LATENT = "two classes", 12, 16

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from tdbench.bench.diffusion.alphabet import Alphabet
-from tdbench.bench.diffusion.masked import T_MIN
-from tdbench.bench.diffusion.schedule import NoiseSchedule
 from tdbench.bench.models.public_rows import PublicRows
+from tdbench.methods.dp_diffusion.alphabet import Alphabet
+from tdbench.methods.dp_diffusion.masked import T_MIN
+from tdbench.methods.dp_diffusion.schedule import NoiseSchedule
 from tests.unit.diffusion_models import (
     LATENT,
     LENGTH,

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tdbench.bench.diffusion.alphabet import Alphabet
-from tdbench.bench.diffusion.gaussian import GaussianDiffusion, damaged
-from tdbench.bench.diffusion.generator import PublicTraining, trained_publicly
-from tdbench.bench.diffusion.schedule import NoiseSchedule
 from tdbench.bench.models.public_rows import PublicRows
 from tdbench.bench.privacy.row_checks import check_rows
 from tdbench.bench.privacy.training import TrainingOptions
+from tdbench.methods.dp_diffusion.alphabet import Alphabet
+from tdbench.methods.dp_diffusion.gaussian import GaussianDiffusion, damaged
+from tdbench.methods.dp_diffusion.generator import PublicTraining, trained_publicly
+from tdbench.methods.dp_diffusion.schedule import NoiseSchedule
 from tests.unit import row_models
 from tests.unit.diffusion_models import (
     LATENT,

@@ -18,11 +18,10 @@ from tdbench.bench.data.text import LabelledText
 from tdbench.bench.training import engine
 from tdbench.bench.training.batches import Encoded
 from tdbench.bench.training.dropout import CheapDropout
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.modules import MeanPooledClassifier, TextCNN
-from tdbench.bench.training.precision import cpu_has_bf16
-from tdbench.bench.training.prepared import Prepared
+from tdbench.bench.training.prepared import Prepared, cpu_has_bf16
 from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH_WAYS = pytest.mark.parametrize("packs", [True, False], ids=["packs", "pads"])

@@ -16,7 +16,8 @@ from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.matching.points import train_head
-from tdbench.bench.matching.regression import (
+from tdbench.bench.registry import METHODS, TASKS
+from tdbench.methods.krr.regression import (
     Exchange,
     RealMoments,
     as_shares,
@@ -26,7 +27,6 @@ from tdbench.bench.matching.regression import (
     ridge_weights,
     torch_error,
 )
-from tdbench.bench.registry import METHODS, TASKS
 from tests.unit.test_synthesis import context
 
 KRR = METHODS.get("krr")

@@ -16,7 +16,7 @@ from tdbench.bench.matching.lessons import LearnedLesson
 from tdbench.bench.matching.start import nearest_words, words_of
 from tdbench.bench.matching.unroll import Unrolled
 from tdbench.bench.registry import METHODS
-from tdbench.bench.training.learner import TrainContext, TrainingSet
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 from tests.unit.test_schedule import RECIPE
 from tests.unit.test_synthesis import context
 

@@ -22,7 +22,7 @@ from tdbench.bench.training.optimiser import TableRows
 from tdbench.bench.training.packed_layer import LayerShape, PackedLayer
 from tdbench.bench.training.packed_model import PackedBackbone
 from tdbench.bench.training.packing import WIDTH_STEP, Packed, pack
-from tdbench.bench.training.precision import cpu_has_bf16
+from tdbench.bench.training.prepared import cpu_has_bf16
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ARCHITECTURES = ["bert", "roberta", "distilbert"]

@@ -15,9 +15,9 @@ from tdbench.bench.errors import PluginError
 from tdbench.bench.matching.start import vectors_of, words_of
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tdbench.bench.training.inner import _outside_backbone, linear_head
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.schedule import attention_of
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 from tests.unit.test_unroll import Trained
 
 pytestmark = pytest.mark.usefixtures("full_precision")

@@ -20,9 +20,9 @@ from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm,
 from tdbench.bench.testing.texts import KINDS, small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tdbench.bench.training.frame import frame_of
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.learners.bow_logreg import BowLogReg
 from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 pytestmark = pytest.mark.usefixtures("full_precision")
 

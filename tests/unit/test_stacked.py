@@ -27,12 +27,12 @@ from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.training import engine
 from tdbench.bench.training.batches import Encoded
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.modules import BiLSTM, MeanPooledClassifier, NativeClassifier, TextCNN
 from tdbench.bench.training.prepared import Prepared
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.stacked import NotStackable, train_stack
 from tdbench.bench.training.torch_learner import TorchLearner
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 SIZE |= {"max_position_embeddings": 64, "vocab_size": 60, "pad_token_id": 0}

@@ -32,12 +32,12 @@ from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.training.batches import Encoded, training_batches
-from tdbench.bench.training.learner import TrainContext, TrainingSet
 from tdbench.bench.training.modules import BiLSTM, MeanPooled, TextCNN, load_backbone, load_classifier
 from tdbench.bench.training.optimiser import MasterAdamW, TableRows
 from tdbench.bench.training.prepared import Prepared
 from tdbench.bench.training.recipe import Recipe
 from tdbench.bench.training.resolve import resolve_learner
+from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = Recipe(max_length=24, steps=60, batch_size=8, lr=5e-3, weight_decay=0.01, clip_norm=1.0, warmup_frac=0.1)

@@ -161,7 +161,7 @@ def test_the_harness_ends_where_matching_ended(real, tmp_path):
         head = torch.cat([inner.head_of(start)[0], inner.head_of(start)[1].unsqueeze(1)], dim=1).numpy()
         import dataclasses
 
-        from tdbench.bench.training.learner import TrainContext, TrainingSet
+        from tdbench.bench.training.training_set import TrainContext, TrainingSet
         from tests.unit.test_schedule import RECIPE
 
         made = one.made()

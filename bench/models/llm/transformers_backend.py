@@ -21,7 +21,7 @@ from tdbench.bench.models.prompted import load_causal
 from tdbench.bench.models.resolve import pretrained_name, pretrained_sha256, resolve
 from tdbench.bench.models.row_generator import end_of, opening
 from tdbench.bench.training.modules import Tokenizer
-from tdbench.bench.training.precision import compute_dtype
+from tdbench.bench.training.prepared import compute_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

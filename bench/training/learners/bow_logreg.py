@@ -12,7 +12,7 @@ from tdbench.bench.budget import WORD_PATTERN
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.training.learner import TrainContext
+    from tdbench.bench.training.training_set import TrainContext
 
 
 class BowLogReg(Learner):

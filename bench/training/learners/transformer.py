@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tdbench.bench.models.encoder import Encoder
-    from tdbench.bench.training.torch_learner import Tokenize
+    from tdbench.bench.training.batches import Tokenize
 
 
 class TransformerLearner(TorchLearner):

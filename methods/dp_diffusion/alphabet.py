@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdbench.bench.models.task_lm import Vocabulary
+from tdbench.api import Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.models.public_rows import PublicRows
+    from tdbench.api import PublicRows
 
     Parts = tuple[NDArray[np.int64], ...]
 

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from tdbench.bench.card import MethodCard, MethodConfig
-from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod
+from tdbench.api import MethodCard, MethodConfig, TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from tdbench.bench.context import Context
-    from tdbench.bench.diffusion.alphabet import Alphabet
-    from tdbench.bench.diffusion.generator import Diffusion
-    from tdbench.bench.diffusion.network import DenoiserShape
-    from tdbench.bench.matching.samples import Writer
-    from tdbench.bench.matching.source import SourceModel
-    from tdbench.bench.privacy.oracle import PrivateOracle
+    from tdbench.api import Context, PrivateOracle, SourceModel, Writer
+    from tdbench.methods.dp_diffusion.alphabet import Alphabet
+    from tdbench.methods.dp_diffusion.generator import Diffusion
+    from tdbench.methods.dp_diffusion.network import DenoiserShape
 
 
 class DiffusionConfig(TrainedConfig):
@@ -89,10 +85,10 @@ class DiffusionMethod(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[Diffusion, SourceModel]:
         """Trains the model on public texts."""
-        from tdbench.bench.diffusion.alphabet import Alphabet
-        from tdbench.bench.diffusion.generator import PublicTraining, trained_publicly
-        from tdbench.bench.diffusion.network import DenoiserShape
-        from tdbench.bench.models.public_rows import public_rows
+        from tdbench.api import public_rows
+        from tdbench.methods.dp_diffusion.alphabet import Alphabet
+        from tdbench.methods.dp_diffusion.generator import PublicTraining, trained_publicly
+        from tdbench.methods.dp_diffusion.network import DenoiserShape
 
         config: DiffusionConfig = self.config
         public = public_rows(ctx, oracle.field_names, oracle.label_names, config.tokens)

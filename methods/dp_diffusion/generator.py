@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 
-from tdbench.bench.canonical import content_id
-from tdbench.bench.diffusion.network import Denoiser, DenoiserShape
-from tdbench.bench.kept import kept
-from tdbench.bench.privacy.accounting import Mechanism
-from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
+from tdbench.api import Batch, Mechanism, RowModel, TrainingOptions, content_id, kept, train_rows
+from tdbench.methods.dp_diffusion.network import Denoiser, DenoiserShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tdbench.bench.cost import CostMeter
-    from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.diffusion.alphabet import Alphabet
-    from tdbench.bench.matching.source import SourceModel
-    from tdbench.bench.models.public_rows import PublicRows
+    from tdbench.api import CostMeter, LabelledText, PublicRows, SourceModel
+    from tdbench.methods.dp_diffusion.alphabet import Alphabet
 
     Parts = tuple[NDArray[np.int64], ...]
 
@@ -100,7 +94,7 @@ class Diffusion(RowModel):
 
     def encode(self, rows: LabelledText) -> Batch:
         """Returns `ids` (N, L) and `labels` (N,)."""
-        from tdbench.bench.matching.start import words_of
+        from tdbench.api import words_of
 
         return {"ids": self.alphabet.encode(words_of(self._source, rows)), "labels": torch.tensor(rows.labels_N)}
 

@@ -82,7 +82,7 @@ class KRR(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Chooses texts, or fits vectors."""
-        from tdbench.api import Exchange, RealMoments, centred
+        from tdbench.methods.krr.regression import Exchange, RealMoments, centred
 
         assert budget.per_class is not None
         config = self.config
@@ -159,16 +159,8 @@ class KRR(Method):
         """Fits token vectors by the gradient of the error, starting from random rows."""
         import torch
 
-        from tdbench.api import (
-            AdmmOptions,
-            Exchange,
-            RealMoments,
-            centred,
-            fit_vectors,
-            torch_error,
-            vectors_of,
-            words_of,
-        )
+        from tdbench.api import AdmmOptions, fit_vectors, vectors_of, words_of
+        from tdbench.methods.krr.regression import Exchange, RealMoments, centred, torch_error
 
         config, source, rng = self.config, ctx.source(real), ctx.rng("selection")
         moments = RealMoments.of(_unit(source.real_features(real)), centred(real.labels_N, real.n_classes))

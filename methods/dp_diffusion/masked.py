@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tdbench.bench.diffusion.generator import Diffusion
+from tdbench.methods.dp_diffusion.generator import Diffusion
 
 if TYPE_CHECKING:
-    from tdbench.bench.privacy.training import Batch
+    from tdbench.api import Batch
 
 T_MIN = 0.05
 """Least share of masks in training: the weight 1 / t of a row's loss would make its gradient's length heavy-tailed."""

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tdbench.bench.diffusion.generator import Diffusion
-from tdbench.bench.diffusion.schedule import NoiseSchedule
+from tdbench.methods.dp_diffusion.generator import Diffusion
+from tdbench.methods.dp_diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.diffusion.alphabet import Alphabet
-    from tdbench.bench.diffusion.generator import PublicTraining
-    from tdbench.bench.diffusion.network import DenoiserShape
-    from tdbench.bench.matching.source import SourceModel
-    from tdbench.bench.privacy.training import Batch
+    from tdbench.api import Batch, LabelledText, SourceModel
+    from tdbench.methods.dp_diffusion.alphabet import Alphabet
+    from tdbench.methods.dp_diffusion.generator import PublicTraining
+    from tdbench.methods.dp_diffusion.network import DenoiserShape
 
 _LEVELS, _MEASURED = 50, 128
 """Noise levels, and public texts, at which losses are measured for an adapted schedule."""
