@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tdbench.bench.matching.source import SourceModel
     from tdbench.bench.models.llm.access import Access
     from tdbench.bench.models.llm.client import LLM
-    from tdbench.bench.models.llm.wording import TaskWords
+    from tdbench.bench.models.llm.prompts import TaskWords
     from tdbench.bench.models.task_lm import TaskLM
     from tdbench.bench.record import PublicResource
     from tdbench.bench.training.learner import Learner

@@ -156,8 +156,8 @@ class Server:
 
 def continued_by(folder: str) -> Any:
     """Returns an answer function: a real causal model continues the last words of what is asked."""
-    from tdbench.bench.models.llm.asks import Ask, Sampling
-    from tdbench.bench.models.llm.transformers_backend import TransformersBackend
+    from tdbench.bench.models.llm.backends.transformers import TransformersBackend
+    from tdbench.bench.models.llm.client import Ask, Sampling
 
     backend, lock = TransformersBackend(f"hf:{folder}", "cpu"), threading.Lock()
 

@@ -16,8 +16,8 @@ from tdbench.bench.commands.audit import print_audits
 from tdbench.bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.models.llm.names import ModelName
-from tdbench.bench.models.llm.spending import dollars
+from tdbench.bench.models.llm.access import ModelName
+from tdbench.bench.models.llm.client import dollars
 
 if TYPE_CHECKING:
     from tdbench.bench.experiment.archive import Accepted

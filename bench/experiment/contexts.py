@@ -18,7 +18,7 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError, PluginError
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob, learner_seed, recipe_in_epochs
 from tdbench.bench.models.encoder import CachedEncoder, Encoder, SlicedEncoder
-from tdbench.bench.models.llm.names import ModelName
+from tdbench.bench.models.llm.access import ModelName
 from tdbench.bench.models.resolve import pretrained_sha256, shown_name
 from tdbench.bench.record import PublicResource
 from tdbench.bench.settings import LLMSettings
@@ -28,7 +28,7 @@ from tdbench.bench.training.resolve import resolve_learner
 from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
-    from tdbench.bench.models.llm.spending import Spending
+    from tdbench.bench.models.llm.client import Spending
 
 Tick = Callable[[float], None]
 
@@ -50,7 +50,7 @@ def context_of(
     access = None
     if "llm" in job.method.reads:
         from tdbench.bench.models.llm.access import STORE, Access, words_of_task
-        from tdbench.bench.models.llm.spending import Spending
+        from tdbench.bench.models.llm.client import Spending
 
         access = Access(words_of_task(job.data.task), spending or Spending(LLMSettings()), cache / STORE)
 

@@ -30,7 +30,7 @@ from tdbench.bench.experiment.jobs import (
 from tdbench.bench.matching.options import MATCHING_VERSION, TASK_LM_VERSION
 from tdbench.bench.method import Method
 from tdbench.bench.models.encoder import FEATURES_VERSION
-from tdbench.bench.models.llm.names import LLM_VERSION, ModelName
+from tdbench.bench.models.llm.access import LLM_VERSION, ModelName
 from tdbench.bench.models.resolve import available, pretrained_name, pretrained_sha256
 from tdbench.bench.privacy.accounting import PRIVACY_VERSION
 from tdbench.bench.privacy.pool import Pool, draw_pool

@@ -34,7 +34,7 @@ from tdbench.bench.experiment.stages import (
     run_train_stack,
 )
 from tdbench.bench.experiment.store import Busy, Store
-from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.client import Spending
 from tdbench.bench.privacy.guards import blind_auc, check_blind
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.progress import Reporter

@@ -37,8 +37,7 @@ from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.attacks.vectors import VectorAttacks
 from tdbench.bench.privacy.games import Match, SetAttacks
 from tdbench.bench.privacy.private_method import PrivateMethod, release_from
-from tdbench.bench.quality.evaluator import evaluator_of
-from tdbench.bench.quality.judge import judged, nearest_tokens
+from tdbench.bench.quality.evaluator import evaluator_of, judged, nearest_tokens
 from tdbench.bench.record import DistilResult, Failure, PrivacyStatement, Record, TextQuality, TrainResult, set_sha256
 from tdbench.bench.registry import source_sha256
 from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe
@@ -48,7 +47,7 @@ from tdbench.bench.training.training_set import TrainContext, TrainingSet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.models.llm.spending import Spending
+    from tdbench.bench.models.llm.client import Spending
     from tdbench.bench.privacy.attacks.text import Embed
     from tdbench.bench.privacy.released import Released
     from tdbench.bench.settings import Protocol

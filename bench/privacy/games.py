@@ -13,9 +13,8 @@ import numpy as np
 
 from tdbench.bench.privacy.attacks import model
 from tdbench.bench.privacy.guards import blind_auc, check_blind
-from tdbench.bench.privacy.one_run import epsilon_lower, p_value
 from tdbench.bench.privacy.released import Released, less_references, pairs_of
-from tdbench.bench.privacy.statistics import estimate_auc, estimate_tpr, roc_curve
+from tdbench.bench.privacy.statistics import epsilon_lower, estimate_auc, estimate_tpr, p_value, roc_curve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -5,19 +5,21 @@ Shapes: N private rows, C classes, D features, M candidates.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import replace
+import os
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
+from tdbench.bench.canonical import canonical_json
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PluginError, UsageError
 from tdbench.bench.privacy.accounting import Mechanism, check_agreement, epsilon_of, prv_epsilon, scale_for
-from tdbench.bench.privacy.ledger import Ledger, Planned
-from tdbench.bench.privacy.noise import noise_for
-from tdbench.bench.privacy.sums import feature_sums, head_gradients, vote_counts
+from tdbench.bench.record import PrivateQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,58 @@ if TYPE_CHECKING:
     from tdbench.bench.context import Context, Features
     from tdbench.bench.privacy.training import RowModel, TrainingOptions
     from tdbench.bench.record import Mechanism as Kind
+
+    Floats = NDArray[np.float64]
+    Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A question that a method is going to ask.
+
+    Args:
+        name: What for; the same name is used when it is asked.
+        steps: How often it is asked.
+        kind: `gaussian`, `sampled-gaussian` or `laplace`.
+        rate: Probability with which every row takes part in a step, for `sampled-gaussian`.
+        weight: How exact the answers are to be in comparison with the other questions': twice the weight is half the noise.
+    """
+
+    name: str
+    steps: int = 1
+    kind: Kind = "gaussian"
+    rate: float = 1.0
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.weight < math.inf and self.steps >= 1):
+            raise PluginError(f"question '{self.name}' needs a positive weight and at least one step; got {self}.")
+
+
+@dataclass
+class Ledger:
+    """What was planned and what was asked."""
+
+    noise: dict[str, Mechanism] = field(default_factory=dict)
+    """Name -> the mechanism, with its noise multiplier and the number of answers that the budget holds."""
+    sensitivity: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
+    raw_reads: list[str] = field(default_factory=list)
+
+    def queries(self) -> tuple[PrivateQuery, ...]:
+        """Returns the questions as they were answered."""
+        return tuple(
+            PrivateQuery(
+                name=name,
+                mechanism=self.noise[name].kind,
+                sensitivity=self.sensitivity[name],
+                noise_multiplier=self.noise[name].noise,
+                rate=self.noise[name].rate,
+                steps=steps,
+            )
+            for name, steps in self.asked.items()
+        )
+
 
 _CHECKED, _LARGE = 6, 10**8
 
@@ -278,3 +332,75 @@ class _Vault:
 
     def __repr__(self) -> str:
         return f"{len(self.__rows)} private rows"
+
+
+SECRET_VARIABLE = "TDBENCH_NOISE_SECRET"  # noqa: S105 - a name
+"""Names a text that only the maker of a set knows; it enters the seed of all noise."""
+
+_PUBLIC = (
+    "NumPy PCG64; its seed follows from the run's options, so that the run can be repeated and the noise be taken off: the promise is the "
+    "mechanism's, not these files'"
+)
+
+_SECRET = "NumPy PCG64 (not cryptographic), its seed made with a secret that is not kept"  # noqa: S105 - a description
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A random stream and what there is to say about it."""
+
+    stream: np.random.Generator
+    description: str
+
+
+def noise_for(name: str, seed: int) -> Noise:
+    """Returns the noise of one set: for another method, option, budget or set it is another stream, or differences would show the data.
+
+    Args:
+        name: Everything that tells the set from others, and nothing that depends on private rows.
+        seed: Seed of the set.
+    """
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    digest = hashlib.sha256(canonical_json(["noise", name, seed, secret]).encode()).digest()
+    stream = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(digest))))
+    return Noise(stream, _SECRET if secret else _PUBLIC)
+
+
+_CHUNK = 8_192
+
+
+def feature_sums(features_ND: Floats, labels_N: Labels, n_classes: int, count_weight: float) -> Floats:
+    """Returns the (C, D + 1) sums of features by class, and of a constant behind them."""
+    extended = np.column_stack([features_ND, np.full(len(labels_N), count_weight)])
+    return np.stack([extended[labels_N == label].sum(0) for label in range(n_classes)])
+
+
+def vote_counts(
+    features_ND: Floats, labels_N: Labels, candidates_MD: NDArray[np.float32], open_CM: NDArray[np.bool_]
+) -> Floats:
+    """Returns (C, M): how many rows of each class have each candidate for their nearest, among those that are open to the class."""
+    votes_CM = np.zeros(open_CM.shape)
+    for label, open_M in enumerate(open_CM):
+        own, voters = np.flatnonzero(open_M), np.flatnonzero(labels_N == label)
+        for start in range(0, len(voters) if len(own) else 0, _CHUNK):
+            near = (features_ND[voters[start : start + _CHUNK]] @ candidates_MD[own].T).argmax(1)
+            votes_CM[label, own] += np.bincount(near, minlength=len(own))
+    return votes_CM
+
+
+def head_gradients(inputs_NE: Floats, labels_N: Labels, weight_CE: Floats, clip: float) -> Floats:
+    """Returns the (C, C, E) sums by class of the rows' gradients of the cross-entropy of a linear head, each clipped.
+
+    A row's gradient is (p - y) x' for its input x of E numbers, shares p and class y; its length is |p - y| |x|.
+    """
+    n_classes = len(weight_CE)
+    sums = np.zeros((n_classes, n_classes, inputs_NE.shape[1]))
+    for start in range(0, len(labels_N), _CHUNK):
+        x_BE, labels_B = inputs_NE[start : start + _CHUNK], labels_N[start : start + _CHUNK]
+        errors_BC = softmax(x_BE @ weight_CE.T, axis=1) - np.eye(n_classes)[labels_B]
+        length_B = np.linalg.norm(errors_BC, axis=1) * np.linalg.norm(x_BE, axis=1)
+        errors_BC *= (clip / np.maximum(length_B, clip))[:, None]
+        for label in range(n_classes):
+            own_B = labels_B == label
+            sums[label] += errors_BC[own_B].T @ x_BE[own_B]
+    return sums

@@ -1,26 +1,30 @@
-"""The pool of an audit: candidates of which a coin makes members, and an auxiliary set that belongs to the attacker."""
+"""Audit pool: candidates, half of them members at random in every run, and auxiliary rows of the attacker."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.data.text import LabelledText
+from tdbench.bench.data.word_pairs import WordPairs
 from tdbench.bench.errors import DataError
-from tdbench.bench.privacy.duplicates import duplicate_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from tdbench.bench.data.loading import TaskData
 
 POOL_VERSION = 1
+
 POOL_SHARE = 2 / 3
 """Largest share of a train split that the pool takes; the rest is the attacker's."""
+
 LEAST_ROWS = 200
 
 
@@ -163,3 +167,32 @@ def draw_pool(data: TaskData, n_rows: int, n_auxiliary: int) -> Pool:
         auxiliary=candidates.take(n_pool + np.flatnonzero(own)),
         seed=seed,
     )
+
+
+LONG_FIELD_WORDS = 6
+"""A field of a pair with at least so many words makes twins by itself: pair tasks use one premise several times."""
+
+
+def duplicate_groups(rows: LabelledText) -> NDArray[np.int64]:
+    """Groups rows whose texts are near-duplicates; of a pair, also rows that share a long field.
+
+    Returns:
+        (N,) group numbers from 0, in the order of each group's first row. A group is closed: a duplicate of a duplicate belongs to it.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    links = _within(rows.joined())
+    if len(rows.fields) > 1:
+        for column in rows.fields.values():
+            links = links + _within(column, LONG_FIELD_WORDS)
+    _, labels = connected_components(links, directed=False)
+    _, first, group = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.empty(len(first), dtype=np.int64)
+    order[np.argsort(first)] = np.arange(len(first))
+    return order[group]
+
+
+def _within(texts: Sequence[str], least_words: int = 0) -> Any:
+    """Returns the (N, N) sparse matrix of near-duplicates among texts with at least so many words."""
+    pairs = WordPairs.of(texts, least_words)
+    return pairs.near(pairs)

@@ -1,35 +1,40 @@
-"""Measures the texts of distilled sets; one evaluator serves all sets of a task."""
+"""Quality of the texts of distilled sets: labels, closeness to real texts, variety; one evaluator serves all sets of a task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tdbench.bench.budget import WORD_PATTERN
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.data.loading import TaskData
 from tdbench.bench.data.word_pairs import WordPairs
-from tdbench.bench.quality.labels import WordClassifier
 from tdbench.bench.quality.spaces import SentenceSpace, Space, WordSpace
-from tdbench.bench.quality.spread import distance_to_real, mauve_score, vendi_score
-from tdbench.bench.quality.words import word_measures
+from tdbench.bench.quality.spread import distance_to_real, mauve_score, vendi_score, word_measures
 from tdbench.bench.record import TextQuality
 from tdbench.bench.training.resolve import resolve_learner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
+    from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
     from tdbench.bench.distilled import DistilledSet
 
 QUALITY_VERSION = 1
 """Raised whenever the same texts get other numbers; 0 are measures from before there was a version."""
+
 ENCODER = "minilm"
+
 SAMPLE_PER_CLASS, FIT_PER_CLASS = 250, 1_000
 """Real texts of a class that sets are compared with, and others that the space of words is fitted on; half each where there are fewer."""
+
 MOST_TEXTS = 5_000
 """Larger sets are not measured."""
 
@@ -55,7 +60,7 @@ class TextEvaluator:
     device: str
 
     def measure(self, made: DistilledSet, with_encoder: bool = True) -> TextQuality | None:
-        """Measures the texts of a set; see docs/reference/text-quality.md for each number.
+        """Measures the texts of a set; see docs/text-quality.md for each number.
 
         Of sets of real rows, what they share with the train split and whether they agree with their labels say nothing and are left out;
         the selected rows are then no part of the real texts that they are compared with. Weights and soft labels are not read.
@@ -144,3 +149,80 @@ def _in_space(space: Space, text: LabelledText, real: LabelledText, real_RD: np.
     if space.name == ENCODER and (near := mauve_score(made_MD, real_RD)) is not None:
         values["mauve"] = near
     return {f"{name}_{space.name}": value for name, value in values.items()}
+
+
+def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str, float]:
+    """Lets a language model of the train split, trained from another seed than the one that methods use, read the texts.
+
+    Args:
+        made: A set of texts.
+        real: The train split.
+        context: Builds the model; its cost meter is charged.
+
+    Returns:
+        `judge_perplexity` per token (pieces that the train split never uses are left out), and `judge_perplexity_real`, that of
+        train rows held out of the judge's training. To be read from both sides: above it the texts are odd, far below it they are
+        commonplace.
+    """
+    from tdbench.bench.matching.start import words_of
+
+    source = context.source(real)
+    judge = context.judge(real, source)
+    text = made.resolve(real)
+    return {
+        "judge_perplexity": judge.perplexity_of(words_of(source, text), text.labels_N),
+        "judge_perplexity_real": judge.perplexity,
+    }
+
+
+def nearest_tokens(made: DistilledSet, real: LabelledText, context: Context) -> list[dict[str, str]]:
+    """Reads token vectors as the tokens of the learner's table that they are nearest to: for every text, field -> tokens.
+
+    They show what vectors are about, if anything; no learner is trained on them.
+    """
+    from tdbench.bench.matching.start import nearest_words, text_of
+
+    assert made.soft is not None
+    source = context.source(real)
+    columns = text_of(source, list(real.fields), nearest_words(source, made.soft))
+    return [dict(zip(columns, parts, strict=True)) for parts in zip(*columns.values(), strict=True)]
+
+
+BUCKETS, LONGEST_NGRAM = 2**18, 2
+
+REGULARISATION, EPOCHS = 1e-6, 10
+
+
+class WordClassifier:
+    """TF-IDF of hashed words and word pairs with averaged logistic regression (scikit-learn), trained on all of a train split.
+
+    Args:
+        train: The train split.
+    """
+
+    def __init__(self, train: LabelledText) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+        from sklearn.linear_model import SGDClassifier
+
+        self._words = HashingVectorizer(
+            n_features=BUCKETS,
+            ngram_range=(1, LONGEST_NGRAM),
+            alternate_sign=False,
+            norm=None,  # pyright: ignore[reportArgumentType] - no norm, as documented
+            token_pattern=WORD_PATTERN.pattern,
+        )
+        self._weights: Any = TfidfTransformer(sublinear_tf=True)
+        self._model = SGDClassifier(
+            loss="log_loss",
+            alpha=REGULARISATION,
+            max_iter=EPOCHS,
+            tol=None,  # pyright: ignore[reportArgumentType] - all epochs, as documented
+            average=True,
+            random_state=seed_from("word-classifier") % 2**32,
+        )
+        self._model.fit(self._weights.fit_transform(self._words.transform(train.joined())), train.labels_N)
+
+    def agrees(self, text: LabelledText) -> NDArray[Any]:
+        """Tells which of N texts get the label that they bear."""
+        features = self._weights.transform(self._words.transform(text.joined()))
+        return self._model.predict(features) == text.labels_N

@@ -24,8 +24,8 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.method import Method
 from tdbench.bench.models.encoder import Encoder, TfidfEncoder
 from tdbench.bench.models.llm.access import Access, words_of_task
+from tdbench.bench.models.llm.client import Spending
 from tdbench.bench.models.llm.method import MODEL_OPTIONS
-from tdbench.bench.models.llm.spending import Spending
 from tdbench.bench.privacy.private_method import PrivateMethod, release_from
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import LLMSettings

@@ -50,13 +50,12 @@ if TYPE_CHECKING:
     from tdbench.bench.matching.unroll import Back, Unrolled, unroll, unroll_head
     from tdbench.bench.method import Method
     from tdbench.bench.models.class_lm import RowLM
-    from tdbench.bench.models.llm.asks import Sampling
-    from tdbench.bench.models.llm.concepts import keywords
+    from tdbench.bench.models.llm.client import Sampling
+    from tdbench.bench.models.llm.generate import AskedVariations
     from tdbench.bench.models.llm.graph import ConceptGraph, Concepts, canonical_concepts
     from tdbench.bench.models.llm.method import LLMConfig, LLMMethod, NamesModels, Questions, Session, llm_card
     from tdbench.bench.models.llm.parsing import read_object, read_texts
-    from tdbench.bench.models.llm.variations import AskedVariations
-    from tdbench.bench.models.llm.wording import (
+    from tdbench.bench.models.llm.prompts import (
         Brief,
         TaskWords,
         ask_for_better,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         ask_for_features,
         ask_for_texts,
         ask_for_values,
+        keywords,
     )
     from tdbench.bench.models.prompted import label_tokens
     from tdbench.bench.models.public_rows import PublicRows, public_rows
@@ -72,8 +72,7 @@ if TYPE_CHECKING:
     from tdbench.bench.models.task_lm import TaskLM, Vocabulary
     from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations, Varies
     from tdbench.bench.privacy.accounting import Mechanism
-    from tdbench.bench.privacy.ledger import Planned
-    from tdbench.bench.privacy.oracle import PrivateOracle
+    from tdbench.bench.privacy.oracle import Planned, PrivateOracle
     from tdbench.bench.privacy.private_method import PrivateConfig, PrivateMethod
     from tdbench.bench.privacy.trained import TrainedConfig, TrainedMethod, TrainingConfig, train_privately
     from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
@@ -90,7 +89,7 @@ _HOME = {
     "tdbench.bench.privacy.accounting": ("Mechanism",),
     "tdbench.bench.kept": ("kept",),
     "tdbench.bench.cost": ("CostMeter",),
-    "tdbench.bench.models.llm.asks": ("Sampling",),
+    "tdbench.bench.models.llm.client": ("Sampling",),
     "tdbench.bench.models.llm.method": (
         "LLMConfig",
         "LLMMethod",
@@ -99,8 +98,8 @@ _HOME = {
         "Session",
         "llm_card",
     ),
-    "tdbench.bench.models.llm.variations": ("AskedVariations",),
-    "tdbench.bench.models.llm.wording": (
+    "tdbench.bench.models.llm.generate": ("AskedVariations",),
+    "tdbench.bench.models.llm.prompts": (
         "Brief",
         "TaskWords",
         "ask_for_better",
@@ -109,13 +108,13 @@ _HOME = {
         "ask_for_features",
         "ask_for_texts",
         "ask_for_values",
+        "keywords",
     ),
     "tdbench.bench.models.llm.graph": (
         "ConceptGraph",
         "Concepts",
         "canonical_concepts",
     ),
-    "tdbench.bench.models.llm.concepts": ("keywords",),
     "tdbench.bench.models.llm.parsing": (
         "read_object",
         "read_texts",
@@ -173,8 +172,7 @@ _HOME = {
         "Vocabulary",
         "TaskLM",
     ),
-    "tdbench.bench.privacy.ledger": ("Planned",),
-    "tdbench.bench.privacy.oracle": ("PrivateOracle",),
+    "tdbench.bench.privacy.oracle": ("Planned", "PrivateOracle"),
     "tdbench.bench.privacy.private_method": ("PrivateConfig", "PrivateMethod"),
     "tdbench.bench.privacy.trained": ("TrainedConfig", "TrainedMethod", "TrainingConfig", "train_privately"),
     "tdbench.bench.privacy.training": ("train_rows", "Batch", "RowModel", "TrainingOptions"),

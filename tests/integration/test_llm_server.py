@@ -6,11 +6,8 @@ import pytest
 
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMStopError, PrerequisiteError
-from tdbench.bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling
-from tdbench.bench.models.llm.client import LLM
-from tdbench.bench.models.llm.openai_backend import OpenAIBackend
-from tdbench.bench.models.llm.reply_store import ReplyStore
-from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.backends.openai import OpenAIBackend
+from tdbench.bench.models.llm.client import LLM, Ask, Failure, Message, Reply, ReplyStore, Sampling, Spending
 from tdbench.bench.settings import LLMSettings
 from tests.llm_server import MODEL
 

@@ -16,11 +16,10 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.privacy.accounting import Mechanism, scale_for
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.games import Match
-from tdbench.bench.privacy.ledger import Planned
-from tdbench.bench.privacy.one_run import epsilon_lower
-from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.oracle import Planned, PrivateOracle
 from tdbench.bench.privacy.pool import Pool, draw_pool
 from tdbench.bench.privacy.released import Released
+from tdbench.bench.privacy.statistics import epsilon_lower
 from tdbench.bench.privacy.training import RowModel, TrainingOptions, train_rows
 from tdbench.bench.record import AuditResult
 from tdbench.bench.registry import TASKS

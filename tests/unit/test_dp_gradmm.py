@@ -13,8 +13,7 @@ import torch
 from tdbench.bench.budget import Budget
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
-from tdbench.bench.privacy.ledger import Planned
-from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.oracle import Planned, PrivateOracle
 from tdbench.bench.privacy.private_method import Release, release_from
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing.private import HashedEncoder, small_pool

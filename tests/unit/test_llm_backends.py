@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tdbench.bench.errors import LLMError
-from tdbench.bench.models.llm.asks import Ask, Message, Sampling, Wanted
-from tdbench.bench.models.llm.task_lm_backend import TRIES, TaskLMBackend
-from tdbench.bench.models.llm.transformers_backend import Draws, TransformersBackend
+from tdbench.bench.models.llm.backends.task_lm import TRIES, TaskLMBackend
+from tdbench.bench.models.llm.backends.transformers import Draws, TransformersBackend
+from tdbench.bench.models.llm.client import Ask, Message, Sampling, Wanted
 from tdbench.bench.testing.tiny import tiny_generator
 
 PROMPTS = ("one", "a longer question about something", "two words")
@@ -123,7 +123,7 @@ VOCABULARY = {"red": 10, "blue": 11, "boat": 12, "sail": 13}
 
 @pytest.fixture
 def letters(monkeypatch):
-    from tdbench.bench.models.llm import task_lm_backend as module
+    from tdbench.bench.models.llm.backends import task_lm as module
 
     names = {number: word for word, number in VOCABULARY.items()}
 

@@ -9,12 +9,21 @@ from pydantic import ValidationError
 
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMStopError, RecordError, UsageError
-from tdbench.bench.models.llm.asks import Ask, Failure, Message, Reply, Sampling, Wanted
-from tdbench.bench.models.llm.client import LLM
-from tdbench.bench.models.llm.fake_backend import FakeBackend
-from tdbench.bench.models.llm.names import ModelName
-from tdbench.bench.models.llm.reply_store import ReplyStore, key_of
-from tdbench.bench.models.llm.spending import Spending, cost_of
+from tdbench.bench.models.llm.access import ModelName
+from tdbench.bench.models.llm.backends.fake import FakeBackend
+from tdbench.bench.models.llm.client import (
+    LLM,
+    Ask,
+    Failure,
+    Message,
+    Reply,
+    ReplyStore,
+    Sampling,
+    Spending,
+    Wanted,
+    cost_of,
+    key_of,
+)
 from tdbench.bench.record import LLMCost
 from tdbench.bench.settings import LLMSettings, check_values
 

@@ -9,13 +9,10 @@ import pytest
 
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMError
-from tdbench.bench.models.llm.asks import Ask, Message, Sampling, Wanted
-from tdbench.bench.models.llm.client import LLM
-from tdbench.bench.models.llm.fake_backend import FakeBackend
-from tdbench.bench.models.llm.filling import AskedCheck, Filling, fill
-from tdbench.bench.models.llm.sieve import copies
-from tdbench.bench.models.llm.spending import Spending
-from tdbench.bench.models.llm.wording import Brief, TaskWords, ask_for_texts, named_class
+from tdbench.bench.models.llm.backends.fake import FakeBackend
+from tdbench.bench.models.llm.client import LLM, Ask, Message, Sampling, Spending, Wanted
+from tdbench.bench.models.llm.generate import AskedCheck, Filling, copies, fill
+from tdbench.bench.models.llm.prompts import Brief, TaskWords, ask_for_texts, named_class
 from tdbench.bench.settings import LLMSettings
 
 WORDS = TaskWords("a text", "texts", ("about a", "about b"), ("text",), ("alpha", "beta"))

@@ -11,7 +11,7 @@ from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.models.encoder import TfidfEncoder
 from tdbench.bench.models.llm.access import Access, words_of_task
-from tdbench.bench.models.llm.spending import Spending
+from tdbench.bench.models.llm.client import Spending
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import LLMSettings
 from tdbench.bench.testing.texts import small_task

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tdbench.bench.models.llm.asks import Ask, Reply
+from tdbench.bench.models.llm.client import Ask, Reply
 from tdbench.bench.models.llm.parsing import read_object, read_reply, read_texts
 
 ONE, PAIR = ("text",), ("premise", "hypothesis")

@@ -17,8 +17,7 @@ from tdbench.bench.privacy.attacks.model import RMIA_A, model_scores, true_class
 from tdbench.bench.privacy.attacks.ngrams import BigramModel, NgramIndex, ngrams, words
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.attacks.vectors import VectorAttacks
-from tdbench.bench.privacy.duplicates import duplicate_groups
-from tdbench.bench.privacy.pool import draw_pool
+from tdbench.bench.privacy.pool import draw_pool, duplicate_groups
 from tdbench.bench.privacy.released import Released, less_references, pairs_of, references_of
 from tdbench.bench.registry import TASKS
 

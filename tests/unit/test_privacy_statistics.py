@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from tdbench.bench.privacy.one_run import epsilon_lower, p_value
 from tdbench.bench.privacy.statistics import (
     auc,
     clopper_pearson,
+    epsilon_lower,
     estimate_auc,
     estimate_tpr,
+    p_value,
     true_positive_rate,
 )
 from tdbench.bench.privacy.statistics import roc_curve as own_curve

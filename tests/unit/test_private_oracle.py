@@ -11,8 +11,7 @@ from scipy import stats
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PluginError, UsageError
-from tdbench.bench.privacy.ledger import Planned
-from tdbench.bench.privacy.oracle import PrivateOracle
+from tdbench.bench.privacy.oracle import Planned, PrivateOracle
 from tdbench.bench.testing.private import HashedEncoder
 from tdbench.bench.testing.texts import small_task
 from tests.unit.tiny_models import context
@@ -98,7 +97,7 @@ def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch
     from tdbench.bench.config import settings_for
     from tdbench.bench.experiment.contexts import context_of
     from tdbench.bench.experiment.plan import Planner
-    from tdbench.bench.privacy.noise import SECRET_VARIABLE, noise_for
+    from tdbench.bench.privacy.oracle import SECRET_VARIABLE, noise_for
 
     names = []
     words = ["task=sst2", "protocol=lite-v1", "data.kind=standin", f"runtime.root={tmp_path}", "sets=2"]

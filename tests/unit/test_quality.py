@@ -16,9 +16,8 @@ from tdbench.bench.data.word_pairs import WordPairs
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.experiment.plan import Planner
 from tdbench.bench.experiment.stages import run_distil
-from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of
-from tdbench.bench.quality.judge import judged
-from tdbench.bench.quality.words import distinct, repetitive, self_bleu, word_measures
+from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of, judged
+from tdbench.bench.quality.spread import distinct, repetitive, self_bleu, word_measures
 from tdbench.bench.record import SCHEMA_VERSION, TextQuality, migrate
 from tdbench.bench.registry import TASKS
 from tdbench.bench.testing.texts import small_task

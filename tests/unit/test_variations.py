@@ -18,9 +18,8 @@ from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMError, PrerequisiteError
 from tdbench.bench.experiment.jobs import cell_of, method_of
 from tdbench.bench.models.llm.access import Access, words_of_task
-from tdbench.bench.models.llm.asks import Failure, Reply
-from tdbench.bench.models.llm.spending import Spending
-from tdbench.bench.models.llm.variations import AskedVariations
+from tdbench.bench.models.llm.client import Failure, Reply, Spending
+from tdbench.bench.models.llm.generate import AskedVariations
 from tdbench.bench.models.public_rows import public_rows
 from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations
 from tdbench.bench.privacy.private_method import release_from

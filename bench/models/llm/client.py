@@ -1,24 +1,121 @@
-"""Asks a language model: replies that are kept are looked up, the rest is asked for within limits, kept as it comes, and booked."""
+"""Language-model client: requests and replies, reply store, spending limits, and the backend protocol."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from tdbench.bench.canonical import seed_from
-from tdbench.bench.errors import LLMStopError
-from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from tdbench.bench.models.llm.reply_store import key_of
-from tdbench.bench.models.llm.spending import cost_of
-from tdbench.bench.record import PhaseCost
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tdbench.bench.canonical import canonical_json, seed_from, sha256_text
+from tdbench.bench.errors import LLMStopError, RecordError
+from tdbench.bench.record import LLMCost, PhaseCost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tdbench.bench.cost import CostMeter
-    from tdbench.bench.models.llm.backend import Backend
-    from tdbench.bench.models.llm.reply_store import ReplyStore
-    from tdbench.bench.models.llm.spending import Spending
+    from tdbench.bench.settings import LLMSettings
+
+Mode = Literal["complete", "chat"]
+
+Form = Literal["json", "plain"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Message(_Frozen):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(_Frozen):
+    """How replies are drawn."""
+
+    temperature: float = Field(default=1.0, ge=0)
+    """0 takes the likeliest token each time."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=256, ge=1)
+
+
+class Wanted(_Frozen):
+    """What a question is after, for generators that cannot read it: the task's own decoder knows classes and tokens, no instructions."""
+
+    kind: Literal["write", "refine", "classify"] = "write"
+    label: int = 0
+    """Class of the texts."""
+    count: int = Field(default=1, ge=1)
+    """Texts."""
+    mentions: tuple[str, ...] = ()
+    """Words that the texts should hold."""
+    n_words: int | None = None
+    """Words a text should have."""
+    draft: tuple[str, ...] = ()
+    """Text to be refined or classified, field by field."""
+
+
+class Ask(_Frozen):
+    """One question: a conversation to be answered (chat), or a text to be continued (complete)."""
+
+    messages: tuple[Message, ...] = ()
+    prompt: str = ""
+    stop: tuple[str, ...] = ()
+    """A reply ends before the first of these."""
+    draw: str = ""
+    """Tells draws of the same question apart; the same draw always gets the same reply."""
+    form: Form = "json"
+    """How the reply is read: JSON objects, or the reply as it is."""
+    wanted: Wanted | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Ask:
+        if bool(self.messages) == bool(self.prompt):
+            raise ValueError("a question is either messages (chat) or a prompt (complete)")
+        return self
+
+    @property
+    def mode(self) -> Mode:
+        """How it is asked."""
+        return "chat" if self.messages else "complete"
+
+    @property
+    def n_characters(self) -> int:
+        """Length of all that is sent."""
+        return len(self.prompt) + sum(len(message.content) for message in self.messages)
+
+
+class Reply(_Frozen):
+    """What came back, and what it cost when it was first asked for."""
+
+    text: str
+    finish: str
+    """Why it ended: `stop`, `length`, or what the server says."""
+    tokens_in: int | None
+    tokens_out: int | None
+    """None where the server does not count."""
+    wall_s: float
+    """Time until it was there; an equal share of its batch's where several were computed together."""
+    cpu_s: float | None = None
+    """Processor time of the same; None for servers."""
+    served_by: str = ""
+    """The model's name as the server reports it."""
+
+
+class Failure(_Frozen):
+    """Why there is no reply; never kept."""
+
+    reason: str
+
 
 _MANY = 5
 """Questions that may all fail without an end: one that a server does not like must not cost the set."""
@@ -126,3 +223,217 @@ class LLM:
                     cpu_s=None if None in known else sum(s for s in known if s is not None),
                 )
             )
+
+
+Keep = Callable[[int, Reply], None]
+"""Receives a question's position and its reply, from any thread, as soon as the reply is there."""
+
+
+class Backend(Protocol):
+    """Whoever answers questions."""
+
+    @property
+    def served(self) -> dict[str, Any]:
+        """Who answers, as replies are kept by: kind, model, revision or weights, address."""
+        ...
+
+    @property
+    def chats(self) -> bool:
+        """Whether it follows instructions; else it continues texts."""
+        ...
+
+    @property
+    def reads_wanted(self) -> bool:
+        """Whether it goes by what a question is after, in place of its words."""
+        ...
+
+    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
+        """Answers questions, handing every reply over as it comes.
+
+        Args:
+            asks: Questions, all of one mode.
+            sampling: How replies are drawn.
+            seeds: A seed for each.
+            keep: Receives the replies.
+
+        Returns:
+            Position -> why it has none.
+
+        Raises:
+            LLMError: There is no use in asking on.
+        """
+        ...
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """Returns a text up to the first of some marks."""
+    ends = [place for mark in stop if (place := text.find(mark)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
+VERSION = 1
+"""Part of every key; raised when the same question is to be asked anew."""
+
+_TABLE = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, asked TEXT NOT NULL, created TEXT NOT NULL)"
+
+
+def key_of(served: dict[str, Any], ask: Ask, sampling: Sampling) -> str:
+    """Returns what a reply is kept under.
+
+    Args:
+        served: Who answers: model, revision or weights, address.
+        ask: The question, its draw included. What it is after, and how the reply is read, are no part of it, unless the model
+            sees nothing else.
+        sampling: How the reply is drawn.
+    """
+    asked = ask.model_dump(mode="json", exclude={"form"} if served.get("reads_wanted") else {"form", "wanted"})
+    parts = [VERSION, served, ask.mode, asked, sampling.model_dump(mode="json")]
+    return sha256_text(canonical_json(parts))
+
+
+class ReplyStore:
+    """Keeps replies; failures are never handed to it.
+
+    Args:
+        path: The sqlite file.
+
+    Raises:
+        RecordError: The file is there and cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a crash of the process loses nothing; of the machine, perhaps the last replies
+            self._db.execute(_TABLE)
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from None
+
+    def get(self, key: str) -> Reply | None:
+        """Returns the reply under a key, or None."""
+        try:
+            with self._lock:
+                found = self._db.execute("SELECT reply FROM replies WHERE key = ?", (key,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from None
+        return None if found is None else Reply.model_validate_json(found[0])
+
+    def put(self, key: str, ask: Ask, reply: Reply) -> None:
+        """Keeps a reply at once; the first one under a key stays."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        row = (key, reply.model_dump_json(), ask.model_dump_json(), now)
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)", row)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def _unreadable(self, error: Exception) -> RecordError:
+        return RecordError(
+            f"{self._path} cannot be read ({error}); move it away: replies in it are then asked for again."
+        )
+
+
+_PER_PRICE = 1_000_000
+
+_CHUNK = 256
+
+_FRAME = 16
+"""Tokens around a message, more than any known template takes."""
+
+_GOES_ON = "The same command goes on from here: replies are kept."
+
+
+@dataclass
+class Spending:
+    """Calls that this command has paid for, over all stages.
+
+    Args:
+        limits: Caps and prices.
+        n_calls: Calls so far.
+        usd: What they cost; None once a call's price is unknown.
+    """
+
+    limits: LLMSettings
+    n_calls: int = 0
+    usd: float | None = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def allowed(self, asks: Sequence[Ask], sampling: Sampling) -> int:
+        """Returns how many of the questions may be asked before looking again: no limit is passed, whatever the replies are.
+
+        Raises:
+            LLMStopError: None; a limit has been reached, or a price cannot be told.
+        """
+        limits = self.limits
+        left = len(asks) if limits.max_calls is None else limits.max_calls - self.n_calls
+        if left <= 0:
+            raise LLMStopError(
+                f"runtime.llm.max_calls={limits.max_calls} calls have been made and {len(asks)} more are needed now; raise it. {_GOES_ON}"
+            )
+        most = min(left, len(asks), _CHUNK)
+        if limits.max_usd is None:
+            return most
+        if self.usd is None:
+            raise LLMStopError(
+                "the server does not count tokens, so runtime.llm.max_usd cannot be kept; leave it out, and use max_calls."
+            )
+        bounds = np.cumsum([self._bound(ask, sampling) for ask in asks[:most]])
+        fits = int((self.usd + bounds <= limits.max_usd).sum())
+        if not fits:
+            raise LLMStopError(
+                f"{self.usd:.4f} of runtime.llm.max_usd={limits.max_usd} have been spent, one more call may exceed it, and {len(asks)} are "
+                f"needed now; raise it. {_GOES_ON}"
+            )
+        return fits
+
+    def _bound(self, ask: Ask, sampling: Sampling) -> float:
+        """Returns the most that a call may cost: no token is shorter than a character, and some frame every message."""
+        asked = ask.n_characters + _FRAME * (1 + len(ask.messages))
+        return dollars(asked, sampling.max_tokens, self.limits) or 0.0
+
+    def pay(self, reply: Reply) -> None:
+        """Books a call that has just been answered."""
+        cost = price_of([reply], self.limits)
+        with self._lock:
+            self.n_calls += 1
+            self.usd = None if cost is None or self.usd is None else self.usd + cost
+
+
+def price_of(replies: Sequence[Reply], limits: LLMSettings) -> float | None:
+    """Returns the price of replies in US dollars; None where a price or a count of tokens is not known."""
+    each = [dollars(reply.tokens_in, reply.tokens_out, limits) for reply in replies]
+    return None if None in each else sum(one for one in each if one is not None)
+
+
+def dollars(tokens_in: float | None, tokens_out: float | None, limits: LLMSettings) -> float | None:
+    """Returns the price of tokens in US dollars; None where a price or a count is not known."""
+    if limits.price_in is None or limits.price_out is None or tokens_in is None or tokens_out is None:
+        return None
+    return (tokens_in * limits.price_in + tokens_out * limits.price_out) / _PER_PRICE
+
+
+def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings | None, model: str) -> LLMCost:
+    """Returns what replies cost when they were first asked for.
+
+    Args:
+        replies: All of them.
+        n_kept: How many of them were found among kept replies.
+        limits: Prices; None for models that nobody is paid for.
+        model: Who answered.
+    """
+    ins, outs = [reply.tokens_in for reply in replies], [reply.tokens_out for reply in replies]
+    return LLMCost(
+        models=(model,),
+        calls=len(replies),
+        calls_kept=n_kept,
+        tokens_in=None if None in ins else sum(n for n in ins if n is not None),
+        tokens_out=None if None in outs else sum(n for n in outs if n is not None),
+        usd=None if limits is None else price_of(replies, limits),
+    )

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt, field_serializer, field_validator
 
 from tdbench.bench.card import TASK_LM, Estimate, MethodCard, MethodConfig
 from tdbench.bench.method import Method
+from tdbench.bench.models.llm.generate import USABLE_FRAC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,17 +21,14 @@ if TYPE_CHECKING:
     from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
     from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
-    from tdbench.bench.models.llm.client import LLM
-    from tdbench.bench.models.llm.filling import Asking, Pool, Rework
-    from tdbench.bench.models.llm.wording import TaskWords
+    from tdbench.bench.models.llm.client import LLM, Ask, Failure, Reply, Sampling
+    from tdbench.bench.models.llm.generate import Asking, Pool, Rework
+    from tdbench.bench.models.llm.prompts import TaskWords
 
     Text = tuple[str, ...]
 
 MODEL_OPTIONS = ("llm", "base")
 
-USABLE_FRAC = 0.9
-"""Share of texts that is expected to be of use before anything is known."""
 
 _WORDS_TO_TOKENS = 1.4
 
@@ -44,7 +42,7 @@ class NamesModels(MethodConfig):
     @field_serializer("llm", "base", check_fields=False)
     def _by_content(self, value: str) -> str:
         """A folder is told by its content, so that records say nothing of the machine."""
-        from tdbench.bench.models.llm.names import ModelName
+        from tdbench.bench.models.llm.access import ModelName
 
         return ModelName.parse(value).recorded
 
@@ -52,7 +50,7 @@ class NamesModels(MethodConfig):
     @classmethod
     def _is_a_model(cls, value: str) -> str:
         from tdbench.bench.errors import UsageError
-        from tdbench.bench.models.llm.names import ModelName
+        from tdbench.bench.models.llm.access import ModelName
 
         try:
             return ModelName.parse(value).text
@@ -179,7 +177,7 @@ class LLMMethod(Method):
         checker: Session | None = None,
         rework: Rework | None = None,
     ) -> Pool:
-        """Has every class filled with texts; see `tdbench.bench.models.llm.filling.fill`.
+        """Has every class filled with texts; see `tdbench.bench.models.llm.generate.fill`.
 
         Args:
             session: Model, words, features.
@@ -189,7 +187,7 @@ class LLMMethod(Method):
             checker: Whose model checks classes; None for the one that writes.
             rework: Makes other texts of those that come back.
         """
-        from tdbench.bench.models.llm.filling import AskedCheck, Filling, fill
+        from tdbench.bench.models.llm.generate import AskedCheck, Filling, fill
 
         config, llm = self.config, session.llm
         texts = self.per_ask(session) if per_ask is None else per_ask
@@ -208,7 +206,7 @@ class LLMMethod(Method):
 
     def sampling(self, n_texts: int = 1) -> Sampling:
         """Returns how replies of so many texts are drawn."""
-        from tdbench.bench.models.llm.asks import Sampling
+        from tdbench.bench.models.llm.client import Sampling
 
         config = self.config
         return Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens * n_texts)

@@ -9,12 +9,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tdbench.bench.models.llm.asks import Failure
+from tdbench.bench.models.llm.client import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tdbench.bench.models.llm.asks import Ask, Form, Reply
+    from tdbench.bench.models.llm.client import Ask, Form, Reply
 
     Text = tuple[str, ...]
 

@@ -6,12 +6,12 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
-from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
+from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.models.llm.client import Keep
 
 _NOUNS = "river market signal garden window engine letter silver travel number winter paper bridge forest stone music camera doctor planet"
 

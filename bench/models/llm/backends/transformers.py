@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tdbench.bench.errors import LLMStopError
-from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from tdbench.bench.models.llm.backend import cut
+from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
 from tdbench.bench.models.prompted import load_causal
 from tdbench.bench.models.resolve import pretrained_name, pretrained_sha256, resolve
 from tdbench.bench.models.row_generator import end_of, opening
@@ -26,7 +25,7 @@ from tdbench.bench.training.prepared import compute_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.models.llm.client import Keep
 
 _BATCH = 32
 

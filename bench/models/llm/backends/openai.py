@@ -12,13 +12,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import LLMStopError, PrerequisiteError, redacted
-from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling
-from tdbench.bench.models.llm.backend import cut
+from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.models.llm.client import Keep
     from tdbench.bench.settings import LLMSettings
 
 _EXTRA = 'pip install -e ".[llm]"'

@@ -1,4 +1,4 @@
-"""How language models are asked for texts of a task: as an instruction, or as a text to be continued.
+"""Prompts for texts of a task: an instruction, or a text to be continued.
 
 Texts are asked for as JSON of models that follow instructions, and one at a time, behind a header and examples, of those that do not.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tdbench.bench.models.llm.asks import Ask, Message, Wanted
+import numpy as np
+
+from tdbench.bench.models.llm.client import Ask, Message, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     Text = tuple[str, ...]
 
 _NUMBER = re.compile(r"\W*(\d{1,3})(?!\w)")
+
 STOP = "\n###"
 """Closes every example, and so the text that follows them."""
+
 RULES = "Do not copy or quote given texts, do not number, and add no comments."
 
 
@@ -250,3 +254,38 @@ def _prompt(words: TaskWords, brief: Brief) -> str:
     shown = [f"{words.written(text)}{STOP}" for text in brief.examples]
     first = f"{words.field_names[0]}:" if len(words.field_names) > 1 else ""
     return "\n\n".join([opening, *shown, "\n".join([*head, first])])
+
+
+_LONGEST = 60
+
+_WORD = r"(?u)\b[^\W\d_][\w'-]{2,}\b"
+
+
+def keywords(texts: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """Returns every text's words of the greatest tf-idf weight among these texts, at most `count`; English function words are no keywords.
+
+    Args:
+        texts: The texts that weights are counted over.
+        count: Keywords of a text.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    rare = 2 if len(texts) > 50 else 1
+    vectorizer: Any = TfidfVectorizer(
+        stop_words="english",
+        min_df=rare,
+        max_df=0.5 if len(texts) > 4 else 1.0,
+        token_pattern=_WORD,
+    )
+    try:
+        weights_NV = vectorizer.fit_transform(texts).tocsr()
+    except ValueError:  # no word is left
+        return [()] * len(texts)
+    names = vectorizer.get_feature_names_out()
+    made = []
+    for row in range(len(texts)):
+        own = slice(weights_NV.indptr[row], weights_NV.indptr[row + 1])
+        values, ids = weights_NV.data[own], weights_NV.indices[own]
+        best = np.lexsort((ids, -values))[:count]
+        made.append(tuple(str(names[ids[i]])[:_LONGEST] for i in best))
+    return made

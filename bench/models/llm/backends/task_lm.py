@@ -16,14 +16,14 @@ import numpy as np
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.matching.start import text_of, words_of
-from tdbench.bench.models.llm.asks import Ask, Failure, Reply, Sampling, Wanted
+from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, Wanted
 from tdbench.bench.models.vocabulary import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tdbench.bench.matching.source import SourceModel
-    from tdbench.bench.models.llm.backend import Keep
+    from tdbench.bench.models.llm.client import Keep
     from tdbench.bench.models.task_lm import TaskLM
 
     Words = list[tuple[np.ndarray, ...]]
