@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
-    from tdbench.bench.record import Output
+    from tdbench.bench.record import Output, Role
 
 TASK_LM = "task-lm"
 """Value of a method's option `lm`: the language model that is trained on the task's own train split."""
@@ -54,6 +54,7 @@ class MethodCard:
         uses_budget: False for references that ignore the budget (majority, full).
         full_data: True for training on all real data, which has a recipe of its own.
         reference: True for references that are shown and never ranked.
+        role: What other rows are compared with it for, see `Role`; empty for most methods.
         private: True when the method claims differential privacy; it is then a `PrivateMethod`.
         external: True for sets read from a file, whose cost is unknown; they are shown and never ranked.
         tags: Facts for which someone would reasonably exclude a method.
@@ -71,6 +72,7 @@ class MethodCard:
     uses_budget: bool = True
     full_data: bool = False
     reference: bool = False
+    role: Role = ""
     private: bool = False
     external: bool = False
     tags: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tdbench.bench.canonical import sha256_text
 from tdbench.bench.errors import RecordError
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """Raised with every change of a record's fields; `migrate` must then lead older files to it."""
 
 Game = Literal["text", "model"]
@@ -294,6 +294,12 @@ class Cell(Frozen):
     """The encoder that the method reads: source learner, its files' hash, maximum length in tokens. Empty where none is read."""
 
 
+Role = Literal["", "random", "kmeans", "soft-labels", "vectors", "full", "majority"]
+"""Reference role of a method: `random` for random rows (also the reference of the text track and the control of submissions), `kmeans`
+for medoids, `soft-labels` and `vectors` for the references of the tracks text+soft and learner-bound, `full` for training on all real
+data, `majority` for the most frequent class; empty for methods that nobody is compared with."""
+
+
 class MethodFacts(Frozen):
     """The part of a method's card that rankings need."""
 
@@ -303,6 +309,8 @@ class MethodFacts(Frozen):
     cost_class: CostClass
     deterministic: bool = False
     reference: bool = False
+    role: Role = ""
+    """What other rows are compared with it for."""
     private: bool = False
     full_data: bool = False
     """True for training on all real data: never ranked, drawn as a line."""
@@ -478,6 +486,13 @@ _TAGS_BEFORE_10 = {
 }
 """Tags that methods' cards had when records did not hold them."""
 
+_ROLES_BEFORE_11 = {
+    **{name: name for name in ("random", "kmeans", "full", "majority")},
+    "teacher-labels": "soft-labels",
+    "class-mean": "vectors",
+}
+"""Roles of methods when records did not hold them."""
+
 
 def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     """Leads a record of an older schema to the current one.
@@ -487,8 +502,8 @@ def migrate(raw: dict[str, Any]) -> dict[str, Any]:
     """
     version = raw.get("schema_version")
     if version in range(1, SCHEMA_VERSION):
-        # Versions added fields, all with a default that is true of older records; 9 moved some numbers, 10 copied tags from cards.
-        return {**_with_tags(_with_quality(raw)), "schema_version": SCHEMA_VERSION}
+        # Versions added fields, all with a default that is true of older records; 9 moved numbers, 10 and 11 copied facts from cards.
+        return {**_with_card_facts(_with_quality(raw)), "schema_version": SCHEMA_VERSION}
     if version != SCHEMA_VERSION:
         raise RecordError(
             f"record schema version is {version!r}, expected {SCHEMA_VERSION}; "
@@ -511,13 +526,14 @@ def _with_quality(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "distil": {**distil, "diagnostics": rest, "quality": quality}}
 
 
-def _with_tags(raw: dict[str, Any]) -> dict[str, Any]:
-    """Writes the tags of the method's card into a record from before they were there."""
+def _with_card_facts(raw: dict[str, Any]) -> dict[str, Any]:
+    """Writes tags and role of the method's card into a record from before they were there."""
     cell, facts = raw.get("cell"), raw.get("method_facts")
     if not isinstance(cell, dict) or not isinstance(facts, dict):
         return raw
-    tags = _TAGS_BEFORE_10.get(str(cell.get("method")))
-    return raw if tags is None or "tags" in facts else {**raw, "method_facts": {**facts, "tags": list(tags)}}
+    method = str(cell.get("method"))
+    known = {"tags": list(_TAGS_BEFORE_10.get(method, ())), "role": _ROLES_BEFORE_11.get(method, "")}
+    return {**raw, "method_facts": {**known, **facts}}
 
 
 def parse_record(raw: dict[str, Any], where: str) -> Record:

@@ -25,6 +25,7 @@ class ClassMean(Method):
         output="embedding",
         reads=("encoder", "source"),
         counts_texts=True,
+        role="vectors",
     )
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:

@@ -18,6 +18,7 @@ class Full(Method):
         uses_budget=False,
         full_data=True,
         reference=True,
+        role="full",
     )
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:  # noqa: ARG002 - needs neither

@@ -15,6 +15,7 @@ class KMeansMedoids(Method):
         paper="Maekawa et al., 2024, DiLM (there called K-centers)",
         reads=("encoder",),
         counts_texts=True,
+        role="kmeans",
     )
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:

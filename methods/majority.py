@@ -17,6 +17,7 @@ class Majority(Method):
         deterministic=True,
         uses_budget=False,
         reference=True,
+        role="majority",
     )
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:  # noqa: ARG002 - needs neither

@@ -9,7 +9,7 @@ class RandomSubset(Method):
     """Rows drawn uniformly without replacement within each class."""
 
     name = "random"
-    card = MethodCard(summary="Class-balanced random rows.", family="coreset")
+    card = MethodCard(summary="Class-balanced random rows.", family="coreset", role="random")
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Fills the budget of each class in random order."""

@@ -26,6 +26,7 @@ class TeacherLabels(Method):
         summary="Random rows, or K-means medoids, with class shares by a linear teacher of the train split.",
         family="reference",
         reads=("encoder", "source"),
+        role="soft-labels",
     )
 
     class Config(MethodConfig):

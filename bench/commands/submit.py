@@ -17,7 +17,7 @@ from tdbench.bench.experiment.archive import Accepted, accept_packs
 from tdbench.bench.experiment.provenance import choose_device
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, set_sha256
-from tdbench.bench.submission.collect import CONTROLS, collect, scope_of
+from tdbench.bench.submission.collect import collect, is_control, scope_of
 from tdbench.bench.submission.data_checks import check_by_training, check_data
 from tdbench.bench.submission.intake import FORM, ORDER, Contents, Report, listed, read_contents, read_files
 from tdbench.bench.submission.intake import RECORDS as PACKS
@@ -142,7 +142,7 @@ def _method(contents: Contents) -> str | None:
     """Returns the method that a submission is about: as the form says, or the only one that is no control."""
     if contents.form is not None:
         return contents.form.method
-    others = {record.cell.method for record in contents.records.values()} - {*CONTROLS}
+    others = {record.cell.method for record in contents.records.values() if not is_control(record)}
     return others.pop() if len(others) == 1 else None
 
 
@@ -158,8 +158,6 @@ def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any
         return instead
 
 
-_REFERENCES = frozenset({"random", "kmeans", "full", "majority", "teacher-labels", "class-mean"})
-"""Accepted rows that others are compared with."""
 TOLERANCE_FRAC = 0.03
 """Scores of one control run may differ by this much between machines; training differs by rounding."""
 
@@ -181,7 +179,7 @@ def check_against(contents: Contents, accepted: Accepted, method: str | None, re
 
 
 def _check_controls(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
-    own = [r for r in contents.records.values() if r.train is not None and r.cell.method in CONTROLS]
+    own = [r for r in contents.records.values() if r.train is not None and is_control(r)]
     known = [(record, accepted.get(record.id)) for record in own]
     compared = [(r, other) for r, other in known if other is not None and other.train is not None]
     fresh = [(r, other) for r, other in compared if r.created != other.created]
@@ -204,7 +202,7 @@ def _check_controls(contents: Contents, accepted: Accepted, method: str | None, 
     if missing := wanted - covered:
         what = ", ".join(" ".join(scope) for scope in sorted(missing)[:3])
         said = (
-            f"no run of {' or '.join(CONTROLS)} made beside it, that accepted results hold too, on {what}: nothing shows that the suite "
+            f"no run of random rows made beside it, that accepted results hold too, on {what}: nothing shows that the suite "
             "gives here what it gives elsewhere. Run it on the same task, budget and protocol, then collect again."
         )
         report.add("warning", "no-control", "records", said)
@@ -238,11 +236,12 @@ def _text_track(record: Record) -> bool:
 
 
 def _check_methods(contents: Contents, method: str | None, report: Report) -> None:
-    found = {record.cell.method for record in contents.records.values()}
+    records = list(contents.records.values())
+    found = {record.cell.method for record in records}
     if method is None:
         report.error("method", "records", f"which method it is about cannot be told; the packs hold {listed(found)}.")
         return
-    if method in _REFERENCES:
+    if any(record.method_facts.role for record in records if record.cell.method == method):
         report.error(
             "method",
             "submission.yaml",
@@ -250,9 +249,9 @@ def _check_methods(contents: Contents, method: str | None, report: Report) -> No
         )
     if method not in found:
         report.error("method", "submission.yaml", f"it is about {method}; the packs hold {listed(found)}.")
-    elif not any(r.train is not None and r.cell.method == method for r in contents.records.values()):
+    elif not any(r.train is not None and r.cell.method == method for r in records):
         report.error("incomplete", method, "no model was trained on its sets.")
-    if extra := found - {method, *CONTROLS}:
+    if extra := {record.cell.method for record in records if not is_control(record)} - {method}:
         said = f"a submission holds one method and controls; this one is about {method}."
         report.error("method", listed(extra), said)
 
@@ -263,7 +262,7 @@ def _check_known(contents: Contents, accepted: Accepted, report: Report) -> None
     repeated = []
     for record in contents.records.values():
         other = accepted.get(record.id)
-        if record.cell.method in CONTROLS:
+        if is_control(record):
             continue
         if other is not None and not _bears_out(record, other):
             said = "an accepted record of this id has another result; accepted ones are not replaced."

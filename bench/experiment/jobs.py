@@ -353,6 +353,7 @@ def facts_of(one: RunSettings, method: Method) -> MethodFacts:
         cost_class=card.cost_class,
         deterministic=card.deterministic,
         reference=method.reference,
+        role=card.role,
         private=card.private,
         full_data=card.full_data,
         external=method.external,

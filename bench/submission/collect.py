@@ -15,9 +15,6 @@ from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
 from tdbench.bench.submission.intake import FORM, MANIFEST, RECORDS, SETS, blank_form
 
-CONTROLS = ("random",)
-"""References whose own runs go along: they show that the suite gives here what it gives elsewhere."""
-
 
 def collect(method: str, store: Store, out: Path, accepted: Accepted | None = None) -> dict[str, int]:
     """Writes the submission of one method.
@@ -48,7 +45,7 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
             f"{', '.join(names) or 'no method'}. Make some: tdbench run -m task=sst2,agnews method={method} protocol=lite-v1"
         )
     scopes = {scope_of(record) for record in counted}
-    controls = [r for r in records if r.cell.method in CONTROLS and r.cell.method != method and _near(r, scopes)]
+    controls = [r for r in records if is_control(r) and r.cell.method != method and _near(r, scopes)]
     out.mkdir(parents=True, exist_ok=True)
     packs = write_packs(store, out / RECORDS, [*own, *controls], accepted)
     for lock in (out / RECORDS).rglob("*.lock"):
@@ -68,6 +65,11 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
         "audits": kept["audit"],
         "controls": sum(record.stage == "train" for record in controls),
     }
+
+
+def is_control(record: Record) -> bool:
+    """Tells whether a record is of random rows, whose runs go along: they show that the suite gives here what it gives elsewhere."""
+    return record.method_facts.role == "random"
 
 
 def scope_of(record: Record) -> tuple[str, str, str]:

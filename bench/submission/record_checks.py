@@ -323,7 +323,7 @@ def check_audit(record: Record, contents: Contents, where: str, report: Report) 
 
 LEAST_S = {"seconds": 0.0, "minutes": 20.0, "hours": 900.0}
 """Seconds that making a set takes at least, on a processor, in a cost class that asks for fewer sets."""
-_FROM_CARD = ("family", "cost_class", "deterministic", "private", "full_data")
+_FROM_CARD = ("family", "role", "cost_class", "deterministic", "private", "full_data")
 
 
 def check_methods(contents: Contents, accepted: Accepted, report: Report) -> None:
@@ -374,7 +374,7 @@ def _check_facts(
     if _folded(facts.label) in {_folded(name) for name in others | set(METHODS.names()) - {cell.method}}:
         report.error("method", where, f"its label, {facts.label!r}, is that of another method.")
     if plugin is None:
-        odd = [name for name in ("reference", "full_data", "external") if getattr(facts, name)]
+        odd = [name for name in ("reference", "role", "full_data", "external") if getattr(facts, name)]
         if odd:
             report.error("method", where, f"it calls itself {odd[0]}, which only methods of the suite are.")
         return

@@ -220,17 +220,18 @@ def test_records_of_the_first_schema_are_led_to_the_current_one(store, tmp_path)
     assert {r.id: r for r in Accepted(tmp_path / "packs").records()} == {r.id: r for r in store[1]}
 
 
-def test_records_from_before_tags_were_kept_have_those_of_the_methods_card():
+def test_older_records_have_tags_and_role_of_the_methods_card():
     raw = {"schema_version": 9, "cell": {"method": "dp_pe"}, "method_facts": {"private": True}}
-    assert migrate(raw)["method_facts"] == {"private": True, "tags": ["public-pool"]}
-    own = {**raw, "method_facts": {"tags": ["own"]}}
-    assert migrate(own)["method_facts"] == {"tags": ["own"]}
-    assert migrate({**raw, "cell": {"method": "kmeans"}})["method_facts"] == {"private": True}
+    assert migrate(raw)["method_facts"] == {"private": True, "tags": ["public-pool"], "role": ""}
+    own = {**raw, "method_facts": {"tags": ["own"], "role": "kmeans"}}
+    assert migrate(own)["method_facts"] == {"tags": ["own"], "role": "kmeans"}
+    assert migrate({**raw, "cell": {"method": "random"}})["method_facts"]["role"] == "random"
     assert migrate({**raw, "cell": None})["cell"] is None
 
 
-def test_tags_of_accepted_records_are_those_of_the_cards():
+def test_tags_and_roles_of_accepted_records_are_those_of_the_cards():
     records = Accepted(RECORDS).records()
     assert {tag for record in records for tag in record.method_facts.tags} >= {"public-pool", "real-texts-in-prompts"}
     for record in records:
-        assert record.method_facts.tags == METHODS.get(record.cell.method).card.tags, record.cell.method
+        card = METHODS.get(record.cell.method).card
+        assert (record.method_facts.tags, record.method_facts.role) == (card.tags, card.role), record.cell.method
