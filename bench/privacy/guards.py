@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.errors import DataError
@@ -41,6 +40,8 @@ def blind_auc(pool: Pool, members_SG: NDArray[np.bool_]) -> Blind:
         pool: Candidates.
         members_SG: Members of every run; complements need not be tried.
     """
+    from scipy import stats
+
     tried = [_blind(pool, members_G.tobytes()) for members_G in members_SG]
     level = 1 - (1 - BLIND_LEVEL) / len(tried)
     half = float(stats.norm.ppf((1 + level) / 2))

@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
 
 from tdbench.bench.canonical import canonical_json
 from tdbench.bench.data.text import LabelledText
@@ -393,6 +392,8 @@ def head_gradients(inputs_NE: Floats, labels_N: Labels, weight_CE: Floats, clip:
 
     A row's gradient is (p - y) x' for its input x of E numbers, shares p and class y; its length is |p - y| |x|.
     """
+    from scipy.special import softmax
+
     n_classes = len(weight_CE)
     sums = np.zeros((n_classes, n_classes, inputs_NE.shape[1]))
     for start in range(0, len(labels_N), _CHUNK):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from tdbench.bench.record import ROC_FPR
 
@@ -59,6 +58,8 @@ def auc(scores_G: Scores, members_G: Members) -> float:
 
 def _placements(scores_G: Scores, members_G: Members) -> tuple[float, Scores]:
     """Returns the AUC and each group's part of its deviation: the parts add up to 0, their squares to its variance (DeLong, 1988)."""
+    from scipy import stats
+
     n_in = int(members_G.sum())
     n_out = len(members_G) - n_in
     part_G = np.zeros(len(scores_G))
@@ -88,6 +89,8 @@ def estimate_auc(scores_SG: Scores, members_SG: Members, pairs_S: Sequence[int],
         pairs_S: Which pair of complementary runs each run belongs to.
         level: Of the interval.
     """
+    from scipy import stats
+
     found = [_placements(scores_G, members_G) for scores_G, members_G in zip(scores_SG, members_SG, strict=True)]
     by_run = np.array([value for value, _ in found])
     parts_SG = np.array([part_G for _, part_G in found])
@@ -126,6 +129,8 @@ def true_positive_rate(scores_G: Scores, members_G: Members, fpr: float) -> floa
 
 def clopper_pearson(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Returns the exact interval of a binomial share."""
+    from scipy import stats
+
     found = stats.binomtest(hits, trials).proportion_ci(level, "exact")
     return float(found.low), float(found.high)
 
@@ -188,6 +193,8 @@ def p_value(guesses: int, right: int, epsilon: float, delta: float = 0.0, candid
         delta: The promise.
         candidates: Coins m that were thrown; `guesses` where nothing is said.
     """
+    from scipy import stats
+
     chance = 1 / (1 + math.exp(-epsilon))
     law = stats.binom(guesses, chance)
     base = float(law.sf(right - 1))
