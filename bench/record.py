@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from tdbench.bench.canonical import sha256_text
 from tdbench.bench.errors import RecordError
@@ -320,6 +320,56 @@ class MethodFacts(Frozen):
     """Trainings of every set that a complete row has; null for as many as the protocol asks for."""
     tags: tuple[str, ...] = ()
     """Facts for which someone would reasonably exclude the method."""
+
+
+class SetCounts(Frozen):
+    """Distilled sets by a method's cost class."""
+
+    seconds: PositiveInt
+    minutes: PositiveInt
+    hours: PositiveInt
+
+
+class DeterministicCounts(Frozen):
+    """Replication of methods whose set does not depend on the seed."""
+
+    sets: Literal[1]
+    seeds: PositiveInt
+
+
+class FullCounts(BaseModel):
+    """Replication of the full-data reference."""
+
+    seeds: PositiveInt = 1
+
+
+class ProtocolFacts(BaseModel):
+    """The part of a protocol that decides how often a method is run and which rows are complete."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    source: str
+    """The learner that methods may distil with."""
+    learners: tuple[str, ...]
+    sets: SetCounts
+    seeds_per_set: PositiveInt
+    deterministic: DeterministicCounts
+    full: FullCounts | None = None
+    real_per_class: int = Field(default=0, ge=0)
+    """Random real texts of every class that learners train on beside the distilled set: a mixture. Its rows have a track of their own."""
+
+    def replication(self, facts: MethodFacts) -> tuple[int, int]:
+        """Returns the numbers of distilled sets and of trainings of each set."""
+        if facts.full_data:
+            return 1, self.full.seeds if self.full else 1
+        if facts.deterministic:
+            return self.deterministic.sets, self.deterministic.seeds
+        return getattr(self.sets, facts.cost_class), max(facts.seeds_per_set or 0, self.seeds_per_set)
+
+    def seeds_of_method(self, cost_class: CostClass, seeds: int | None) -> int | None:
+        """Returns the trainings of a set that a method asks for, or None where the protocol is a preview with one set a method."""
+        return seeds if getattr(self.sets, cost_class) > 1 else None
 
 
 class TextQuality(Frozen):

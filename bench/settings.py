@@ -20,6 +20,7 @@ from pydantic import (
 
 from tdbench.bench.canonical import canonical_json, sha256_text
 from tdbench.bench.errors import UsageError, redacted
+from tdbench.bench.record import FullCounts, ProtocolFacts
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -78,23 +79,32 @@ class BudgetSettings(CheckedSettings):
         return "-".join(f"{prefix}{number}" for prefix, number in parts if number is not None)
 
 
-class Replication(CheckedSettings):
-    """Distilled sets by a method's cost class."""
+class LockedSettings(CheckedSettings):
+    """Settings that are published under a name and never change.
 
-    seconds: PositiveInt
-    minutes: PositiveInt
-    hours: PositiveInt
+    An option that was added later has a default, which is what was done before it. It is left out of content and hash where it has that
+    value, so that hashes of what was published before stay.
+    """
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What records keep and the hash covers."""
+        later = {
+            name: field.get_default() for name, field in type(self).model_fields.items() if not field.is_required()
+        }
+        unused = {name for name, default in later.items() if getattr(self, name) == default}
+        return self.model_dump(mode="json", exclude=unused)
+
+    @property
+    def sha256(self) -> str:
+        """Hash that locks the content."""
+        return sha256_text(canonical_json(self.content))
 
 
-class DeterministicReplication(CheckedSettings):
-    """Replication of methods whose set does not depend on the seed."""
-
-    sets: Literal[1]
-    seeds: PositiveInt
-
-
-class FullRecipe(CheckedSettings):
+class FullRecipe(FullCounts):
     """Training length of the full-data reference: steps or epochs."""
+
+    model_config = CheckedSettings.model_config
 
     steps: PositiveInt | None = None
     epochs: PositiveInt | None = None
@@ -107,13 +117,11 @@ class FullRecipe(CheckedSettings):
         return self
 
 
-class Protocol(CheckedSettings):
+class Protocol(LockedSettings, ProtocolFacts):
     """The `protocol` group: everything that decides how a distilled set is scored."""
 
-    name: str
-    source: str
-    """Learner that methods distil with."""
-    learners: tuple[str, ...]
+    model_config = CheckedSettings.model_config
+
     max_length: PositiveInt
     max_length_of: dict[str, PositiveInt] = {}
     """Task -> maximum length where it differs."""
@@ -125,28 +133,10 @@ class Protocol(CheckedSettings):
     lr: dict[str, PositiveFloat]
     default_lr: PositiveFloat
     """Rate of learners that `lr` does not name."""
-    full: FullRecipe | None
+    full: FullRecipe | None  # type: ignore[assignment]
     """Null: the protocol trains no full-data reference."""
     test_rows: PositiveInt | None
     """Size of the fixed test draw; null reads all rows."""
-    sets: Replication
-    seeds_per_set: PositiveInt
-    deterministic: DeterministicReplication
-    real_per_class: int = Field(default=0, ge=0)
-    """Random real texts of every class that learners train on beside the distilled set: a mixture. Its rows have a track of their own."""
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """What records keep of it; without a mixture as before there were any."""
-        return self.model_dump(mode="json", exclude=None if self.real_per_class else {"real_per_class"})
-
-    @property
-    def sha256(self) -> str:
-        """Hash that locks the protocol's content."""
-        content = self.content
-        if not self.max_length_of:  # the hashes of protocols from before it existed stay as they are
-            del content["max_length_of"]
-        return sha256_text(canonical_json(content))
 
     def length_for(self, task: str) -> int:
         """Returns the maximum length in tokens for a task."""
@@ -269,7 +259,7 @@ class AuditRuns(CheckedSettings):
         return value
 
 
-class Audit(CheckedSettings):
+class Audit(LockedSettings):
     """The `audit` group."""
 
     name: str
@@ -280,11 +270,6 @@ class Audit(CheckedSettings):
     auxiliary_rows: PositiveInt
     """The attacker's own rows."""
     runs: AuditRuns
-
-    @property
-    def sha256(self) -> str:
-        """Hash that locks the audit's content."""
-        return sha256_text(canonical_json(self.model_dump(mode="json")))
 
 
 class RunSettings(CheckedSettings):

@@ -339,7 +339,7 @@ def fewest_seeds(group: Group) -> int:
 
 def _hole(group: Group) -> str:
     """Says what is missing of the sets and seeds that the protocol asks for; empty when nothing is."""
-    need_sets, need_seeds = group.protocol.needs(group.facts)
+    need_sets, need_seeds = group.protocol.replication(group.facts)
     sets, n_seeds = sorted(group.runs), fewest_seeds(group)
     if group.n_failed:
         return f"{group.n_failed} failed run{'s' if group.n_failed > 1 else ''}"
@@ -368,7 +368,7 @@ def _unranked_reason(group: Group, hole: str) -> str:
         (group.orphan, "the record of its distilled set is missing"),
         (bool(hole), hole),
         (
-            group.protocol.needs(group.facts) == (1, 1),
+            group.protocol.replication(group.facts) == (1, 1),
             f"{key.scope.protocol} makes one set: a first look, not a result",
         ),
     )

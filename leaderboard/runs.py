@@ -11,54 +11,14 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.record import Cell, MethodFacts, Record, set_sha256
+from tdbench.bench.record import Cell, MethodFacts, ProtocolFacts, Record, set_sha256
 from tdbench.leaderboard.schema import Row
 from tdbench.leaderboard.stats import mean_interval
 
 _BARE = re.compile(r"[\w.:/+-]+")
-
-
-class _SetNeeds(BaseModel):
-    seconds: int
-    minutes: int
-    hours: int
-
-
-class _FixedNeeds(BaseModel):
-    sets: int
-    seeds: int
-
-
-class _FullNeeds(BaseModel):
-    seeds: int = 1
-
-
-class ProtocolFacts(BaseModel):
-    """The part of a protocol that decides which rows are complete."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: str
-    source: str
-    """The learner that methods may distil with."""
-    learners: tuple[str, ...]
-    sets: _SetNeeds
-    seeds_per_set: int
-    deterministic: _FixedNeeds
-    full: _FullNeeds | None = None
-    real_per_class: int = 0
-    """Real texts of every class beside each set."""
-
-    def needs(self, facts: MethodFacts) -> tuple[int, int]:
-        """Returns the numbers of sets and of seeds per set that a complete row has."""
-        if facts.full_data:
-            return 1, (self.full or _FullNeeds()).seeds
-        if facts.deterministic:
-            return self.deterministic.sets, self.deterministic.seeds
-        return getattr(self.sets, facts.cost_class), max(facts.seeds_per_set or 0, self.seeds_per_set)
 
 
 @dataclass(frozen=True, order=True)

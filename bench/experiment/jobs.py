@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -235,7 +235,7 @@ class AuditJob:
             {
                 "stage": self.stage,
                 "runs": [job.id for job in self.jobs],
-                "settings": self.settings.model_dump(mode="json"),
+                "settings": self.settings.content,
                 "pool": [self.pool.rows.fingerprint, self.pool.auxiliary.fingerprint],
                 "encoder": [self.encoder, self.protocol.length_for(self.distil.cell.task)],
                 # As for trainings: a published protocol is named by its name, any other by its content.
@@ -300,16 +300,9 @@ def recipe_for(protocol: Protocol, task: str, name: str, learner: Learner, full_
     if full_data and protocol.full is not None and protocol.full.epochs is not None:
         return None
     steps = protocol.full.steps if full_data and protocol.full is not None else protocol.steps
-    assert steps is not None
-    return Recipe(
-        max_length=protocol.length_for(task),
-        steps=steps,
-        batch_size=protocol.batch_size,
-        lr=protocol.lr.get(name, protocol.default_lr) if learner.uses_lr else None,
-        weight_decay=protocol.weight_decay,
-        clip_norm=protocol.clip_norm,
-        warmup_frac=protocol.warmup_frac,
-    )
+    shared = {field.name: getattr(protocol, field.name) for field in fields(Recipe)}
+    lr = protocol.lr.get(name, protocol.default_lr) if learner.uses_lr else None
+    return Recipe(**{**shared, "max_length": protocol.length_for(task), "steps": steps, "lr": lr})
 
 
 def recipe_in_epochs(protocol: Protocol, task: str, name: str, learner: Learner, n_rows: int) -> Recipe:
@@ -328,20 +321,10 @@ def method_of(one: RunSettings) -> Method:
     return plugin(plugin.Config(**one.method_options))
 
 
-def replication(one: RunSettings, method: Method) -> tuple[int, int]:
-    """Returns the numbers of sets and of trainings of each set."""
-    card, protocol = method.card, one.protocol
-    if card.full_data and protocol.full is not None:
-        return 1, one.seeds or protocol.full.seeds
-    if card.deterministic:
-        return 1, one.seeds or protocol.deterministic.seeds
-    seeds = one.seeds or max(_own_seeds(one, method) or 0, protocol.seeds_per_set)
-    return one.sets or getattr(protocol.sets, card.cost_class), seeds
-
-
-def _own_seeds(one: RunSettings, method: Method) -> int | None:
-    """Returns the least trainings of a set that a method asks for, unless the protocol is for a first look: then one set has one."""
-    return method.seeds_per_set if getattr(one.protocol.sets, method.card.cost_class) > 1 else None
+def replication(settings: RunSettings, facts: MethodFacts) -> tuple[int, int]:
+    """Returns the numbers of sets and of trainings of each set: the protocol's, unless the command names others."""
+    sets, seeds = settings.protocol.replication(facts)
+    return sets if facts.full_data or facts.deterministic else settings.sets or sets, settings.seeds or seeds
 
 
 def facts_of(one: RunSettings, method: Method) -> MethodFacts:
@@ -357,7 +340,7 @@ def facts_of(one: RunSettings, method: Method) -> MethodFacts:
         private=card.private,
         full_data=card.full_data,
         external=method.external,
-        seeds_per_set=_own_seeds(one, method),
+        seeds_per_set=one.protocol.seeds_of_method(card.cost_class, method.seeds_per_set),
         tags=card.tags,
     )
 

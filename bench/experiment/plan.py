@@ -143,8 +143,8 @@ class Planner:
         if method.output == "embedding":
             one = _bound_to_source(one, what, plan)
         learners = self._usable_learners(one, method, what, plan)
-        n_sets, n_seeds = replication(one, method)
         facts = facts_of(one, method)
+        n_sets, n_seeds = replication(one, facts)
         source, public, cells = self._source(one, method, data) if learners else {}, None, []
         if learners and "public" in method.reads:
             public = self._public_pool(one, data)

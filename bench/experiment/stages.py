@@ -336,7 +336,7 @@ def run_audit(
         result = match.play(tick)
     result |= {
         "audit_version": AUDIT_VERSION,
-        "settings": job.settings.model_dump(mode="json"),
+        "settings": job.settings.content,
         "games": job.settings.games,
         "set_sha256s": tuple(map(set_sha256, records)),
         "notes": tuple(notes),

@@ -17,7 +17,7 @@ from tdbench.bench.errors import TDBenchError
 from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.experiment.jobs import learner_seed, set_id, train_id
 from tdbench.bench.method import Method
-from tdbench.bench.record import Record, set_sha256
+from tdbench.bench.record import ProtocolFacts, Record, set_sha256
 from tdbench.bench.registry import LEARNERS, METHODS
 from tdbench.bench.settings import Protocol, check_values
 from tdbench.bench.submission.intake import Contents, Report, hidden_letter, listed
@@ -394,9 +394,9 @@ def _check_facts(
         "reference": built.reference,
         "external": built.external,
     }
-    several = getattr((record.protocol or {}).get("sets"), "get", {}.get)(card.cost_class, 2) > 1
-    if record.train is not None:
-        said["seeds_per_set"] = built.seeds_per_set if several else None
+    if record.train is not None and record.protocol is not None:
+        protocol = ProtocolFacts.model_validate(record.protocol)
+        said["seeds_per_set"] = protocol.seeds_of_method(card.cost_class, built.seeds_per_set)
     for name, value in said.items():
         if getattr(facts, name) != value:
             report.error(

@@ -264,3 +264,18 @@ def test_a_shard_outside_its_range_is_refused(shard):
     message = refusal(*ONE, f"runtime.shard={shard}")
     assert "runtime.shard" in message
     assert "k from 1 to n" in message
+
+
+def test_options_that_came_later_stand_in_the_configuration_with_the_defaults_of_their_fields():
+    later = {
+        name: f.get_default() for name, f in Protocol.model_fields.items() if not f.is_required() and name != "full"
+    }
+    assert yaml.safe_load((CONF / "config.yaml").read_text())["protocol"] == later
+
+
+def test_an_option_that_came_later_is_in_content_and_hash_only_where_it_is_used():
+    plain = one("protocol=lite-v1")
+    mixed = one("protocol=lite-v1", "protocol.real_per_class=2")
+    assert not {"real_per_class", "max_length_of"} & set(plain.protocol.content)
+    assert mixed.protocol.content == {**plain.protocol.content, "real_per_class": 2}
+    assert mixed.protocol.sha256 != plain.protocol.sha256
