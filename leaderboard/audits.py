@@ -23,14 +23,14 @@ class Audit:
         audit_id: Its stage id.
         result: What it found.
         learner: The target model of game T2.
-        void: Games in which its null run leaks, Holm-adjusted over all audits of the protocol, task and budget: an attack that finds
+        invalid: Games in which its null run leaks, Holm-adjusted over all audits of the protocol, task and budget: an attack that finds
             members where there are none is not to be believed.
     """
 
     audit_id: str
     result: AuditResult
     learner: str | None
-    void: frozenset[str]
+    invalid: frozenset[str]
 
     def headline(self, game: Literal["text", "model"]) -> AttackResult | None:
         """Returns the attack that was named beforehand."""
@@ -49,12 +49,12 @@ class Audits:
         for record in sorted(records, key=lambda one: one.created):
             if record.stage == "audit" and record.status == "ok" and record.audit is not None and not record.custom:
                 key = _key(record.cell, str((record.protocol or {}).get("name")))
-                if key not in kept or _worth(record) >= _worth(kept[key]):
+                if key not in kept or _precedence(record) >= _precedence(kept[key]):
                     kept[key] = record
-        void = _void(kept.values())
+        invalid = _invalid_games(kept.values())
         self._by_key = {
             key: Audit(
-                record.id, record.audit, record.learner, frozenset(game for one, game in void if one == record.id)
+                record.id, record.audit, record.learner, frozenset(game for one, game in invalid if one == record.id)
             )
             for key, record in kept.items()
             if record.audit is not None
@@ -71,13 +71,13 @@ def _key(cell: Cell, protocol: str) -> tuple[Any, ...]:
     return protocol, options_text(about)
 
 
-def _worth(record: Record) -> tuple[int, int]:
+def _precedence(record: Record) -> tuple[int, int]:
     """Of two audits the one by the newer code counts, then the one of more games; then the later."""
     assert record.audit is not None
     return record.audit.audit_version, len(record.audit.games)
 
 
-def _void(records: Iterable[Record]) -> set[tuple[str, str]]:
+def _invalid_games(records: Iterable[Record]) -> set[tuple[str, str]]:
     """Returns the audits, by id, and their games with a null run that leaks."""
     families: defaultdict[tuple[str, ...], list[tuple[tuple[str, str], float]]] = defaultdict(list)
     for record in records:
@@ -114,7 +114,7 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
     result = None if audit is None else audit.result
     copied, released, members = (None, None, None) if result is None else _worst(result)
     claim = None if result is None else result.epsilon_claim
-    void = frozenset() if audit is None else audit.void
+    invalid = frozenset() if audit is None else audit.invalid
     privacy: PrivacyFields = {
         "epsilon": epsilon,
         "t1_auc": one and one.auc,
@@ -134,9 +134,12 @@ def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> 
         "t2_detectable_auc": two and two.detectable_auc,
         "t2_null_auc": two and two.null_auc,
         "epsilon_lower": result and result.epsilon_lower,
-        "claim_refuted": result is not None and claim is not None and not void and result.epsilon_lower > float(claim),
-        "t1_void": "text" in void,
-        "t2_void": "model" in void and two is not None,
+        "claim_refuted": result is not None
+        and claim is not None
+        and not invalid
+        and result.epsilon_lower > float(claim),
+        "t1_invalid": "text" in invalid,
+        "t2_invalid": "model" in invalid and two is not None,
         "audit_runs": result and len(result.n_members),
         "audit_id": "" if audit is None else audit.audit_id,
     }

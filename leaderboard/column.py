@@ -124,7 +124,7 @@ def runs_text(row: Row) -> str:
     return f"{row['n_sets']} {TIMES} {row['n_seeds']}" if row["n_sets"] else MISSING
 
 
-def verified_text(row: Row) -> str:
+def reproductions_text(row: Row) -> str:
     """Writes how many of a row's trainings were run again, such as `2 reproduced`."""
     counts = (
         ("reproduced", row["n_reproduced"]),
@@ -134,13 +134,13 @@ def verified_text(row: Row) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts if count) or MISSING
 
 
-def signs_text(row: Row) -> str:
+def flags_text(row: Row) -> str:
     """Writes signs of failure, and what could not be looked for."""
-    unchecked = f"unchecked: {row['signs_unchecked']}" if row["signs_unchecked"] else ""
-    return "; ".join(filter(None, (row["failure_signs"], unchecked))) or MISSING
+    unchecked = f"unchecked: {row['flags_unchecked']}" if row["flags_unchecked"] else ""
+    return "; ".join(filter(None, (row["failure_flags"], unchecked))) or MISSING
 
 
-def standing_text(row: Row) -> str:
+def status_text(row: Row) -> str:
     """Writes `ranked` or why not."""
     if not row["ranked"]:
         return row["unranked_reason"]
@@ -152,16 +152,16 @@ def hardware_text(row: Row) -> str:
     return row["distil_hardware"].replace("(R)", "") or MISSING
 
 
-def worth_text(row: Row) -> str:
+def data_equivalence_text(row: Row) -> str:
     """Writes what a text is worth in random ones, such as `2.3 [1.8, 3.1]`, or `> 5` and `< 0.1` beyond what was measured."""
-    for sign, bound in ((">", row["worth_above"]), ("<", row["worth_below"])):
+    for sign, bound in ((">", row["data_equivalence_above"]), ("<", row["data_equivalence_below"])):
         if bound is not None:
             return f"{sign} {bound:.3g}"
-    if row["worth"] is None and row["worth_low"] is None and row["worth_high"] is None:
+    if row["data_equivalence"] is None and row["data_equivalence_low"] is None and row["data_equivalence_high"] is None:
         return MISSING
-    low = "?" if row["worth_low"] is None else f"{row['worth_low']:.2g}"
-    high = "?" if row["worth_high"] is None else f"{row['worth_high']:.2g}"
-    value = "?" if row["worth"] is None else f"{row['worth']:.2g}"
+    low = "?" if row["data_equivalence_low"] is None else f"{row['data_equivalence_low']:.2g}"
+    high = "?" if row["data_equivalence_high"] is None else f"{row['data_equivalence_high']:.2g}"
+    value = "?" if row["data_equivalence"] is None else f"{row['data_equivalence']:.2g}"
     return f"{value} [{low}, {high}]" if (low, high) != ("?", "?") else value
 
 

@@ -14,24 +14,26 @@ from tdbench.leaderboard.column import (
     TIMES,
     Column,
     bytes_text,
+    data_equivalence_text,
     difference_text,
     duration_text,
+    flags_text,
     hardware_text,
     llm_text,
     number_of,
     p_text,
     percent,
     reference_text,
+    reproductions_text,
     runs_text,
     score_text,
-    signs_text,
-    standing_text,
-    verified_text,
-    worth_text,
+    status_text,
 )
 from tdbench.leaderboard.privacy_columns import PRIVACY_COLUMNS
 from tdbench.leaderboard.schema import Row
 from tdbench.leaderboard.text_columns import TEXT_COLUMNS
+
+EQUIVALENCES = ("data_equivalence", "data_equivalence_above", "data_equivalence_below")
 
 
 def rank_text(row: Row) -> str:
@@ -85,7 +87,7 @@ def _pays(against: str, unit: str, name: str, others: str) -> Column:
             number_of(row, key), key == "breakeven_full_flops" and bool(row["distil_flops_uncounted"])
         )
 
-    return _asked(key, f"pays off against {against}, {name}", f"The same in {name}, against {others}.", show)
+    return _asked(key, f"break-even against {against}, {name}", f"The same in {name}, against {others}.", show)
 
 
 RANK_COLUMN = Column(
@@ -103,7 +105,7 @@ RANK_COLUMN = Column(
 MORE_COLUMNS: tuple[Column, ...] = (
     Column(
         "breakeven_full_cpu",
-        "pays off after",
+        "break-even (trainings)",
         "Trainings of the source learner from which on making the set and training on it has cost no more processor time than training on "
         "all data as often; said only where both were measured on the same hardware. It says nothing about the score.",
         lambda row: trainings_text(row["breakeven_full_cpu"]),
@@ -119,7 +121,7 @@ MORE_COLUMNS: tuple[Column, ...] = (
     _pays("kmeans", "flops", "FLOPs", "K-means medoids; only where all operations were counted"),
     Column(
         "discretisation_gap",
-        "lost to words",
+        "discretisation gap",
         "Discretisation gap in points, with its 95 % Welch interval: score of the same method's token vectors less that of its texts; "
         "source learner. Options differ in the output, and for the default in what token vectors need.",
         lambda row: difference_text(
@@ -132,7 +134,7 @@ MORE_COLUMNS: tuple[Column, ...] = (
     _gap(
         "transfer_gap",
         "transfer gap",
-        "Score of the source learner less the unseen mean, in points, paired by set, with its 95 % t interval.",
+        "Score of the source learner less the transfer score, in points, paired by set, with its 95 % t interval.",
     ),
     _gap(
         "transfer_excess",
@@ -212,8 +214,8 @@ COLUMNS: tuple[Column, ...] = (
         metric="accuracy_frac",
     ),
     Column(
-        "unseen_mean",
-        "unseen mean",
+        "transfer",
+        "transfer score",
         "Mean score over the learners that the method did not distil with. A learner enters only where random with "
         "50 texts per class beats majority by 5 points (without that run: random at the table's own budget). One "
         "missing learner leaves a hole, never a partial mean.",
@@ -265,12 +267,19 @@ COLUMNS: tuple[Column, ...] = (
         optional=True,
     ),
     Column(
-        "worth",
-        "worth in random texts",
+        "data_equivalence",
+        "equivalent random samples",
         "How many random real texts one distilled text is worth: the number with which random selection has the same error by its fitted "
         "curve, for each distilled text, with its 95 % interval; ? beyond what random was measured at.",
-        worth_text,
-        lambda row: next((row[k] for k in ("worth", "worth_above", "worth_below") if row[k] is not None), None),
+        data_equivalence_text,
+        lambda row: next(
+            (
+                row[k]
+                for k in ("data_equivalence", "data_equivalence_above", "data_equivalence_below")
+                if row[k] is not None
+            ),
+            None,
+        ),
         outputs=IN_DOCUMENTS,
         optional=True,
     ),
@@ -285,14 +294,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
     *PRIVACY_COLUMNS,
     Column(
-        "failure_signs",
-        "signs of failure",
+        "failure_flags",
+        "warnings",
         "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
         "texts), an empty one, repetitive ones (a tenth of them), texts drawn by weights that few of the pool carry, a score whose "
         "interval reaches the majority's plus two points, and private rows that are not shown to beat their own controls (epsilon 0, noise "
         "alone), with the difference. References have none; what could not be looked for is said.",
-        signs_text,
-        lambda row: float(row["failure_signs"].count(";") + 1) if row["failure_signs"] else 0.0,
+        flags_text,
+        lambda row: float(row["failure_flags"].count(";") + 1) if row["failure_flags"] else 0.0,
         outputs=IN_DOCUMENTS,
         optional=True,
     ),
@@ -317,7 +326,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "hardware",
-        "made on",
+        "hardware",
         "What sets were made on: processor with the cores that the run could use, or GPU. Times compare within one kind only; where two "
         "are named, times are means over both.",
         hardware_text,
@@ -356,21 +365,21 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "verified",
-        "run again",
+        "reproduced",
         "Trainings of the source learner that were run again from the task's data on (`tdbench reproduce`): reproduced means the same set "
         "and a score within a point; consistent, that rounding on other hardware led to another set or score, which lies where the row's "
         "sets do (95 % prediction interval). The card says when and where.",
-        verified_text,
+        reproductions_text,
         lambda row: float(row["n_reproduced"] - row["n_not_reproduced"]),
         outputs=IN_DOCUMENTS,
         viewpoint="set",
         optional=True,
     ),
     Column(
-        "standing",
-        "standing",
+        "status",
+        "status",
         "Ranked, or why not. Incomplete, custom and superseded rows are never ranked; of the options of a method the default has the rank.",
-        standing_text,
+        status_text,
         lambda row: float(row["ranked"]),
         outputs=IN_DOCUMENTS,
     ),
@@ -387,7 +396,7 @@ class View:
     keys: frozenset[str]
 
 
-_WHO = ("score", "unseen_mean", "rank")
+_WHO = ("score", "transfer", "rank")
 
 VIEWS = (
     View(
@@ -395,7 +404,7 @@ VIEWS = (
         frozenset(
             {
                 *(*_WHO, "accuracy", "diff_random", "diff_reference", "epsilon", "copied", "t1_auc"),
-                *("distil_wall", "hardware", "verified", "standing"),
+                *("distil_wall", "hardware", "verified", "status"),
             }
         ),
     ),
@@ -406,19 +415,29 @@ VIEWS = (
     ),
     View(
         "transfer",
-        frozenset({*_WHO, "transfer_gap", "transfer_excess", "discretisation_gap", "gap_closed", "worth", "collapse"}),
+        frozenset(
+            {
+                *_WHO,
+                "transfer_gap",
+                "transfer_excess",
+                "discretisation_gap",
+                "gap_closed",
+                "data_equivalence",
+                "collapse",
+            }
+        ),
     ),
     View(
         "privacy",
-        frozenset({"score", "epsilon", "copied", "t1_auc", "t1_tpr", "t2_auc", "epsilon_lower", "failure_signs"}),
+        frozenset({"score", "epsilon", "copied", "t1_auc", "t1_tpr", "t2_auc", "epsilon_lower", "failure_flags"}),
     ),
-    View("texts", frozenset({"score", "failure_signs"}) | {column.key for column in TEXT_COLUMNS}),
+    View("texts", frozenset({"score", "failure_flags"}) | {column.key for column in TEXT_COLUMNS}),
     View(
         "statistics",
         frozenset(
             {
                 *(*_WHO, "macro_f1", "diff_random", "diff_kmeans", "diff_reference", "p_holm", "gap_closed", "runs"),
-                *("hard_label_recovery_frac", "gain_random_frac", "standing"),
+                *("hard_label_recovery_frac", "gain_random_frac", "status"),
             }
         ),
     ),

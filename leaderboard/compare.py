@@ -7,10 +7,10 @@ from collections import defaultdict
 from statistics import fmean
 from typing import Any, TypeAlias
 
-from tdbench.leaderboard.fields import NOT_VERIFIED
+from tdbench.leaderboard.fields import NOT_REPRODUCED
 from tdbench.leaderboard.rankings import competes
-from tdbench.leaderboard.runs import METRICS, Entry, Grid, Scope, Vintage, options_text, score_fields
-from tdbench.leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, BreakevenFields, Row
+from tdbench.leaderboard.runs import METRICS, DataVersion, Entry, Grid, Scope, options_text, score_fields
+from tdbench.leaderboard.schema import ALL_BUDGET, TRANSFER, BreakevenFields, Row
 from tdbench.leaderboard.stats import Difference, family_p, holm, mean_interval, welch
 
 MIN_GAP_FRAC = 0.01
@@ -50,7 +50,7 @@ def compare(entries: list[Entry]) -> None:
             diff_reference_to="" if own.value is None or reference is None else reference.row["label"],
             incomplete_references=", ".join(_incomplete(entry, [*references, reference])),
         )
-        counts = not entry.row["superseded"] and not entry.row["external"] and entry.row["learner"] != UNSEEN_MEAN
+        counts = not entry.row["superseded"] and not entry.row["external"] and entry.row["learner"] != TRANSFER
         if counts and reference is not None and reference is not entry and reference.row["complete"]:
             p = family_p(entry.units, reference.units)
             if p is not None:
@@ -95,14 +95,14 @@ def index_roles(entries: list[Entry]) -> Index:
     for entry in sorted(entries, key=plainest_last):
         for role in _roles(entry):
             budget = ALL_BUDGET if role == "full" else entry.key.budget
-            index[entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role] = entry
+            index[entry.key.scope, entry.key.data_version, budget, entry.row["learner"], role] = entry
     return index
 
 
 def reference_of(entry: Entry, role: str, index: Index) -> Entry | None:
     """Looks up a reference on the same data, protocol, budget and learner."""
     budget = ALL_BUDGET if role == "full" else entry.key.budget
-    return index.get((entry.key.scope, entry.key.vintage, budget, entry.row["learner"], role))
+    return index.get((entry.key.scope, entry.key.data_version, budget, entry.row["learner"], role))
 
 
 def _tuned(entries: list[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
@@ -116,7 +116,7 @@ def _tuned(entries: list[Entry]) -> dict[tuple[Any, ...], list[Entry]]:
 
 def _own_scope(entry: Entry) -> tuple[Any, ...]:
     key = entry.key
-    return key.scope, key.vintage, key.budget, key.track, key.method, entry.row["learner"]
+    return key.scope, key.data_version, key.budget, key.track, key.method, entry.row["learner"]
 
 
 def _own_reference(entry: Entry, index: Index, tuned: dict[tuple[Any, ...], list[Entry]]) -> Entry | None:
@@ -161,7 +161,7 @@ def fill_gaps(entries: list[Entry]) -> None:
         entries: All entries of the board, unseen means included.
     """
     index = index_roles(entries)
-    unseen = {entry.key: entry for entry in entries if entry.row["learner"] == UNSEEN_MEAN}
+    unseen = {entry.key: entry for entry in entries if entry.row["learner"] == TRANSFER}
     vectors = _vectors(entries)
     gaps = {entry.key: _paired(entry, unseen.get(entry.key)) for entry in entries if entry.row["is_source"]}
     for entry in entries:
@@ -237,7 +237,7 @@ def _twin(entry: Entry) -> tuple[Any, ...]:
     key, others = entry.key, {name: value for name, value in entry.options.items() if name != "output"}
     return (
         key.scope,
-        key.vintage,
+        key.data_version,
         key.budget,
         key.method,
         key.method_version,
@@ -287,7 +287,7 @@ def fill_breakeven(entries: list[Entry]) -> None:
     """
     index = index_roles(entries)
     for entry in entries:
-        if entry.row["full_data"] or entry.row["external"] or entry.row["learner"] == UNSEEN_MEAN:
+        if entry.row["full_data"] or entry.row["external"] or entry.row["learner"] == TRANSFER:
             continue
         full, kmeans = (reference_of(entry, role, index) for role in ("full", "kmeans"))
         entry.row.update(_against(entry.row, full and full.row, "full"))  # type: ignore[typeddict-item]
@@ -337,11 +337,11 @@ class _Gate:
     """Decides which learners enter the mean."""
 
     def __init__(self, entries: list[Entry]) -> None:
-        self._random: dict[tuple[Scope, Vintage, str, str], Row] = {}
+        self._random: dict[tuple[Scope, DataVersion, str, str], Row] = {}
         for entry in sorted(entries, key=lambda e: e.key.method_version):
             key, row = entry.key, entry.row
             if (key.method, key.options, key.track) == ("random", "", "text"):
-                self._random[key.scope, key.vintage, key.budget, row["learner"]] = row
+                self._random[key.scope, key.data_version, key.budget, row["learner"]] = row
 
     def learners(self, entry: Entry) -> list[str] | None:
         """Returns the learners that enter the mean; null where random leaves one of them undecided."""
@@ -353,14 +353,14 @@ class _Gate:
 
     def _passes(self, entry: Entry, learner: str) -> bool | None:
         for budget in (GATE_BUDGET, entry.key.budget):
-            row = self._random.get((entry.key.scope, entry.key.vintage, budget, learner))
+            row = self._random.get((entry.key.scope, entry.key.data_version, budget, learner))
             if row is not None and row["score_frac"] is not None and row["majority_frac"] is not None:
                 return row["score_frac"] - row["majority_frac"] >= GATE_MARGIN_FRAC - _GATE_ROUNDING
         return None
 
 
-def unseen_entries(entries: list[Entry]) -> list[Entry]:
-    """Builds the `unseen-mean` entries.
+def transfer_entries(entries: list[Entry]) -> list[Entry]:
+    """Builds the `transfer` entries.
 
     Args:
         entries: One entry per method and learner.
@@ -394,21 +394,21 @@ def _average(line: list[Entry], names: list[str]) -> Entry:
     row: Row = {  # type: ignore[typeddict-item]
         **first.row,
         **score_fields(grids, first.row["metric"], first.fixed),
-        "learner": UNSEEN_MEAN,
+        "learner": TRANSFER,
         "t2_auc": None,
         "t2_auc_low": None,
         "t2_auc_high": None,
         "t2_detectable_auc": None,
         "t2_null_auc": None,
-        "t2_void": False,
+        "t2_invalid": False,
         "is_source": False,
         "first_train_id": "",
-        **NOT_VERIFIED,
+        **NOT_REPRODUCED,
         "n_sets": n_sets,
         "n_distinct_sets": min((part.row["n_distinct_sets"] for part in parts), default=0) if n_sets else 0,
         "n_seeds": min((part.row["n_seeds"] for part in parts), default=0) if n_sets else 0,
         **{name: None if missing else _mean([part.row[name] for part in parts]) for name in _MEANS},  # type: ignore[literal-required]
-        "unseen_learners": ", ".join(names),
+        "transfer_learners": ", ".join(names),
         "device": ", ".join(sorted({part.row["device"] for part in parts})),
         "hardware": ", ".join(sorted({part.row["hardware"] for part in parts})),
         "measured": "",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tdbench.leaderboard.chart import Guide
-from tdbench.leaderboard.runs import Entry, MethodKey, Scope, Vintage
+from tdbench.leaderboard.runs import DataVersion, Entry, MethodKey, Scope
 from tdbench.leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
 from tdbench.leaderboard.schema import MIXED
 from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
@@ -95,7 +95,7 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
     Returns:
         Sections in the order of their titles.
     """
-    families: dict[tuple[Scope, Vintage], list[Entry]] = defaultdict(list)
+    families: dict[tuple[Scope, DataVersion], list[Entry]] = defaultdict(list)
     for entry in entries:
         mixed = entry.row["track"].endswith(MIXED)  # the law is about the set alone
         if (
@@ -104,7 +104,7 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
             and _PER_CLASS.fullmatch(entry.key.budget)
             and not entry.row["superseded"]
         ):
-            families[entry.key.scope, entry.key.vintage].append(entry)
+            families[entry.key.scope, entry.key.data_version].append(entry)
     sections = []
     for (scope, _), found in families.items():
         fits = _fits(found)
@@ -144,8 +144,10 @@ def _fill_worth(entries: list[Entry], random: Fit) -> None:
         if errors and not (entry.key.method == "random" and not entry.key.options):  # a random text is worth one
             worth = data_equivalence(random, size_of(entry), errors)
             above, below = worth.most if worth.beyond else None, worth.least if worth.below else None
-            entry.row.update(worth=worth.value, worth_low=worth.low, worth_high=worth.high)
-            entry.row.update(worth_above=above, worth_below=below)
+            entry.row.update(
+                data_equivalence=worth.value, data_equivalence_low=worth.low, data_equivalence_high=worth.high
+            )
+            entry.row.update(data_equivalence_above=above, data_equivalence_below=below)
 
 
 def size_of(entry: Entry) -> int:

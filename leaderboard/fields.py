@@ -20,7 +20,7 @@ Verdict: TypeAlias = Literal["reproduced", "consistent", "not reproduced"]
 """`consistent`: on other hardware, not the same, but with a score that the method's sets have."""
 
 
-class VerifiedFields(TypedDict):
+class ReproductionFields(TypedDict):
     """Trainings that were run again from the task's data on, distilled set and all."""
 
     n_reproduced: int
@@ -29,11 +29,11 @@ class VerifiedFields(TypedDict):
     """Those that rounding on other hardware led to another set or score, within the 95 % prediction interval of the row's own."""
     n_not_reproduced: int
     """The others."""
-    verified_on: str
+    reproduced_on: str
     """When, at which commit and on what, joined by `; `; empty where nothing was run again."""
 
 
-NOT_VERIFIED: VerifiedFields = {"n_reproduced": 0, "n_consistent": 0, "n_not_reproduced": 0, "verified_on": ""}
+NOT_REPRODUCED: ReproductionFields = {"n_reproduced": 0, "n_consistent": 0, "n_not_reproduced": 0, "reproduced_on": ""}
 
 
 def machine(record: Record) -> str:
@@ -64,7 +64,7 @@ def verdict(first: Record, again: Record, scores: Sequence[float]) -> Verdict:
     return "consistent" if elsewhere and low <= new <= high else "not reproduced"
 
 
-def verified_fields(records: Iterable[Record], again: Mapping[str, Record]) -> VerifiedFields:
+def reproduction_fields(records: Iterable[Record], again: Mapping[str, Record]) -> ReproductionFields:
     """Compares the trainings behind a row with what running them again gave.
 
     Args:
@@ -79,7 +79,7 @@ def verified_fields(records: Iterable[Record], again: Mapping[str, Record]) -> V
         "n_reproduced": found["reproduced"],
         "n_consistent": found["consistent"],
         "n_not_reproduced": found["not reproduced"],
-        "verified_on": "; ".join(sorted({_where(second) for _, second in pairs})),
+        "reproduced_on": "; ".join(sorted({_where(second) for _, second in pairs})),
     }
 
 
@@ -262,9 +262,9 @@ class TextFields(TypedDict):
     """Unbiased squared MMD to real texts, by sentences."""
     mmd2_words: float | None
     """The same by words."""
-    told_apart_minilm_frac: float | None
+    mmd_rejection_minilm_frac: float | None
     """Share of sets that a permutation test tells from real texts (p at most 0.05), by sentences."""
-    told_apart_words_frac: float | None
+    mmd_rejection_words_frac: float | None
     """The same by words."""
     mauve_minilm: float | None
     """MAUVE of the texts and real ones, 0 to 1."""
@@ -287,8 +287,8 @@ def text_fields(distils: Iterable[Record]) -> TextFields:
     def value(name: str) -> float | None:
         if name in ("teacher_agreement_frac", "effective_ratio"):  # the method's own
             return _mean([numbers[name] for numbers in noted if name in numbers])
-        if name.startswith("told_apart_"):
-            p = f"mmd_p_{name.removeprefix('told_apart_').removesuffix('_frac')}"
+        if name.startswith("mmd_rejection_"):
+            p = f"mmd_p_{name.removeprefix('mmd_rejection_').removesuffix('_frac')}"
             return _mean([float(numbers[p] <= NEAR_P) for numbers in measured if p in numbers])
         return _mean([numbers[name] for numbers in measured if name in numbers])
 
@@ -354,9 +354,9 @@ class AuditFields(TypedDict):
     """Largest lower bound on epsilon that the audit proves, at familywise 95 %."""
     claim_refuted: bool
     """Whether it is larger than `epsilon`."""
-    t1_void: bool
+    t1_invalid: bool
     """Whether the attack on the set finds members where there are none, so that it is not to be believed."""
-    t2_void: bool
+    t2_invalid: bool
     """The same of the attack on the model."""
     audit_runs: int | None
     """Sets that were made for the audit, without its null run."""

@@ -22,8 +22,8 @@ LEAST_EFFECTIVE = 2.0
 _PRIVACY = ("epsilon=", "delta=", "group=", "oracle=")
 
 
-def find_signs(entries: list[Entry]) -> None:
-    """Fills `failure_signs` and `signs_unchecked` of all rows in place; references have none.
+def find_flags(entries: list[Entry]) -> None:
+    """Fills `failure_flags` and `flags_unchecked` of all rows in place; references have none.
 
     Args:
         entries: All entries of the board; a private method's controls (epsilon 0, noise alone) are found among them.
@@ -41,8 +41,8 @@ def find_signs(entries: list[Entry]) -> None:
             own = list(_own_controls(entry, controls[_method_of(entry)]))
             found += [sign for control in own for sign in _of_control(entry, control)]
             old = row["distinct_2"] is not None and row["empty_frac"] is None
-            row["signs_unchecked"] = "; ".join([*["texts"] * old, *["control"] * (not own)])
-        row["failure_signs"] = "; ".join(found)
+            row["flags_unchecked"] = "; ".join([*["texts"] * old, *["control"] * (not own)])
+        row["failure_flags"] = "; ".join(found)
 
 
 def _of_texts(row: Row) -> Iterator[str]:
@@ -95,4 +95,13 @@ def _method_of(entry: Entry) -> tuple[Any, ...]:
     """Returns what a row shares with its controls: all but the promise and the oracle."""
     key = entry.key
     options = sorted(part for part in _options(entry) if not part.startswith(_PRIVACY))
-    return key.scope, key.vintage, key.budget, key.track, key.method, key.method_version, *options, entry.row["learner"]
+    return (
+        key.scope,
+        key.data_version,
+        key.budget,
+        key.track,
+        key.method,
+        key.method_version,
+        *options,
+        entry.row["learner"],
+    )

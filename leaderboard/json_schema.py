@@ -26,7 +26,7 @@ class PlaceJson(TypedDict):
     high: int
 
 
-class StandingJson(TypedDict):
+class MeanRankJson(TypedDict):
     """One entrant over all tasks of a ranking."""
 
     label: str
@@ -48,14 +48,14 @@ class RankingJson(TypedDict):
     track: str
     """`text`, `text+soft` or `learner-bound`; `+real` behind it for mixtures with real texts."""
     learner: str
-    """`source` or `unseen-mean`."""
+    """`source` or `transfer`."""
     pool: str
     tasks: list[str]
     critical_difference: float | None
     """Nemenyi's, of mean ranks; null with fewer than eight tasks."""
     friedman_p: float | None
     """Of Friedman's test that all are equally good; null with fewer than eight tasks."""
-    standings: list[StandingJson]
+    mean_ranks: list[MeanRankJson]
     holes: dict[str, dict[str, str]]
     """Methods without a mean rank -> task that they lack -> why."""
 
@@ -71,7 +71,7 @@ def ranking_json(ranking: Ranking) -> RankingJson:
         "tasks": list(ranking.tasks),
         "critical_difference": ranking.critical,
         "friedman_p": ranking.friedman,
-        "standings": [
+        "mean_ranks": [
             {
                 "label": one.label,
                 "mean_rank": round(one.mean, DECIMALS),
@@ -79,7 +79,7 @@ def ranking_json(ranking: Ranking) -> RankingJson:
                 "high": round(one.high, DECIMALS),
                 "places": [{"rank": p.rank, "low": p.low, "high": p.high} for p in one.places],
             }
-            for one in ranking.standings
+            for one in ranking.mean_ranks
         ],
         "holes": {hole.label: dict(hole.missing) for hole in ranking.holes},
     }

@@ -11,10 +11,10 @@ from tdbench.leaderboard.column import MISSING, duration_text, hardware_text, p_
 from tdbench.leaderboard.columns import COLUMNS, rank_text
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
 from tdbench.leaderboard.privacy_columns import copied_text, model_text, set_text
-from tdbench.leaderboard.rankings import ALL, RANKING_NOTE, Ranking, competes, standing_texts
+from tdbench.leaderboard.rankings import ALL, RANKING_NOTE, Ranking, competes, ranking_texts
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
-from tdbench.leaderboard.schema import UNSEEN_MEAN, Row
+from tdbench.leaderboard.schema import TRANSFER, Row
 from tdbench.leaderboard.tables import Field, Line, Table, build_tables
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _reported(figures: Sequence[Reported]) -> list[str]:
 
 def _ranking(ranking: Ranking) -> list[str]:
     header = row(["method", "mean rank", *(escape(task) for task in ranking.tasks)])
-    lines = [row([escape(text) for text in standing_texts(one)]) for one in ranking.standings]
+    lines = [row([escape(text) for text in ranking_texts(one)]) for one in ranking.mean_ranks]
     holes = [escape(hole.text) for hole in ranking.holes]
     rule = "|---|" + "---:|" * (len(ranking.tasks) + 1)
     unranked = [f"Without a mean rank: {', '.join(holes)}."] if holes else []
@@ -150,9 +150,9 @@ SUMMARY_HEADINGS = (
     "first",
     "score",
     "rank",
-    "best ranked unseen mean",
+    "best ranked transfer score",
     "distil time",
-    "made on",
+    "hardware",
     "copied",
     "MIA set",
     "MIA model",
@@ -210,7 +210,7 @@ def _best_unseen(lines: Iterable[Line]) -> str:
     found = [
         (seen["score_frac"] or 0.0, line.name, score_text(seen))
         for line in lines
-        if (seen := line.rows.get(UNSEEN_MEAN)) is not None and competes(seen)
+        if (seen := line.rows.get(TRANSFER)) is not None and competes(seen)
     ]
     return MISSING if not found else "{1} {2}".format(*max(found))
 

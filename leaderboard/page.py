@@ -13,7 +13,7 @@ import jinja2
 from tdbench.bench.record import ROC_FPR
 from tdbench.leaderboard import chart, heatmap, square
 from tdbench.leaderboard.chart import build_chart
-from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output, hardware_text, verified_text
+from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output, hardware_text, reproductions_text
 from tdbench.leaderboard.columns import COLUMNS, VIEWS
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE
 from tdbench.leaderboard.heatmap import heat_map
@@ -28,13 +28,13 @@ from tdbench.leaderboard.rankings import (
     Ranking,
     competes,
     pools_of,
+    ranking_texts,
     row_id,
-    standing_texts,
 )
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, reported, sources
 from tdbench.leaderboard.rows import Findings
-from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Row
 from tdbench.leaderboard.tables import Line, Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -220,7 +220,7 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         "kind": line.kind,
         "private": row["private"],
         "verified": _badge(line),
-        "failing": bool(row["failure_signs"]),
+        "failing": bool(row["failure_flags"]),
         "search": _search(line, row),
         "everyBudget": row["budget"] == ALL_BUDGET,
         "ranked": {learner: seen["ranked"] for learner, seen in line.rows.items()},
@@ -242,7 +242,7 @@ def _search(line: Line, row: Row) -> str:
     """Returns what the filter looks through: names as they are printed, options, tags, and what badges say."""
     epsilon = "" if row["epsilon"] is None else f"epsilon={row['epsilon']:g} ε={row['epsilon']:g}"
     kind = "" if line.kind == "method" else "reference"
-    badges = ("private" if row["private"] else "", kind, _badge(line), verified_text(row))
+    badges = ("private" if row["private"] else "", kind, _badge(line), reproductions_text(row))
     return " ".join(filter(None, (line.title, row["method"], row["family"], row["tags"], epsilon, *badges))).lower()
 
 
@@ -270,7 +270,7 @@ def _number(value: float) -> float:
 
 
 def _ranking(ranking: Ranking) -> dict[str, Any]:
-    lines = [standing_texts(one) for one in ranking.standings]
+    lines = [ranking_texts(one) for one in ranking.mean_ranks]
     return {**ranking_json(ranking), "title": ranking.title, "lines": lines}
 
 
@@ -285,7 +285,7 @@ def card_of(line: Line, table: Table, context: PageContext) -> Card:
     row = line.rows.get(table.source, line.any_row)
     found = [*context.method_info.get(row["method"], ()), *((name, text) for name, text in _facts(row) if text)]
     for learner, seen in line.rows.items():
-        if seen["unranked_reason"] and seen["unranked_reason"] != row["unranked_reason"] and learner != UNSEEN_MEAN:
+        if seen["unranked_reason"] and seen["unranked_reason"] != row["unranked_reason"] and learner != TRANSFER:
             found.append((f"{learner} not ranked", seen["unranked_reason"]))
     commands = [("make these runs again", row["command"])] if row["command"] else []
     if row["first_train_id"] and not row["external"]:
@@ -323,14 +323,14 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("remarks", row["notes"]),
         ("contamination", "; ".join(filter(None, (row["contamination"], row["distil_contamination"])))),
         *_privacy(row),
-        ("signs of failure", row["failure_signs"]),
+        ("signs of failure", row["failure_flags"]),
         ("references lack sets", row["incomplete_references"]),
         ("sets made on", hardware_text(row)),
         ("trained on", ", ".join(filter(None, (row["device"], row["hardware"])))),
         ("FLOPs leave out", counted if row["distil_flops_counted"] is not None else ""),
         ("data", f"{row['data_fingerprint']}, test {row['test_fingerprint'] or MISSING}"),
         ("measured", row["measured"]),
-        ("run again", f"{verified_text(row)}: {row['verified_on']}" if row["verified_on"] else ""),
+        ("run again", f"{reproductions_text(row)}: {row['reproduced_on']}" if row["reproduced_on"] else ""),
         ("suite", row["commits"]),
         ("first set", row["first_set_id"]),
     ]

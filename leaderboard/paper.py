@@ -94,7 +94,7 @@ def critical_difference(ranking: Ranking) -> Draw:
         width = ranking.critical
         if width is None:
             return False
-        ordered = ranking.standings
+        ordered = ranking.mean_ranks
         for place, one in enumerate(ordered):
             axes.plot([one.mean, one.mean], [0, -1 - place], color="0.4", lw=0.7)
             axes.annotate(

@@ -143,7 +143,7 @@ def privacy(table: Table) -> Draw:
             for line in table.lines
             if (row := line.rows.get(table.source)) is not None
             and row["t1_auc"] is not None
-            and not row["t1_void"]
+            and not row["t1_invalid"]
             and row["score_frac"] is not None
         ]
         if len(found) < 2:
@@ -174,7 +174,7 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Draw:
             for line in table.lines
             if (row := line.rows.get(table.source)) is not None
             and row["audit_id"] in attacks
-            and not row["t1_void"]
+            and not row["t1_invalid"]
             and not row["options"]
         ]
         for place, (line, rates) in enumerate(found):

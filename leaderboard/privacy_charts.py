@@ -28,7 +28,7 @@ def privacy_figures(table: Table, curves: Mapping[str, Sequence[float]], rates: 
         rates: Their false-positive rates.
     """
     found = [(line, line.rows[table.source]) for line in table.lines if table.source in line.rows]
-    audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["t1_void"]]
+    audited = [(line, row) for line, row in found if row["t1_auc"] is not None and not row["t1_invalid"]]
     if len(audited) < 2:
         return ()
     plain = [(line, row) for line, row in audited if not row["options"]]

@@ -7,7 +7,7 @@ import math
 from tdbench.leaderboard.column import IN_DOCUMENTS, MISSING, Column
 from tdbench.leaderboard.schema import Row
 
-VOID = "void"
+INVALID = "invalid"
 """In the place of results that are not to be believed."""
 
 
@@ -36,16 +36,16 @@ def auc_text(value: float | None, low: float | None, high: float | None, finds: 
 
 def set_text(row: Row) -> str:
     """Writes the AUC of membership inference on the set."""
-    if row["t1_void"]:
-        return VOID
+    if row["t1_invalid"]:
+        return INVALID
     text = auc_text(row["t1_auc"], row["t1_auc_low"], row["t1_auc_high"], row["t1_detectable_auc"])
     return f"{text}, one set" if row["audit_runs"] == 1 and text != MISSING else text
 
 
 def model_text(row: Row) -> str:
     """Writes the AUC of membership inference on the model."""
-    if row["t2_void"]:
-        return VOID
+    if row["t2_invalid"]:
+        return INVALID
     return auc_text(row["t2_auc"], row["t2_auc_low"], row["t2_auc_high"], row["t2_detectable_auc"])
 
 
@@ -54,7 +54,7 @@ def bound_text(row: Row) -> str:
     bound = row["epsilon_lower"]
     if bound is None:
         return MISSING
-    return VOID if row["t1_void"] or row["t2_void"] else f"{bound:.2f}"
+    return INVALID if row["t1_invalid"] or row["t2_invalid"] else f"{bound:.2f}"
 
 
 def rate_text(row: Row) -> str:
@@ -62,7 +62,7 @@ def rate_text(row: Row) -> str:
     rate = row["t1_tpr_at_1pct"]
     if rate is None:
         return MISSING
-    return VOID if row["t1_void"] else f"{100 * rate:.1f} %"
+    return INVALID if row["t1_invalid"] else f"{100 * rate:.1f} %"
 
 
 PRIVACY_COLUMNS: tuple[Column, ...] = (
@@ -123,7 +123,7 @@ PRIVACY_COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "epsilon_lower",
-        "ε at least",
+        "empirical ε lower bound",
         "Lower bound on epsilon (delta 1e-5) that guesses of memberships prove, at 95 % for all tests of the audit together; 0 "
         "proves nothing.",
         bound_text,

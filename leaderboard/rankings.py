@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from tdbench.leaderboard.runs import Entry
-from tdbench.leaderboard.schema import ALL_BUDGET, UNSEEN_MEAN, Row, budget_order
+from tdbench.leaderboard.schema import ALL_BUDGET, TRANSFER, Row, budget_order
 from tdbench.leaderboard.stats import family_p, holm
 
 _IDENTITY = (
@@ -96,7 +96,7 @@ def fill_ranks(entries: Iterable[Entry]) -> PoolPlaces:
     for entry in entries:
         if competes(entry.row):
             key = entry.key
-            tables[key.scope, key.vintage, key.budget, key.track, entry.row["learner"]].append(entry)
+            tables[key.scope, key.data_version, key.budget, key.track, entry.row["learner"]].append(entry)
     found: PoolPlaces = defaultdict(dict)
     pools = pools_of(entry.row for table in tables.values() for entry in table)
     for table in tables.values():
@@ -200,7 +200,7 @@ def friedman_p(scores: Sequence[Sequence[float]]) -> float | None:
 
 
 @dataclass(frozen=True)
-class Standing:
+class MeanRank:
     """One entrant over all tasks of a ranking."""
 
     label: str
@@ -234,11 +234,11 @@ class Ranking:
     budget: str
     track: str
     learner: str
-    """`source` or `unseen-mean`."""
+    """`source` or `transfer`."""
     pool: Pool
     tasks: tuple[str, ...]
     """With `(subset)` or `(contaminated)` behind the name where that holds."""
-    standings: tuple[Standing, ...]
+    mean_ranks: tuple[MeanRank, ...]
     """Best first."""
     holes: tuple[Hole, ...]
     """Default configurations that lack a task; they are not ranked."""
@@ -255,7 +255,7 @@ class Ranking:
     def critical(self) -> float | None:
         """Difference of mean ranks from which two entrants differ (Nemenyi); null with fewer than eight tasks."""
         enough = len(self.tasks) >= LEAST_TASKS
-        return critical_difference(len(self.standings), len(self.tasks)) if enough else None
+        return critical_difference(len(self.mean_ranks), len(self.tasks)) if enough else None
 
 
 def rankings(entries: Iterable[Entry]) -> list[Ranking]:
@@ -268,8 +268,8 @@ def rankings(entries: Iterable[Entry]) -> list[Ranking]:
     found: dict[tuple[str, ...], dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
     for entry in entries:
         row = entry.row
-        if _is_default(row) and (row["is_source"] or row["learner"] == UNSEEN_MEAN):
-            kind = "source" if row["is_source"] else UNSEEN_MEAN
+        if _is_default(row) and (row["is_source"] or row["learner"] == TRANSFER):
+            kind = "source" if row["is_source"] else TRANSFER
             own = found[row["protocol"], row["budget"], row["track"], kind][_task(row)]
             if row["method"] not in own or competes(row):  # an older version may stand beside a newer one
                 own[row["method"]] = entry
@@ -330,7 +330,7 @@ def _ranking(key: tuple[str, ...], pool: Pool, tasks: _Tasks, complete: Sequence
     protocol, budget, track, learner = key
     labels = {method: e.row["label"] for methods in tasks.values() for method, e in sorted(methods.items())}
     found = places([{method: methods[method].units for method in complete} for methods in tasks.values()])
-    standings = [_standing(labels[method], [block[method] for block in found]) for method in complete]
+    mean_ranks = [_standing(labels[method], [block[method] for block in found]) for method in complete]
     scores = [[methods[method].row["score_frac"] or 0.0 for method in complete] for methods in tasks.values()]
     return Ranking(
         protocol=protocol,
@@ -339,7 +339,7 @@ def _ranking(key: tuple[str, ...], pool: Pool, tasks: _Tasks, complete: Sequence
         learner=learner,
         pool=pool,
         tasks=tuple(tasks),
-        standings=tuple(sorted(standings, key=lambda s: (s.mean, s.label))),
+        mean_ranks=tuple(sorted(mean_ranks, key=lambda s: (s.mean, s.label))),
         holes=tuple(_hole(labels[method], method, tasks) for method in sorted(labels) if method not in complete),
         friedman=friedman_p(scores) if len(tasks) >= LEAST_TASKS else None,
     )
@@ -357,10 +357,10 @@ def _hole(label: str, method: str, tasks: _Tasks) -> Hole:
     )
 
 
-def _standing(label: str, own: Sequence[Place]) -> Standing:
+def _standing(label: str, own: Sequence[Place]) -> MeanRank:
     count = len(own)
     rank, low, high = (math.fsum(getattr(place, name) for place in own) / count for name in ("average", "low", "high"))
-    return Standing(label, tuple(own), rank, low, high)
+    return MeanRank(label, tuple(own), rank, low, high)
 
 
 def place_text(place: Place) -> str:
@@ -368,6 +368,6 @@ def place_text(place: Place) -> str:
     return f"{place.rank} [{place.low}, {place.high}]"
 
 
-def standing_texts(one: Standing) -> list[str]:
+def ranking_texts(one: MeanRank) -> list[str]:
     """Writes an entrant's name, mean rank with its bounds, and places by task."""
     return [one.label, f"{one.mean:.1f} [{one.low:.1f}, {one.high:.1f}]", *(place_text(place) for place in one.places)]

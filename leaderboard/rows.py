@@ -12,7 +12,7 @@ from typing import Any
 
 from tdbench.bench.record import Cell, Record
 from tdbench.leaderboard.audits import Audits, privacy_fields
-from tdbench.leaderboard.compare import compare, fill_breakeven, fill_gaps, unseen_entries
+from tdbench.leaderboard.compare import compare, fill_breakeven, fill_gaps, transfer_entries
 from tdbench.leaderboard.curves import ScalingSection, scaling_sections
 from tdbench.leaderboard.fields import (
     PromiseFields,
@@ -21,10 +21,10 @@ from tdbench.leaderboard.fields import (
     llm_fields,
     machine,
     promise_fields,
+    reproduction_fields,
     text_fields,
-    verified_fields,
 )
-from tdbench.leaderboard.flags import COLLAPSE_MARGIN_FRAC, find_signs
+from tdbench.leaderboard.flags import COLLAPSE_MARGIN_FRAC, find_flags
 from tdbench.leaderboard.rankings import PoolPlaces, Ranking, fill_ranks, rankings
 from tdbench.leaderboard.runs import METRICS, Entry, Grid, Group, Scope, collect, score_fields
 from tdbench.leaderboard.schema import (
@@ -40,7 +40,7 @@ from tdbench.leaderboard.schema import (
     MethodFields,
     OriginFields,
     Row,
-    StandingFields,
+    StatusFields,
     budget_order,
 )
 
@@ -95,11 +95,11 @@ def entries_of(records: Iterable[Record], again: Iterable[Record] = ()) -> list[
     groups, audits = collect(found), Audits(found)
     metrics = _metrics(groups)
     entries = [_entry(group, metrics[group.key.scope], audits, second) for group in groups]
-    entries += unseen_entries(entries)
+    entries += transfer_entries(entries)
     compare(entries)
     fill_gaps(entries)
     fill_breakeven(entries)
-    find_signs(entries)
+    find_flags(entries)
     return entries
 
 
@@ -112,7 +112,7 @@ def _order(entry: Entry) -> tuple[Any, ...]:
         key.method,
         key.options,
         -key.method_version,
-        key.vintage,
+        key.data_version,
         not row["is_source"],
         row["learner"],
     )
@@ -160,13 +160,13 @@ def _row(group: Group, grids: dict[str, Grid], metric: str, audits: Audits, agai
         **reach,
         **_promise(group),
         **text_fields(group.distils.values()),
-        **standing_fields(group),
+        **status_fields(group),
         **_method(group),
-        "failure_signs": "",
-        "signs_unchecked": "",
+        "failure_flags": "",
+        "flags_unchecked": "",
         **_derived(group, records, metric),
         **origin_fields(group, records),
-        **verified_fields(records, again),
+        **reproduction_fields(records, again),
     }
 
 
@@ -236,7 +236,7 @@ def _derived(group: Group, records: list[Record], metric: str) -> DerivedFields:
         "diff_reference_to": "",
         "incomplete_references": "",
         "n_distinct_sets": _n_distinct(group),
-        "unseen_learners": "",
+        "transfer_learners": "",
         "gap_closed_frac": None,
         "majority_frac": majority,
         "collapse_frac": _collapse([getattr(train, metric) for train in trained], majority),
@@ -273,10 +273,10 @@ def origin_fields(group: Group, records: list[Record]) -> OriginFields:
         "distil_hardware": joined((machine(record) for record in group.distils.values()), ", "),
         "measured": _days(records),
         "task_options": key.scope.task_options,
-        "task_version": key.vintage.task_version,
+        "task_version": key.data_version.task_version,
         "method_version": key.method_version,
-        "data_fingerprint": key.vintage.data_fingerprint,
-        "test_fingerprint": key.vintage.test_fingerprint,
+        "data_fingerprint": key.data_version.data_fingerprint,
+        "test_fingerprint": key.data_version.test_fingerprint,
         "protocol_learners": ", ".join(group.protocol.learners),
         "contamination": joined((r.train.contamination for r in records if r.train and r.train.contamination), "; "),
         "distil_contamination": joined(
@@ -317,7 +317,7 @@ def joined(values: Iterable[str], separator: str) -> str:
     return separator.join(sorted(set(values)))
 
 
-def standing_fields(group: Group) -> StandingFields:
+def status_fields(group: Group) -> StatusFields:
     """Returns what a group's runs say about its standing."""
     hole = _hole(group)
     reason = _unranked_reason(group, hole)

@@ -33,8 +33,8 @@ class Scope:
 
 
 @dataclass(frozen=True, order=True)
-class Vintage:
-    """The exact data behind a result. Results of different vintages are never merged or compared."""
+class DataVersion:
+    """The exact data behind a result. Results of different data_versions are never merged or compared."""
 
     task_version: int
     data_fingerprint: str
@@ -46,7 +46,7 @@ class MethodKey:
     """One method with its options, as one line of one table."""
 
     scope: Scope
-    vintage: Vintage
+    data_version: DataVersion
     budget: str
     track: str
     method: str
@@ -95,11 +95,11 @@ def scope_of(record: Record, protocol_name: str) -> Scope:
     return Scope(cell.task, options_text(cell.task_options), cell.data_kind, protocol_name, custom_id)
 
 
-def method_key(scope: Scope, vintage: Vintage, cell: Cell, track: str) -> MethodKey:
+def method_key(scope: Scope, data_version: DataVersion, cell: Cell, track: str) -> MethodKey:
     """Returns the identity of a cell's method within a scope."""
     return MethodKey(
         scope=scope,
-        vintage=vintage,
+        data_version=data_version,
         budget=cell.budget,
         track=track,
         method=cell.method,
@@ -128,20 +128,20 @@ class Group:
 
 
 @dataclass
-class _Shelf:
+class ScopeIndex:
     """What is known about one scope while records are sorted."""
 
     protocol: ProtocolFacts
-    vintages: list[Vintage] = field(default_factory=list)
+    data_versions: list[DataVersion] = field(default_factory=list)
     """Oldest first; the last one is current."""
     sources: set[str] = field(default_factory=set)
 
-    def vintage_of(self, cell: Cell) -> Vintage:
-        """Finds the vintage of a failed cell, which never read the test split."""
-        for vintage in reversed(self.vintages):
-            if (vintage.task_version, vintage.data_fingerprint) == (cell.task_version, cell.data_fingerprint):
-                return vintage
-        return Vintage(cell.task_version, cell.data_fingerprint, "")
+    def data_version_of(self, cell: Cell) -> DataVersion:
+        """Finds the data_version of a failed cell, which never read the test split."""
+        for data_version in reversed(self.data_versions):
+            if (data_version.task_version, data_version.data_fingerprint) == (cell.task_version, cell.data_fingerprint):
+                return data_version
+        return DataVersion(cell.task_version, cell.data_fingerprint, "")
 
 
 @dataclass
@@ -201,38 +201,38 @@ def _age(record: Record) -> tuple[str, bool, str]:
     return record.created, record.status == "ok", record.id
 
 
-def _shelves(trains: list[Record]) -> tuple[dict[Scope, _Shelf], dict[str, Scope]]:
+def _scope_indexes(trains: list[Record]) -> tuple[dict[Scope, ScopeIndex], dict[str, Scope]]:
     """Returns what is known about every scope, and the scope of every train record by its id."""
-    shelves: dict[Scope, _Shelf] = {}
+    indexes: dict[Scope, ScopeIndex] = {}
     scopes: dict[str, Scope] = {}
     for record in trains:
         protocol = protocol_facts(record)
         scope = scope_of(record, protocol.name)
         scopes[record.id] = scope
-        shelf = shelves.setdefault(scope, _Shelf(protocol))
-        shelf.protocol = protocol
-        shelf.sources.add(options_text(record.cell.source))
+        index = indexes.setdefault(scope, ScopeIndex(protocol))
+        index.protocol = protocol
+        index.sources.add(options_text(record.cell.source))
         if record.status == "ok" and record.train is not None:
             cell = record.cell
-            vintage = Vintage(cell.task_version, cell.data_fingerprint, record.train.test_fingerprint)
-            if vintage in shelf.vintages:
-                shelf.vintages.remove(vintage)
-            shelf.vintages.append(vintage)
-    return shelves, scopes
+            data_version = DataVersion(cell.task_version, cell.data_fingerprint, record.train.test_fingerprint)
+            if data_version in index.data_versions:
+                index.data_versions.remove(data_version)
+            index.data_versions.append(data_version)
+    return indexes, scopes
 
 
 def _add_train(
-    pools: dict[MethodKey, _Pool], scope: Scope, shelf: _Shelf, record: Record, distil: Record | None
+    pools: dict[MethodKey, _Pool], scope: Scope, index: ScopeIndex, record: Record, distil: Record | None
 ) -> None:
     """Files one train record under its method key; a newer run of the same cell replaces an older one."""
     cell, train = record.cell, record.train
     known = distil is not None and distil.distil is not None
     track = distil.distil.track if distil is not None and distil.distil is not None else "text"
     if record.status == "ok" and train is not None:
-        vintage = Vintage(cell.task_version, cell.data_fingerprint, train.test_fingerprint)
+        data_version = DataVersion(cell.task_version, cell.data_fingerprint, train.test_fingerprint)
     else:
-        vintage = shelf.vintage_of(cell)
-    pool = pools.setdefault(method_key(scope, vintage, cell, track), _Pool(record.method_facts))
+        data_version = index.data_version_of(cell)
+    pool = pools.setdefault(method_key(scope, data_version, cell, track), _Pool(record.method_facts))
     pool.facts = record.method_facts
     if distil is not None and known:
         pool.distils[cell.set_index] = distil
@@ -243,18 +243,20 @@ def _add_train(
         pool.failed_runs[record.learner] += 1
 
 
-def _add_failed_distil(pools: dict[MethodKey, _Pool], shelves: dict[Scope, _Shelf], record: Record, track: str) -> None:
+def _add_failed_distil(
+    pools: dict[MethodKey, _Pool], indexes: dict[Scope, ScopeIndex], record: Record, track: str
+) -> None:
     """Makes a failed distillation visible under every protocol that would have trained on its set."""
     cell = record.cell
-    for scope, shelf in shelves.items():
+    for scope, index in indexes.items():
         same_task = (scope.task, scope.task_options, scope.data_kind) == (
             cell.task,
             options_text(cell.task_options),
             cell.data_kind,
         )
-        key = method_key(scope, shelf.vintage_of(cell), cell, track)
+        key = method_key(scope, index.data_version_of(cell), cell, track)
         asked_for = not scope.custom_id or key in pools
-        if same_task and asked_for and options_text(cell.source) in shelf.sources:
+        if same_task and asked_for and options_text(cell.source) in index.sources:
             pools.setdefault(key, _Pool(record.method_facts)).failed_distils += 1
 
 
@@ -274,39 +276,39 @@ def collect(records: Iterable[Record]) -> list[Group]:
     newest = _newest(records)
     distils = {record.distil_id: record for record in newest if record.stage == "distil"}
     trains = _current_learners([record for record in newest if record.stage == "train" and _fits(record, distils)])
-    shelves, scopes = _shelves(trains)
+    indexes, scopes = _scope_indexes(trains)
     pools: dict[MethodKey, _Pool] = {}
     for record in trains:
         scope = scopes[record.id]
-        _add_train(pools, scope, shelves[scope], record, distils.get(record.distil_id))
+        _add_train(pools, scope, indexes[scope], record, distils.get(record.distil_id))
     tracks = {(d.cell.method, options_text(d.cell.options)): d.distil.track for d in distils.values() if d.distil}
     for record in distils.values():
         if record.status == "failed":
             track = tracks.get((record.cell.method, options_text(record.cell.options)), "text")
-            _add_failed_distil(pools, shelves, record, track)
+            _add_failed_distil(pools, indexes, record, track)
     latest: dict[tuple[Any, ...], int] = {}
     for key in pools:
         line = (key.scope, key.budget, key.track, key.method, key.options)
         latest[line] = max(key.method_version, latest.get(line, key.method_version))
     groups: list[Group] = []
     for key in sorted(pools):
-        shelf = shelves[key.scope]
+        index = indexes[key.scope]
         newest_version = latest[key.scope, key.budget, key.track, key.method, key.options]
-        groups.extend(_groups(key, pools[key], shelf, _stale_reason(key, shelf, newest_version)))
+        groups.extend(_groups(key, pools[key], index, _stale_reason(key, index, newest_version)))
     return groups
 
 
-def _stale_reason(key: MethodKey, shelf: _Shelf, newest_version: int) -> str:
-    if shelf.vintages and key.vintage != shelf.vintages[-1]:
+def _stale_reason(key: MethodKey, index: ScopeIndex, newest_version: int) -> str:
+    if index.data_versions and key.data_version != index.data_versions[-1]:
         return "other data fingerprint"
     if key.method_version != newest_version:
         return "older version of the method"
     return ""
 
 
-def _groups(key: MethodKey, pool: _Pool, shelf: _Shelf, stale: str) -> Iterator[Group]:
+def _groups(key: MethodKey, pool: _Pool, index: ScopeIndex, stale: str) -> Iterator[Group]:
     """Splits one method's runs by learner."""
-    for learner in sorted({*pool.runs, *shelf.protocol.learners, *filter(None, pool.failed_runs)}):
+    for learner in sorted({*pool.runs, *index.protocol.learners, *filter(None, pool.failed_runs)}):
         runs = {index: dict(seeds) for index, seeds in sorted(pool.runs.get(learner, {}).items())}
         n_failed = pool.failed_distils + pool.failed_runs[learner]
         if not runs and not n_failed:
@@ -314,9 +316,9 @@ def _groups(key: MethodKey, pool: _Pool, shelf: _Shelf, stale: str) -> Iterator[
         yield Group(
             key=key,
             learner=learner,
-            is_source=learner == shelf.protocol.source,
+            is_source=learner == index.protocol.source,
             facts=pool.facts,
-            protocol=shelf.protocol,
+            protocol=index.protocol,
             runs=runs,
             distils=dict(sorted(pool.distils.items())),
             n_failed=n_failed,

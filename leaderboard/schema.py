@@ -13,27 +13,27 @@ from tdbench.leaderboard.fields import (
     LLMFields,
     PrivacyFields,
     PromiseFields,
+    ReproductionFields,
     TextFields,
-    VerifiedFields,
 )
 
 
 class WorthFields(TypedDict):
     """How many random real texts one distilled text is worth; source learner, budgets in texts a class, where random has a curve."""
 
-    worth: float | None
+    data_equivalence: float | None
     """Null where the error lies outside of what random texts were measured at."""
-    worth_low: float | None
+    data_equivalence_low: float | None
     """Lower bound of the 95 % interval; null also where it lies below the smallest random set."""
-    worth_high: float | None
+    data_equivalence_high: float | None
     """Null also where the bound lies beyond the largest random set."""
-    worth_above: float | None
+    data_equivalence_above: float | None
     """Where the whole interval lies beyond the largest random set: a text is worth more than this."""
-    worth_below: float | None
+    data_equivalence_below: float | None
     """Where the whole interval lies below the smallest random set: a text is worth less than this."""
 
 
-NO_WORTH: WorthFields = {"worth": None, "worth_low": None, "worth_high": None, "worth_above": None, "worth_below": None}
+NO_WORTH: WorthFields = dict.fromkeys(WorthFields.__annotations__)  # type: ignore[assignment]
 """Of a row before curves are fitted, and of rows that have none beside them."""
 
 
@@ -52,7 +52,7 @@ class DerivedFields(TypedDict):
     """Share of trained models that are at most two points better than majority."""
     n_distinct_sets: int
     """Distilled sets with different contents; where there is one, intervals are over trainings."""
-    unseen_learners: str
+    transfer_learners: str
     """Of an unseen mean, the learners that it averages, joined by `, `; empty otherwise."""
 
 
@@ -120,10 +120,10 @@ NO_BREAKEVEN: BreakevenFields = dict.fromkeys(BreakevenFields.__annotations__)  
 
 NO_RANK: RankFields = dict.fromkeys(RankFields.__annotations__)  # type: ignore[assignment]
 
-BOARD_SCHEMA_VERSION = 5
+BOARD_SCHEMA_VERSION = 6
 """Raised when a field of `Row` comes, goes away or changes its meaning."""
 
-UNSEEN_MEAN = "unseen-mean"
+TRANSFER = "transfer"
 """Stands in the place of a learner's name on rows that average over the learners a method did not distil with."""
 
 MIXED = "+real"
@@ -153,7 +153,7 @@ class IdentityFields(TypedDict):
     protocol: str
     """Name of the protocol."""
     learner: str
-    """Name of the trained learner, or `unseen-mean`."""
+    """Name of the trained learner, or `transfer`."""
     is_source: bool
     """Whether methods distil with this learner."""
 
@@ -201,7 +201,7 @@ class ComparisonFields(TypedDict):
     other rows among themselves. Null where the reference lacks sets."""
 
 
-class StandingFields(TypedDict):
+class StatusFields(TypedDict):
     """Whether it may be ranked."""
 
     complete: bool
@@ -261,9 +261,9 @@ class HeadlineFields(TypedDict):
 class SignFields(TypedDict):
     """What tells that a method failed, though its row may look like a result."""
 
-    failure_signs: str
+    failure_flags: str
     """Signs in plain words, joined by `; `; empty where there is none, and for references."""
-    signs_unchecked: str
+    flags_unchecked: str
     """Of a private row, what could not be looked for, joined by `; `: `texts` of records from before they were read, `control`."""
 
 
@@ -314,7 +314,7 @@ class Row(
     CostFields,
     LLMFields,
     PrivacyFields,
-    StandingFields,
+    StatusFields,
     TextFields,
     MethodFields,
     HeadlineFields,
@@ -327,7 +327,7 @@ class Row(
     OriginFields,
     AuditFields,
     PromiseFields,
-    VerifiedFields,
+    ReproductionFields,
 ):
     """One method under one protocol, seen by one learner. Null means unknown."""
 
@@ -352,7 +352,7 @@ FIELD_GROUPS = (
     ComparisonFields,
     CostFields,
     PrivacyFields,
-    StandingFields,
+    StatusFields,
     TextFields,
     MethodFields,
     HeadlineFields,
@@ -367,7 +367,7 @@ FIELD_GROUPS = (
     BreakevenFields,
     RankFields,
     CostDetailFields,
-    VerifiedFields,
+    ReproductionFields,
 )
 
 ROW_KEYS: tuple[str, ...] = tuple(key for group in FIELD_GROUPS for key in group.__annotations__)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
 from tdbench.leaderboard.columns import COLUMNS
-from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, UNSEEN_MEAN, Row, budget_order
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Row, budget_order
 
 MIXED_NOTE = (
     "MIXTURE: learners train on the distilled set and on random real texts of every class, the same for all methods, so differences to "
@@ -35,7 +35,7 @@ def table_notes(rows: list[Row], custom: bool) -> Iterator[str]:
     if rows[0]["metric"] != "accuracy_frac":
         yield "Scores are macro-F1, the mean over classes, because accuracy hides the rare class; accuracy has a column of its own."
     for learner, why in sorted({(row["learner"], row["contamination"]) for row in rows if row["contamination"]}):
-        if learner != UNSEEN_MEAN:
+        if learner != TRANSFER:
             yield f"{learner} is CONTAMINATED: {why}."
     chosen: dict[str, set[str]] = {}
     for row in rows:
@@ -52,7 +52,7 @@ def table_notes(rows: list[Row], custom: bool) -> Iterator[str]:
     if rows[0]["track"] == "learner-bound":
         yield "n/a: token vectors mean nothing to a learner with another token table."
     # What is said of majority and full is said by their rows.
-    noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != UNSEEN_MEAN]
+    noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != TRANSFER]
     for learner in sorted({row["learner"] for row in noted}):
         remarks = sorted({row["notes"] for row in noted if row["learner"] == learner})
         yield f"{learner}: {'; '.join(remarks)}"
@@ -62,9 +62,9 @@ def _about_comparisons(rows: list[Row]) -> Iterator[str]:
     lacking = sorted({one for row in rows for one in row["incomplete_references"].split(", ") if one})
     if lacking:
         yield f"Differences rest on references that lack sets: {', '.join(lacking)}."
-    unseen = sorted({row["unseen_learners"] for row in rows if row["unseen_learners"]})
+    unseen = sorted({row["transfer_learners"] for row in rows if row["transfer_learners"]})
     if unseen:
-        yield f"The unseen mean is over {'; or '.join(unseen)}."
+        yield f"The transfer score is the mean over {'; or '.join(unseen)}."
 
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"
@@ -82,7 +82,7 @@ class Line:
     """One method in one table, seen by all learners."""
 
     rows: dict[str, Row]
-    """Learner (or `unseen-mean`) -> row."""
+    """Learner (or `transfer`) -> row."""
     kind: LineKind
     mark: str
     """Remark behind the name: the protocol it was borrowed from, that the set is external, or that it brings its training."""
@@ -195,7 +195,7 @@ class Table:
         if column.viewpoint in {"source", "set"}:
             yield Field(column, column.heading, self.source)
         elif column.viewpoint == "unseen":
-            yield Field(column, column.heading, UNSEEN_MEAN, bound)
+            yield Field(column, column.heading, TRANSFER, bound)
         else:
             for learner in self.learners:
                 name = f"{learner} (source)" if learner == self.source else learner
@@ -283,7 +283,7 @@ def _table(own: list[Row], shared: list[Row], budget: str, track: str) -> Table:
 def _learners(rows: list[Row], protocol_learners: str) -> tuple[str, tuple[str, ...]]:
     """Returns the source learner and all learners, the protocol's in its order and others after them."""
     planned = protocol_learners.split(", ")
-    met = {row["learner"] for row in rows if row["protocol_learners"] == protocol_learners} - {UNSEEN_MEAN}
+    met = {row["learner"] for row in rows if row["protocol_learners"] == protocol_learners} - {TRANSFER}
     names = [*planned, *sorted(met - set(planned))]
     sources = {row["learner"] for row in rows if row["is_source"]}
     source = next((name for name in names if name in sources), names[0])

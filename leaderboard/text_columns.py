@@ -27,12 +27,12 @@ def vendi_text(row: Row) -> str:
 
 def distance_text(row: Row) -> str:
     """Writes distances in thousandths with the share of sets that are told from real texts."""
-    told = [row["told_apart_minilm_frac"], row["told_apart_words_frac"]]
+    told = [row["mmd_rejection_minilm_frac"], row["mmd_rejection_words_frac"]]
     values = [None if value is None else 1000 * value for value in (row["mmd2_minilm"], row["mmd2_words"])]
     if all(value is None for value in values):
         return MISSING
     shares = " / ".join(MISSING if share is None else f"{100 * share:.0f} %" for share in told)
-    return f"{_both(values[0], values[1], '.1f')}; told apart {shares}"
+    return f"{_both(values[0], values[1], '.1f')}; MMD test rejects in {shares} of sets"
 
 
 def agreement_text(row: Row) -> str:

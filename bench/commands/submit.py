@@ -327,8 +327,8 @@ def check_standing(contents: Contents, accepted: Accepted, method: str, report: 
         if not row["ranked"] and row["is_source"]:
             said = f"this row would not be ranked: {row['unranked_reason']}. Finish it, or leave it out."
             report.error("incomplete", where, said)
-        if row["failure_signs"] and row["is_source"]:
-            report.add("warning", "failure-signs", where, f"{row['failure_signs']}.")
+        if row["failure_flags"] and row["is_source"]:
+            report.add("warning", "failure-flags", where, f"{row['failure_flags']}.")
 
 
 def _row_of(record: Record) -> tuple[str, str, str, str]:

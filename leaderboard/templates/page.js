@@ -51,7 +51,7 @@ const drawFrame = () => {
 
 const drawRankings = () => {
   const table = tableNow();
-  const kind = state.learner === "unseen-mean" ? "unseen-mean" : "source";
+  const kind = state.learner === "transfer" ? "transfer" : "source";
   const fits = (one) => one.pool === state.pool && one.learner === kind && ["protocol", "budget", "track"].every((name) => one[name] === table[name]);
   const found = data.rankings.filter(fits);
   const built = found.map((one) => {

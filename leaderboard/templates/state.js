@@ -62,5 +62,5 @@ const remember = (step) => {
   return step;
 };
 
-const learnersOf = (table) => [...table.learners, ...(table.lines.some((line) => line.cells["unseen-mean"]) ? ["unseen-mean"] : [])];
+const learnersOf = (table) => [...table.learners, ...(table.lines.some((line) => line.cells["transfer"]) ? ["transfer"] : [])];
 const titleOf = (line) => (line.options ? `${line.name} (${line.options})` : line.name);

@@ -19,7 +19,7 @@ const fieldsOf = (table) => {
         const heading = column.heading.replace("{learner}", learner === table.source ? `${learner} (source)` : learner);
         fields.push({ ...field, key: `${column.key}.${learner}`, heading, learner });
       }
-    } else if (column.view === "unseen") fields.push({ ...field, heading: column.heading, learner: "unseen-mean" });
+    } else if (column.view === "unseen") fields.push({ ...field, heading: column.heading, learner: "transfer" });
     else if (column.view === "set") fields.push({ ...field, heading: column.heading, learner: table.source, any: true });
     else fields.push({ ...field, heading: column.heading + seenBy, learner: state.learner });
   });
@@ -79,7 +79,7 @@ const view = () => {
 const badgesOf = (line) =>
   [[line.kind !== "method", "reference"], [line.private, "private"], [line.verified, line.verified], [line.failing, "signs of failure"]].filter(([holds]) => holds).map(([, word]) => word);
 
-const WIDE = new Set(["standing", "failure_signs", "llm", "hardware"]);
+const WIDE = new Set(["status", "failure_flags", "llm", "hardware"]);
 
 const drawTable = (onSort, onOpen) => {
   const { table, fields, lines, cells } = view();

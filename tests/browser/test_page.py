@@ -153,7 +153,7 @@ def test_columns_can_be_hidden_and_asked_for(open_page, page_file):
 def test_a_permalink_opens_the_same_view(open_page, page_file):
     page = open_page(page_file, AGNEWS)
     page.select_option("select[name=task]", "sst2")
-    page.select_option("select[name=learner]", "unseen-mean")
+    page.select_option("select[name=learner]", "transfer")
     page.select_option("select[name=pool]", "no-llm")
     page.locator("input[name=q]").fill("m")
     page.locator("#table th[data-key='diff_random'] button").click()

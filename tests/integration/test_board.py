@@ -60,7 +60,7 @@ def accepted_audits():
 def test_no_accepted_audit_finds_members_where_there_are_none():
     audits = accepted_audits()
     assert audits
-    assert not any(audit.void for audit in Audits(audits)._by_key.values())
+    assert not any(audit.invalid for audit in Audits(audits)._by_key.values())
     assert {record.audit.exact_null for record in audits} <= {0, None}
 
 

@@ -77,14 +77,14 @@ def test_newer_code_and_more_games_come_first(audited):
     assert rows_by_learner([*records, audit(), both, newer])["minilm"]["audit_id"] == "newer"
 
 
-def test_a_null_run_that_leaks_voids_the_audit(audited):
+def test_a_null_run_that_leaks_makes_the_audit_invalid(audited):
     records, result, audit = audited
     leaky = result.attacks[0].model_copy(update={"null_p": 1e-4, "null_auc": 0.6})
     row = rows_by_learner([*records, audit(audit=result.model_copy(update={"attacks": (leaky,)}))])["minilm"]
-    assert row["t1_void"]
+    assert row["t1_invalid"]
     assert not row["claim_refuted"]
     shown = {column.key: column.show(row) for column in PRIVACY_COLUMNS}
-    assert (shown["t1_auc"], shown["epsilon_lower"]) == ("void", "void")
+    assert (shown["t1_auc"], shown["epsilon_lower"]) == ("invalid", "invalid")
     # Twenty audits: one small p value among them is chance.
     chance = result.attacks[0].model_copy(update={"null_p": 0.01})
     many = [
@@ -95,4 +95,4 @@ def test_a_null_run_that_leaks_voids_the_audit(audited):
         )
         for i in range(20)
     ]
-    assert not any(one.void for one in Audits(many)._by_key.values())
+    assert not any(one.invalid for one in Audits(many)._by_key.values())

@@ -91,7 +91,7 @@ def test_json_is_strict_and_rounded(board_records, tmp_path):
     sets = {"minilm": [[1 / 3], [0.5], [2 / 3]]}
     text = write(board_records.runs("m", sets) + board_records.board(), tmp_path)["leaderboard.json"].decode()
     board = json.loads(text, parse_constant=reject_constant)
-    assert (board["schema_version"], board["built_from"]) == (5, ["leaderboard/records", "runs"])
+    assert (board["schema_version"], board["built_from"]) == (6, ["leaderboard/records", "runs"])
     assert all(list(row) == list(ROW_KEYS) for row in board["rows"])
     assert not re.search(r"\d\.\d{7,}", re.sub(r'"p_holm": .*', "", text))
 

@@ -105,7 +105,7 @@ def test_holm_family_is_one_task_protocol_track_and_budget(board_records):
     assert pick(rows, method="n", learner="minilm")["p_holm"] == pytest.approx(triplet[2])
     assert pick(rows, method="soft", learner="minilm")["p_holm"] == pytest.approx(m_minilm)
     assert pick(rows, method="random", budget="dpc10", track="text", learner="minilm")["p_holm"] is None
-    assert all(row["p_holm"] is None for row in rows if row["learner"] == "unseen-mean")
+    assert all(row["p_holm"] is None for row in rows if row["learner"] == "transfer")
 
 
 def test_gap_closed(board_records):
@@ -114,7 +114,7 @@ def test_gap_closed(board_records):
     rows = build_rows(board_records.board() + gate)
     assert pick(rows, method="strong", learner="minilm")["gap_closed_frac"] == pytest.approx(0.1 / 0.3)
     assert pick(rows, method="random", learner="minilm")["gap_closed_frac"] == 0.0
-    assert pick(rows, method="strong", learner="unseen-mean")["gap_closed_frac"] == pytest.approx(0.1 / 0.36)
+    assert pick(rows, method="strong", learner="transfer")["gap_closed_frac"] == pytest.approx(0.1 / 0.36)
     assert pick(rows, method="full", learner="minilm")["gap_closed_frac"] is None
 
 
@@ -132,7 +132,7 @@ THREE_LEARNERS = {"learners": ["minilm", "textcnn", "bilstm"]}
 def test_unseen_mean_is_the_mean_over_unseen_learners_by_set(board_records):
     sets = {"minilm": A, "textcnn": B, "bilstm": C}
     records = board_records.runs("random", sets, protocol=THREE_LEARNERS)
-    row = pick(build_rows(records), learner="unseen-mean")
+    row = pick(build_rows(records), learner="transfer")
     expected = mean_interval([(b + c) / 2 for b, c in zip(flat(B), flat(C), strict=True)])
     assert (row["accuracy_frac"], row["ci_low"], row["ci_high"]) == pytest.approx(
         (expected.mean, expected.low, expected.high)
@@ -143,7 +143,7 @@ def test_unseen_mean_is_the_mean_over_unseen_learners_by_set(board_records):
 def test_unseen_mean_of_a_deterministic_method_is_over_seeds(board_records):
     records = board_records.runs("random", {"textcnn": A})
     records += board_records.runs("m", {"textcnn": [[0.5, 0.6, 0.7]]}, deterministic=True)
-    row = pick(build_rows(records), method="m", learner="unseen-mean")
+    row = pick(build_rows(records), method="m", learner="transfer")
     assert row["ci_low"] == pytest.approx(mean_interval([0.5, 0.6, 0.7]).low)
 
 
@@ -152,24 +152,24 @@ def test_learner_enters_only_where_random_dpc50_beats_majority(board_records):
     records = board_records.runs("random", {"textcnn": A, "bilstm": [[0.29]] * 3}, budget="dpc50", **facts)
     records += board_records.runs("random", {"textcnn": A, "bilstm": A}, **facts)
     records += board_records.runs("m", {"textcnn": B, "bilstm": C}, **facts)
-    assert pick(build_rows(records), method="m", learner="unseen-mean")["accuracy_frac"] == pytest.approx(
+    assert pick(build_rows(records), method="m", learner="transfer")["accuracy_frac"] == pytest.approx(
         mean_interval(flat(B)).mean
     )
 
 
 def test_gate_falls_back_to_the_rows_own_budget(board_records):
     low = board_records.runs("random", {"textcnn": [[0.29]] * 3}) + board_records.runs("m", {"textcnn": B})
-    assert not [row for row in build_rows(low) if row["learner"] == "unseen-mean"]
+    assert not [row for row in build_rows(low) if row["learner"] == "transfer"]
     enough = board_records.runs("random", {"textcnn": [[0.30]] * 3}) + board_records.runs("m", {"textcnn": B})
-    assert pick(build_rows(enough), method="m", learner="unseen-mean")["ranked"]
+    assert pick(build_rows(enough), method="m", learner="transfer")["ranked"]
     unknown = board_records.runs("m", {"textcnn": B})
-    assert not [row for row in build_rows(unknown) if row["learner"] == "unseen-mean"]
+    assert not [row for row in build_rows(unknown) if row["learner"] == "transfer"]
 
 
 def test_missing_learner_makes_a_hole_and_never_a_partial_mean(board_records):
     records = board_records.runs("random", {"textcnn": A, "bilstm": C}, protocol=THREE_LEARNERS)
     records += board_records.runs("m", {"minilm": B, "textcnn": B}, protocol=THREE_LEARNERS)
-    row = pick(build_rows(records), method="m", learner="unseen-mean")
+    row = pick(build_rows(records), method="m", learner="transfer")
     assert (row["accuracy_frac"], row["ci_low"], row["complete"], row["ranked"]) == (None, None, False, False)
     assert row["unranked_reason"] == "no runs with bilstm"
     assert row["diff_random"] is None
@@ -177,7 +177,7 @@ def test_missing_learner_makes_a_hole_and_never_a_partial_mean(board_records):
 
 def test_incomplete_learner_leaves_the_unseen_mean_unranked(board_records):
     records = board_records.runs("random", {"textcnn": A, "bilstm": C[:2]}, protocol=THREE_LEARNERS)
-    row = pick(build_rows(records), learner="unseen-mean")
+    row = pick(build_rows(records), learner="transfer")
     assert (row["complete"], row["unranked_reason"], row["n_sets"]) == (False, "bilstm: 2 of 3 sets", 2)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tdbench.leaderboard.column import worth_text
+from tdbench.leaderboard.column import data_equivalence_text
 from tdbench.leaderboard.curves import scaling_sections
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import render_page
@@ -37,35 +37,38 @@ def found(*groups):
 def test_a_text_of_random_selection_is_worth_one_and_of_another_method_more(board_records):
     rows, (section,), _ = found(records(board_records), records(board_records, "better", sizes=(10,), factor=4))
     assert [line.name for line in section.lines] == ["random"]
-    assert rows["random", "dpc10"]["worth"] is None  # one by definition
+    assert rows["random", "dpc10"]["data_equivalence"] is None  # one by definition
     better = rows["better", "dpc10"]
-    assert better["worth"] == pytest.approx(4, rel=0.25)
-    assert better["worth_low"] < 4 < better["worth_high"]
+    assert better["data_equivalence"] == pytest.approx(4, rel=0.25)
+    assert better["data_equivalence_low"] < 4 < better["data_equivalence_high"]
 
 
 def test_nothing_is_said_beyond_the_largest_random_set(board_records):
     rows, _, _ = found(records(board_records), records(board_records, "best", sizes=(50,), factor=100))
-    assert (rows["best", "dpc50"]["worth"], rows["best", "dpc50"]["worth_above"]) == (None, 2.0)
+    assert (rows["best", "dpc50"]["data_equivalence"], rows["best", "dpc50"]["data_equivalence_above"]) == (None, 2.0)
 
 
 def test_what_is_worse_than_the_smallest_random_set_says_so(board_records):
     rows, _, _ = found(records(board_records), records(board_records, "worst", sizes=(50,), factor=0.0005))
-    assert (rows["worst", "dpc50"]["worth"], rows["worst", "dpc50"]["worth_below"]) == (None, 0.02)
-    assert worth_text(rows["worst", "dpc50"]) == "< 0.02"
+    assert (rows["worst", "dpc50"]["data_equivalence"], rows["worst", "dpc50"]["data_equivalence_below"]) == (
+        None,
+        0.02,
+    )
+    assert data_equivalence_text(rows["worst", "dpc50"]) == "< 0.02"
 
 
 @pytest.mark.parametrize("how", [{"sizes": SIZES[:5]}, {"n_sets": 2}])
 def test_five_budgets_or_two_sets_make_no_curve(board_records, how):
     rows, sections, _ = found(records(board_records, **how))
     assert sections == []
-    assert rows["random", "dpc10"]["worth"] is None
+    assert rows["random", "dpc10"]["data_equivalence"] is None
 
 
 def test_tasks_and_data_are_kept_apart(board_records):
     _, sections, _ = found(records(board_records), records(board_records, task="other"))
     assert len(sections) == 2
     rows, sections, _ = found(records(board_records), records(board_records, "kmeans", sizes=(10,), task="other"))
-    assert rows["kmeans", "dpc10"]["worth"] is None
+    assert rows["kmeans", "dpc10"]["data_equivalence"] is None
     assert len(sections) == 1
 
 
@@ -78,7 +81,7 @@ def test_documents_show_law_and_figure_and_escape_names(board_records):
     page = render_page(tables, board, ["here"], {})
     assert 'aria-label="Error by number of texts: error in percent by texts a class;' in page
     assert "<b>x</b>" not in page
-    assert "worth in random texts" in page
+    assert "equivalent random samples" in page
 
 
 def test_sections_are_the_same_each_time(board_records):

@@ -241,5 +241,5 @@ def test_costs_of_an_unseen_mean_are_those_of_its_learners(board_records):
     for record in board_records.runs("m", METHOD):
         seconds = {"minilm": 9.0, "textcnn": 2.0}.get(record.learner or "", 1.0)
         records.append(record.model_copy(update={"cost": cost("train", cpu_s=seconds, flops=10 * seconds)}))
-    row = row_of(build_rows(records), method="m", learner="unseen-mean")
-    assert (row["unseen_learners"], row["train_cpu_s"], row["train_flops"]) == ("textcnn", 2.0, 20.0)
+    row = row_of(build_rows(records), method="m", learner="transfer")
+    assert (row["transfer_learners"], row["train_cpu_s"], row["train_flops"]) == ("textcnn", 2.0, 20.0)

@@ -35,7 +35,7 @@ def test_interval_differences_and_order_are_about_the_headline(board_records):
     assert row["diff_random_low"] == pytest.approx(welch(scores, random).low)
     (table,) = build_tables(rows)
     assert [line.name for line in table.lines] == ["random", "other"]
-    unseen = pick(rows, method="other", learner="unseen-mean")
+    unseen = pick(rows, method="other", learner="transfer")
     assert unseen["score_frac"] == pytest.approx(0.38)
 
 

@@ -95,8 +95,8 @@ def test_pools_are_ranked_anew_and_tags_make_pools(board_records):
     rows = build_rows(records)
     assert {pool.name for pool in pools_of(rows)} >= {"all", "private", "no-public-pool"}
     found = ranking_of(records, learner="source")
-    assert [s.label for s in found["all"].standings] == ["a", "b", "c"]
-    assert [(s.label, s.mean) for s in found["no-public-pool"].standings] == [("b", 1.0), ("c", 2.0)]
+    assert [s.label for s in found["all"].mean_ranks] == ["a", "b", "c"]
+    assert [(s.label, s.mean) for s in found["no-public-pool"].mean_ranks] == [("b", 1.0), ("c", 2.0)]
     assert "private" not in found  # one entrant is no ranking
 
 
@@ -108,7 +108,7 @@ def test_an_entrant_without_a_task_has_no_mean_rank_and_does_not_move_others(boa
     records += board_records.runs("best", {"minilm": STRONG}, task="news")
     ranking = ranking_of(records, learner="source")["all"]
     assert ranking.tasks == ("films", "news")
-    assert [(s.label, s.mean) for s in ranking.standings] == [("a", 1.0), ("b", 2.0)]
+    assert [(s.label, s.mean) for s in ranking.mean_ranks] == [("a", 1.0), ("b", 2.0)]
     assert [(hole.label, hole.missing) for hole in ranking.holes] == [("best", (("films", "not run"),))]
 
 
@@ -120,7 +120,7 @@ def test_fewer_tasks_that_more_entrants_share_have_a_ranking_besides(board_recor
     for task in ("news", "mail"):
         records += board_records.runs("best", {"minilm": STRONG}, task=task)
     found = [r for r in rankings(entries_of(records)) if (r.learner, r.pool.name) == ("source", "all")]
-    assert [(r.tasks, [s.label for s in r.standings]) for r in found] == [
+    assert [(r.tasks, [s.label for s in r.mean_ranks]) for r in found] == [
         (("films", "mail", "news"), ["a", "b"]),
         (("mail", "news"), ["best", "a", "b"]),
     ]
@@ -132,7 +132,7 @@ def test_incomplete_rows_do_not_compete(board_records):
         for name, sets in (("a", STRONG), ("b", MIDDLE), ("short", WEAK[:2])):
             records += board_records.runs(name, {"minilm": sets}, task=task)
     ranking = ranking_of(records, learner="source")["all"]
-    assert [s.label for s in ranking.standings] == ["a", "b"]
+    assert [s.label for s in ranking.mean_ranks] == ["a", "b"]
     assert [hole.text for hole in ranking.holes] == ["short (films: 2 of 3 sets; news: 2 of 3 sets)"]
 
 
@@ -145,7 +145,7 @@ def test_subset_and_real_data_of_a_task_are_two_tasks_and_marked(board_records):
     records += board_records.runs("b", {"minilm": MIDDLE}, task="films", contamination={"minilm": "seen"})
     ranking = ranking_of(records, learner="source")["all"]
     assert ranking.tasks == ("films (contaminated)", "news", "news (subset)")
-    assert [(s.label, [p.rank for p in s.places]) for s in ranking.standings] == [("a", [1, 1, 2]), ("b", [2, 2, 1])]
+    assert [(s.label, [p.rank for p in s.places]) for s in ranking.mean_ranks] == [("a", [1, 1, 2]), ("b", [2, 2, 1])]
 
 
 def test_tied_entrants_share_the_mean_of_their_ranks(board_records):
@@ -154,7 +154,7 @@ def test_tied_entrants_share_the_mean_of_their_ranks(board_records):
         for name, sets in (("a", MIDDLE), ("b", MIDDLE), ("c", WEAK)):
             records += board_records.runs(name, {"minilm": sets}, task=task)
     ranking = ranking_of(records, learner="source")["all"]
-    assert [(s.label, s.mean) for s in ranking.standings] == [("a", 1.5), ("b", 1.5), ("c", 3.0)]
+    assert [(s.label, s.mean) for s in ranking.mean_ranks] == [("a", 1.5), ("b", 1.5), ("c", 3.0)]
 
 
 def test_friedman_p_is_that_of_scipy_and_comes_with_eight_tasks(board_records):
@@ -180,7 +180,7 @@ def test_mean_rank_and_its_bounds_are_means_over_tasks(board_records):
         records += board_records.runs("a", {"minilm": STRONG}, task=task)
         records += board_records.runs("b", {"minilm": sets}, task=task)
     ranking = ranking_of(records, learner="source")["all"]
-    by_name = {s.label: s for s in ranking.standings}
+    by_name = {s.label: s for s in ranking.mean_ranks}
     assert by_name["a"].mean == pytest.approx(4 / 3)
     assert (by_name["a"].low, by_name["a"].high) == pytest.approx((1.0, 4 / 3))
     assert (by_name["b"].low, by_name["b"].high) == pytest.approx((5 / 3, 2.0))

@@ -18,7 +18,7 @@ CHANCE = {"minilm": [[0.24], [0.26], [0.25]]}
 
 def signs(records: Any, method: str = "m", options: str = "") -> str:
     (row,) = [r for r in build_rows(records) if (r["method"], r["options"]) == (method, options) and r["is_source"]]
-    return row["failure_signs"]
+    return row["failure_flags"]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_private_rows_that_are_level_with_their_controls_say_so(board_records):
     assert signs(noise).startswith("not shown to beat its control of noise alone: +0.0 [")
 
 
-def signs_unchecked(records: Any) -> str:
-    return next(row["signs_unchecked"] for row in build_rows(records) if not row["options"] and row["is_source"])
+def flags_unchecked(records: Any) -> str:
+    return next(row["flags_unchecked"] for row in build_rows(records) if not row["options"] and row["is_source"])
 
 
 def test_what_could_not_be_looked_for_is_said(board_records):
@@ -74,10 +74,10 @@ def test_what_could_not_be_looked_for_is_said(board_records):
     old = {"quality": {"distinct_2": 0.9}}
     for facts, said in ((read, "control"), (old, "texts; control"), ({}, "control")):
         rows = board_records.runs("m", GOOD, private=True, **facts)
-        assert signs_unchecked(rows) == said
+        assert flags_unchecked(rows) == said
         assert f"unchecked: {said}" in render_markdown(build_tables(build_rows(rows))) or facts is not read
-    assert signs_unchecked(private(board_records, GOOD) + private(board_records, CHANCE, epsilon=0.0)) == ""
-    assert signs_unchecked(board_records.runs("m", GOOD)) == ""
+    assert flags_unchecked(private(board_records, GOOD) + private(board_records, CHANCE, epsilon=0.0)) == ""
+    assert flags_unchecked(board_records.runs("m", GOOD)) == ""
 
 
 def test_delta_and_group_hide_no_control_and_one_of_several_is_named(board_records):
@@ -110,9 +110,9 @@ def test_documents_show_signs_in_a_column_of_their_own(board_records):
     board = find(board_records.runs("m", GOOD, quality={"empty_frac": 0.5, "repetitive_frac": 0.6}))
     tables = build_tables(board.rows)
     for document in (render_markdown(tables), render_page(tables, board, [], {})):
-        assert "signs of failure" in document
+        assert "warnings" in document
         assert "empty texts: 50.0 %; repetitive texts: 60 %" in document
-    assert "| signs of failure" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))
+    assert "| warnings" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(1.4, True), (2.0, False)])

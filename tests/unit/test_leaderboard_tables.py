@@ -32,7 +32,7 @@ def test_order_of_lines_and_learners(board_records):
     assert [line.name for line in table.lines] == ["strong", "kmeans", "random", "weak", "majority", "full"]
     assert [line.kind for line in table.lines] == ["method", "reference", "reference", "method", "reference", "full"]
     headings = [field.heading for field in table.fields("markdown")]
-    assert headings[:5] == ["minilm (source)", "textcnn", "macro-F1", "unseen mean", "rank"]
+    assert headings[:5] == ["minilm (source)", "textcnn", "macro-F1", "transfer score", "rank"]
 
 
 def test_cell_texts(board_records):
@@ -42,7 +42,7 @@ def test_cell_texts(board_records):
     assert re.fullmatch(r"\+10\.0 \[5\.\d, 14\.\d\]", strong["Δ random"])
     assert strong["gap closed"] == "33 %"
     assert strong["distil time"] == "2.0 s"
-    assert strong["standing"] == "ranked"
+    assert strong["status"] == "ranked"
     assert cells(table, "markdown", "full")["minilm (source)"] == "92.0"
     assert cells(table, "markdown", "random")["Δ random"] == "\N{EN DASH}"
 
@@ -57,7 +57,7 @@ def test_learners_that_cannot_read_a_set_are_no_holes(board_records):
     records += board_records.runs("class-mean", {"minilm": SETS["textcnn"]}, track="learner-bound")
     (table,) = tables_of(records)
     bound = cells(table, "markdown", "bound")
-    assert (bound["textcnn"], bound["unseen mean"]) == ("n/a", "n/a")
+    assert (bound["textcnn"], bound["transfer score"]) == ("n/a", "n/a")
     assert bound["Δ random"] == "\N{EN DASH}"  # nobody ran it: a hole
     assert re.fullmatch(r"\+10\.0 \[5\.\d, 14\.\d\] to class-mean", bound["Δ reference"])
     assert any(note.startswith("n/a: token vectors mean nothing to") for note in table.notes)
@@ -73,7 +73,7 @@ def test_unranked_methods_follow_the_ranked_ones(board_records):
     (table,) = tables_of(records)
     names = [line.name for line in table.lines]
     assert names[-2:] == ["lucky", "full"]
-    assert cells(table, "markdown", "lucky")["standing"] == "1 of 3 sets"
+    assert cells(table, "markdown", "lucky")["status"] == "1 of 3 sets"
 
 
 def test_superseded_results_stand_apart(board_records):

@@ -39,7 +39,7 @@ def test_only_the_row_of_a_training_that_came_out_again_says_so(board_records, s
     assert counts(records, ()) == []
     assert counts(records, [again(strong)]) == [("strong", "minilm", 1, 0, 0)]
     (row,) = [r for r in find(records, [again(strong)]).rows if r["n_reproduced"]]
-    assert row["verified_on"] == "2026-12-01, unknown co, Some CPU (2 cores)"
+    assert row["reproduced_on"] == "2026-12-01, unknown co, Some CPU (2 cores)"
 
 
 @pytest.mark.parametrize("change", [{"off": -1.1 * TOLERANCE_FRAC}, {"off": 1.1 * TOLERANCE_FRAC}, {"other_set": True}])
@@ -79,7 +79,7 @@ def test_a_copy_of_the_first_record_and_a_stranger_count_for_nothing(board_recor
 def test_tables_and_the_page_tell_who_was_run_again(board_records, strong, tmp_path):
     records = board_records.board()
     build(records, tmp_path, tmp_path / "site", [])
-    assert "run again" not in (tmp_path / "LEADERBOARD.md").read_text().split("## Columns")[0]
+    assert "| reproduced" not in (tmp_path / "LEADERBOARD.md").read_text().split("## Columns")[0]
     build(records, tmp_path, tmp_path / "site", [], again=[again(strong)])
     assert "1 reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
     page = (tmp_path / "site" / "index.html").read_text()

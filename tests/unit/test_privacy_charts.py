@@ -105,7 +105,7 @@ def test_the_page_draws_them_and_says_so_without_a_picture(records):
     assert "Utility against leakage" in page
     assert 'aria-label="Utility against leakage: accuracy, minilm by AUC of membership inference on the set;' in page
     assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in page
-    assert '["void"' in page
+    assert '["invalid"' in page
 
 
 def test_an_audit_in_words_begins_with_the_copies():
