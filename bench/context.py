@@ -114,17 +114,22 @@ class Context:
         return self.public_pool
 
     def llm(self, name: str, real: LabelledText) -> LLM:
-        """Returns a language model that is asked in words; replies are kept, counted and charged.
+        """Returns a language model that is prompted; replies are stored, counted and charged.
 
         Args:
-            name: `task-lm`, `hf:<id or folder>`, `openai:<model>` of a server, or `fake:<seed>`.
+            name: Such as `task-lm`, `hf:<id or folder>`, or `openai:<model>` of a server.
             real: The train split, which the task's own decoder (`task-lm`) is trained on.
 
         Raises:
             PluginError: The method's card does not say that it asks one.
             PrerequisiteError: The model is nowhere to be had.
         """
-        return self._access().open(name, real, self)
+
+        def task_lm() -> tuple[TaskLM, SourceModel]:
+            source = self.source(real)
+            return self.task_lm(real, source), source
+
+        return self._access().open(name, real, device=self.device, cost=self.cost, task_lm=task_lm)
 
     def words(self) -> TaskWords:
         """Returns how the task's texts and classes are spoken of to language models."""

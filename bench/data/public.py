@@ -1,4 +1,4 @@
-"""Public texts: what a private method may use freely, drawn from the train texts of other tasks without their labels."""
+"""Public texts that a private method may use freely, drawn from the train texts of other tasks without their labels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.errors import PrerequisiteError
 from tdbench.bench.record import PublicResource
-from tdbench.bench.registry import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tdbench.bench.data.sources import SourceKind
@@ -61,57 +61,57 @@ class PublicPool:
         }
         return LabelledText(columns, np.full(len(index), -1), (), np.asarray(index, dtype=np.int64))
 
-    def n_texts_of(self, made: DistilledSet) -> int:
+    def n_texts_of(self, distilled: DistilledSet) -> int:
         """Counts the examples of a set whose texts, field by field, are public texts as they stand."""
         known = set(self.texts)
-        columns = (made.fields or {}).values()
+        columns = (distilled.fields or {}).values()
         return sum(all(part in known for part in parts) for parts in zip(*columns, strict=True))
 
 
-def public_pool(task: Task, kind: SourceKind, root: Path | None) -> PublicPool:
+def public_pool(task: Task, others: Sequence[Task], kind: SourceKind, root: Path | None) -> PublicPool:
     """Draws a task's public texts: equal numbers of sentences from each of the tasks that it names.
 
     Args:
-        task: The task; its `public` names others.
+        task: The task.
+        others: The tasks that its `public` names.
         kind: Source of the others' files; the stand-in for a task that came from it.
         root: Data folder.
 
     Raises:
         PrerequisiteError: The task names no others, or one of their files is missing.
     """
-    if not task.public:
+    if not others:
         raise PrerequisiteError(
             f"task '{task.name}' names no tasks whose texts are public beside it; set its 'public'."
         )
-    found = {name: _sentences(name, kind, root) for name in task.public}
-    share = MOST_TEXTS // len(found)
+    sentences_by_task = {other.name: _sentences(other, kind, root) for other in others}
+    share = MOST_TEXTS // len(others)
     rng = np.random.default_rng(seed_from("public", task.name))
     texts: dict[str, str] = {}
-    for sentences in found.values():
+    for sentences in sentences_by_task.values():
         for i in rng.permutation(len(sentences))[:share]:
             texts.setdefault(normalised(sentences[i]), sentences[i])
-    kept = list(texts.values())
+    distinct = list(texts.values())
     overlap = f"none known: other sources than {task.name}'s; not compared with its rows, which would be a private read"
     resources = tuple(
         PublicResource(name=f"train texts of {name}, no labels", sha256=content_id(sentences), overlap=overlap)
-        for name, sentences in found.items()
+        for name, sentences in sentences_by_task.items()
     )
-    return PublicPool(tuple(kept[i] for i in rng.permutation(len(kept))), resources)
+    return PublicPool(tuple(distinct[i] for i in rng.permutation(len(distinct))), resources)
 
 
-def _sentences(name: str, kind: SourceKind, root: Path | None) -> list[str]:
+def _sentences(task: Task, kind: SourceKind, root: Path | None) -> list[str]:
     """Returns the different sentences, of a usual length, of a task's train texts."""
-    plugin = TASKS.get(name)
-    data = load_task(plugin(), kind, root)
+    data = load_task(task, kind, root)
     if (data.data_kind == "standin") != (kind == "standin"):
         raise PrerequisiteError(
-            f"public texts come from task '{name}', whose files are missing: " + " ".join(data.tried)
+            f"public texts come from task '{task.name}', whose files are missing: " + " ".join(data.tried)
         )
-    kept: dict[str, None] = {}
+    sentences: dict[str, None] = {}
     for column in data.train.fields.values():
         for text in column:
             for part in _SENTENCE_END.split(text):
                 sentence = " ".join(part.split())
                 if len(sentence.split()) in WORDS:
-                    kept.setdefault(sentence)
-    return list(kept)
+                    sentences.setdefault(sentence)
+    return list(sentences)

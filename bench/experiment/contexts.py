@@ -94,7 +94,7 @@ def _resources(job: DistilJob) -> Iterator[PublicResource]:
         name = f"language model {shown_name(job.method.pretrained_lm)}"
         yield PublicResource(name=name, sha256=sha256, overlap=UNKNOWN_TRAINING)
     for model in map(ModelName.parse, job.method.llms):
-        if model.kind != "task-lm":
+        if "lm" not in model.reads:
             yield PublicResource(name=f"language model {model.shown}", sha256=model.identity, overlap=UNKNOWN_TRAINING)
     yield from () if job.public is None else job.public.resources
 
@@ -108,7 +108,7 @@ def models_read(job: DistilJob) -> Iterator[str]:
     if job.method.pretrained_lm is not None:
         yield f"{shown_name(job.method.pretrained_lm)}: {UNKNOWN_TRAINING}"
     for name in map(ModelName.parse, job.method.llms):
-        if name.dear:  # pretrained elsewhere
+        if name.cacheable:  # pretrained elsewhere
             yield f"{name.shown}: {UNKNOWN_TRAINING}"
 
 

@@ -179,7 +179,9 @@ class Planner:
         key = canonical_json([data.task.name, kind, str(one.data.root)])
         if key not in self._public:
             try:
-                self._public[key] = public_pool(data.task, kind, one.data.root)
+                self._public[key] = public_pool(
+                    data.task, [TASKS.get(name)() for name in data.task.public], kind, one.data.root
+                )
             except PrerequisiteError as error:
                 self._public[key] = error
         return self._public[key]

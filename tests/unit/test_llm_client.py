@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -189,16 +191,27 @@ def test_the_store_holds_no_key(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "kind", "shown"),
+    ("text", "prefix", "model"),
     [
         ("task-lm", "task-lm", "task-lm"),
-        ("openai:qwen2.5:7b", "openai", "openai:qwen2.5:7b"),
-        ("fake:3", "fake", "fake:3"),
+        ("openai:qwen2.5:7b", "openai", "qwen2.5:7b"),
+        ("fake:3", "fake", "3"),
+        ("gpt2", "hf", "gpt2"),
+        ("hf:some/model", "hf", "hf:some/model"),
     ],
 )
-def test_names(text, kind, shown):
+def test_names(text, prefix, model):
     name = ModelName.parse(text)
-    assert (name.kind, name.shown, name.text) == (kind, shown, text)
+    assert (name.prefix, name.model, name.text) == (prefix, model, text)
+
+
+def test_reading_a_name_loads_no_heavy_library():
+    code = (
+        "import sys\nfrom tdbench.bench.models.llm.access import ModelName\nModelName.parse('gpt2')\n"
+        "print(sorted({'torch', 'transformers', 'openai', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("text", ["", "gpt-4", "openai:", "hf:", "fake:x", "http://host/v1"])

@@ -12,9 +12,14 @@ from tdbench.bench.errors import PrerequisiteError
 from tdbench.bench.registry import TASKS
 
 
+def pool_of(name, kind, root):
+    task = TASKS.get(name)()
+    return public_pool(task, [TASKS.get(other)() for other in task.public], kind, root)
+
+
 @pytest.fixture(scope="module")
 def pool():
-    return public_pool(TASKS.get("sst2")(), "standin", None)
+    return pool_of("sst2", "standin", None)
 
 
 def test_texts_are_different_sentences_of_usual_length_from_the_tasks_that_are_named(pool):
@@ -27,8 +32,8 @@ def test_texts_are_different_sentences_of_usual_length_from_the_tasks_that_are_n
 
 
 def test_the_pool_is_the_same_every_time_and_differs_between_tasks(pool):
-    assert public_pool(TASKS.get("sst2")(), "standin", None).fingerprint == pool.fingerprint
-    assert public_pool(TASKS.get("agnews")(), "standin", None).fingerprint != pool.fingerprint
+    assert pool_of("sst2", "standin", None).fingerprint == pool.fingerprint
+    assert pool_of("agnews", "standin", None).fingerprint != pool.fingerprint
 
 
 def test_rows_have_the_fields_of_the_task_and_no_label(pool):
@@ -51,13 +56,13 @@ def test_every_task_names_others_that_exist_and_not_itself(name):
 
 def test_missing_files_and_missing_names_are_prerequisites(tmp_path):
     with pytest.raises(PrerequisiteError, match="agnews"):
-        public_pool(TASKS.get("sst2")(), "local", tmp_path)
+        pool_of("sst2", "local", tmp_path)
 
     class Lonely(Task):
         name = "lonely"
 
     with pytest.raises(PrerequisiteError, match="task 'lonely' names no tasks whose texts are public"):
-        public_pool(Lonely(), "standin", None)
+        public_pool(Lonely(), [], "standin", None)
 
 
 def test_real_texts_are_not_mixed_with_stand_ins(tmp_path, monkeypatch):
@@ -68,7 +73,7 @@ def test_real_texts_are_not_mixed_with_stand_ins(tmp_path, monkeypatch):
     for split in ("train", "test"):
         frame.to_parquet(tmp_path / "ag_news" / f"{split}.parquet")
     with pytest.raises(PrerequisiteError, match="public texts come from task 'imdb', whose files are missing"):
-        public_pool(TASKS.get("sst2")(), "auto", tmp_path)
+        pool_of("sst2", "auto", tmp_path)
 
 
 def test_borrowed_texts_are_counted(pool):

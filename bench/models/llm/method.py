@@ -11,7 +11,9 @@ import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
 from tdbench.bench.card import TASK_LM, Estimate, MethodCard, MethodConfig
+from tdbench.bench.errors import UsageError
 from tdbench.bench.method import Method
+from tdbench.bench.models.llm.access import ModelName
 from tdbench.bench.models.llm.generate import USABLE_FRAC
 
 if TYPE_CHECKING:
@@ -42,16 +44,11 @@ class NamesModels(MethodConfig):
     @field_serializer("llm", "base", check_fields=False)
     def _by_content(self, value: str) -> str:
         """A folder is told by its content, so that records say nothing of the machine."""
-        from tdbench.bench.models.llm.access import ModelName
-
         return ModelName.parse(value).recorded
 
     @field_validator("llm", "base", check_fields=False)
     @classmethod
     def _is_a_model(cls, value: str) -> str:
-        from tdbench.bench.errors import UsageError
-        from tdbench.bench.models.llm.access import ModelName
-
         try:
             return ModelName.parse(value).text
         except UsageError as error:
@@ -129,13 +126,16 @@ class LLMMethod(Method):
     @property
     def reads(self) -> tuple[str, ...]:
         """With the task's own decoder, the source learner whose tokens it writes too."""
-        own = ("source", "lm") if TASK_LM in self.llms else ()
-        return (*self.card.reads, *own)
+        return (*self.card.reads, *dict.fromkeys(what for model in self._models for what in model.reads))
 
     @property
     def uses_task_lm(self) -> bool:
         """Whether the task's own decoder is asked."""
-        return TASK_LM in self.llms
+        return any("lm" in model.reads for model in self._models)
+
+    @property
+    def _models(self) -> list[ModelName]:
+        return list(map(ModelName.parse, self.llms))
 
     @abstractmethod
     def questions(self, n_classes: int, per_class: int) -> Questions:

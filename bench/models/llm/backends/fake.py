@@ -1,4 +1,4 @@
-"""Replies out of nothing, for tests and for trying things out: no model, no network, the same for the same seed."""
+"""Backend of random words, for tests and for trying things out: no model, no network, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,32 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
+from tdbench.bench.models.llm.access import ModelName, Resources
 from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Self
 
     from tdbench.bench.models.llm.client import Keep
 
 _NOUNS = "river market signal garden window engine letter silver travel number winter paper bridge forest stone music camera doctor planet"
+
+
+class FakeName(ModelName):
+    """`fake:<seed>`."""
+
+    prefix = "fake"
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Reads names whose model is a number."""
+        name = super().read(text)
+        return name if name is not None and name.model.isdecimal() else None
+
+    def open(self, resources: Resources) -> FakeBackend:
+        """Returns a backend that replies with random words."""
+        return FakeBackend(int(self.model), resources.field_names, resources.label_names)
 
 
 class FakeBackend:

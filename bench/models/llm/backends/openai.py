@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import LLMStopError, PrerequisiteError, redacted
+from tdbench.bench.models.llm.access import ModelName, Resources
 from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
 
 if TYPE_CHECKING:
@@ -38,6 +39,22 @@ def problem(settings: LLMSettings) -> str | None:
         "openai: models need a server: give its address, such as runtime.llm.url=http://localhost:11434/v1, or set OPENAI_API_KEY to ask "
         "OpenAI itself (docs/how-to/language-models.md)."
     )
+
+
+class OpenAIName(ModelName):
+    """`openai:<model>`, by the server's name of the model."""
+
+    prefix = "openai"
+    spelling = "openai:<model> (a server's, see runtime.llm.url)"
+    paid = cacheable = True
+
+    def problem(self, settings: LLMSettings) -> str | None:
+        """Returns why no server can be called from here, or None."""
+        return problem(settings)
+
+    def open(self, resources: Resources) -> OpenAIBackend:
+        """Returns a client of the server that has the model."""
+        return OpenAIBackend(self.model, resources.settings)
 
 
 class OpenAIBackend:

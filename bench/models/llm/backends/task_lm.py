@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tdbench.bench.canonical import seed_from
+from tdbench.bench.card import TASK_LM
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.matching.start import text_of, words_of
+from tdbench.bench.models.llm.access import ModelName, Resources
 from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, Wanted
 from tdbench.bench.models.vocabulary import beginning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from tdbench.bench.matching.source import SourceModel
     from tdbench.bench.models.llm.client import Keep
@@ -34,6 +37,28 @@ KEPT_FRAC = 0.5
 """Share of a draft's tokens that every other ending begins with."""
 LENGTH_PRICE = 2.0
 """What being off by the whole wanted length costs, in words that are not mentioned."""
+
+
+class TaskLMName(ModelName):
+    """`task-lm`: the decoder that is trained on the task's own train split."""
+
+    prefix = spelling = TASK_LM
+    reads = ("source", "lm")
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Reads the one name."""
+        return cls(text) if text == TASK_LM else None
+
+    @property
+    def text(self) -> str:
+        """The name."""
+        return TASK_LM
+
+    def open(self, resources: Resources) -> TaskLMBackend:
+        """Returns a backend of the decoder."""
+        lm, source = resources.task_lm()
+        return TaskLMBackend(lm, source, resources.field_names, resources.label_names)
 
 
 class TaskLMBackend:

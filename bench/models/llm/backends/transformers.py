@@ -1,8 +1,9 @@
-"""Causal models in this process: batched generation in which every question has a noise of its own.
+"""Backend of causal models in this process: batched generation in which every request has a noise of its own.
 
-So a draw depends on what else is in the batch by the rounding of scores alone.
+So a draw depends on what else is in the batch by the rounding of scores alone. torch is imported when a model is opened, because names of
+models are read long before.
 
-Shapes: B questions, L tokens, V tokens of the model.
+Shapes: B requests, L tokens, V tokens of the model.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from tdbench.bench.errors import LLMStopError
+from tdbench.bench.models.llm.access import ModelName, Resources
 from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
-from tdbench.bench.models.prompted import load_causal
-from tdbench.bench.models.resolve import pretrained_name, pretrained_sha256, resolve
-from tdbench.bench.models.row_generator import end_of, opening
-from tdbench.bench.training.modules import Tokenizer
-from tdbench.bench.training.prepared import compute_dtype
+from tdbench.bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, resolve, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
+
+    import torch
 
     from tdbench.bench.models.llm.client import Keep
+    from tdbench.bench.settings import LLMSettings
 
 _BATCH = 32
 
@@ -36,6 +36,47 @@ class _Question:
     ids: list[int]
     stop: tuple[str, ...]
     seed: int
+
+
+class TransformersName(ModelName):
+    """`hf:<id or folder>`, or a short name of a known model."""
+
+    prefix = "hf"
+    spelling = f"hf:<id or folder>, {' or '.join(CAUSAL)}"
+    cacheable = True
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """Reads `hf:` names and short ones; both stay as they are."""
+        return cls(text) if text in CAUSAL or super().read(text) else None
+
+    @property
+    def text(self) -> str:
+        """The name as options spell it."""
+        return self.model
+
+    @property
+    def shown(self) -> str:
+        """The name without folders of the machine."""
+        return shown_name(self.model)
+
+    @property
+    def identity(self) -> str:
+        """A hash of the model's files."""
+        return pretrained_sha256(self.model)
+
+    @property
+    def recorded(self) -> str:
+        """The name; a folder's by its last part and its content."""
+        return self.text if self.shown == pretrained_name(self.model) else f"hf:{self.shown}@{self.identity[:12]}"
+
+    def problem(self, settings: LLMSettings) -> str | None:  # noqa: ARG002 - no server
+        """Returns why the model's files are nowhere to be had, or None."""
+        return available(pretrained_name(self.model))
+
+    def open(self, resources: Resources) -> TransformersBackend:
+        """Returns a backend with the model in memory."""
+        return TransformersBackend(self.model, resources.device)
 
 
 class TransformersBackend:
@@ -52,7 +93,12 @@ class TransformersBackend:
     reads_wanted = False
 
     def __init__(self, name: str, device: str) -> None:
-        self._name, self._device = name, device
+        from tdbench.bench.models.prompted import load_causal
+        from tdbench.bench.models.row_generator import end_of
+        from tdbench.bench.training.modules import Tokenizer
+        from tdbench.bench.training.prepared import compute_dtype
+
+        self._name, self._device, self._dtype = name, device, compute_dtype(device)
         self._model = load_causal(name).to(device)
         self._inner: Any = Tokenizer(resolve(pretrained_name(name))).inner
         self._end = end_of(self._inner, self._model)
@@ -71,7 +117,7 @@ class TransformersBackend:
             "sha256": pretrained_sha256(self._name),
             "transformers": version("transformers"),
             "device": self._device.partition(":")[0],
-            "dtype": str(compute_dtype(self._device)),
+            "dtype": str(self._dtype),
         }
 
     def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
@@ -91,6 +137,8 @@ class TransformersBackend:
         return failures
 
     def _ids(self, ask: Ask) -> list[int]:
+        from tdbench.bench.models.row_generator import opening
+
         if ask.mode == "complete":
             return opening(self._inner, ask.prompt)
         if not self.chats:
@@ -101,8 +149,8 @@ class TransformersBackend:
         made = self._inner.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(made["input_ids"])
 
-    @torch.no_grad()
     def _batch(self, questions: list[_Question], stop: tuple[str, ...], sampling: Sampling, keep: Keep) -> None:
+        import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
         started, cpu = time.perf_counter(), time.process_time()
@@ -120,8 +168,8 @@ class TransformersBackend:
         more: dict[str, Any] = {"tokenizer": self._inner} if stop else {}
         if sampling.temperature > 0:
             more["logits_processor"] = LogitsProcessorList([Draws(sampling, [one.seed for one in questions])])
-        dtype = compute_dtype(self._device)
-        with torch.autocast(self._device.partition(":")[0], dtype=dtype, enabled=dtype is not torch.float32):
+        kind, mixed = self._device.partition(":")[0], self._dtype is not torch.float32
+        with torch.no_grad(), torch.autocast(kind, dtype=self._dtype, enabled=mixed):
             out_BL = self._model.generate(input_ids=ids_BL, attention_mask=real_BL, generation_config=rule, **more)
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
         for row, one in zip(out_BL[:, width:].tolist(), questions, strict=True):
@@ -151,11 +199,15 @@ class Draws:
     """
 
     def __init__(self, sampling: Sampling, seeds: Sequence[int]) -> None:
+        import torch
+
         self._sampling = sampling
         self._generators = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
 
     def __call__(self, _ids_BL: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
         """Returns noisy scores, minus infinity outside of the nucleus."""
+        import torch
+
         scores_BV = scores_BV.float() / self._sampling.temperature
         if self._sampling.top_p < 1:
             sorted_BV, order_BV = scores_BV.sort(dim=1, descending=True)
