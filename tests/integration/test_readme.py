@@ -14,21 +14,7 @@ import yaml
 from tdbench.bench.config import is_custom, locked, settings_for
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (
-    "README.md",
-    "CONTRIBUTING.md",
-    "docs/how-to/first-run.md",
-    "docs/reference/leaderboard.md",
-    "docs/how-to/add-a-learner.md",
-    "docs/how-to/language-models.md",
-    "docs/how-to/add-a-method.md",
-    "docs/reference/privacy-audits.md",
-    "docs/how-to/private-methods.md",
-    "docs/reference/protocol.md",
-    "docs/how-to/reproduce.md",
-    "docs/how-to/submit.md",
-    "docs/how-to/add-a-task.md",
-)
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 EXAMPLES = {
     "longest.py": "README.md",
     "tickets.py": "docs/how-to/add-a-task.md",
@@ -42,7 +28,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def commands() -> list[str]:
     lines = [line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()]
-    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+    return list(dict.fromkeys(line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()))
 
 
 def test_pages_hold_the_commands_that_are_tested():
@@ -107,7 +93,7 @@ def test_tdbench_command_of_the_pages_is_understood(command, tdbench, tmp_path):
 
 
 def test_the_frame_of_the_docs_is_there():
-    (example,) = blocks("docs/reference/leaderboard.md", "python")
+    (example,) = blocks("docs/how-to/use-results.md", "python")
     names: dict[str, object] = {}
     exec(example, names)
     assert len(names["best"]) == 5  # type: ignore[arg-type]
