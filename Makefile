@@ -12,7 +12,7 @@ ARGS   ?=
 OVERRIDES = task=$(TASK) $(if $(SUITE),suite=$(SUITE)) $(if $(METHOD),method=$(METHOD)) $(if $(BUDGET),budget=$(BUDGET)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan status test lint type leaderboard clean
+.PHONY: help setup bench plan status test lint type docs leaderboard clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ lint: $(STAMP)  ## Check style and formatting
 
 type: $(STAMP)  ## Check types
 	@$(BIN)/pyright
+
+docs: $(STAMP)  ## Build the documentation into site-docs/
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 leaderboard: $(STAMP)  ## Build the leaderboard from the accepted records alone
 	@$(BIN)/tdbench leaderboard
