@@ -37,7 +37,7 @@ class DM(Method):
     )
 
     class Config(SynthesisConfig):
-        """Looked for on the development task (rotten_tomatoes); docs/notes/matching.md says what was compared."""
+        """Looked for on the development task (rotten_tomatoes); docs/notes/matching-measurements.md says what was compared."""
 
         outer: NonNegativeInt = 0
         """ADMM's updates of the words and of the dual; text is made by selection and replacement alone."""

@@ -50,7 +50,7 @@ class DPGradMM(PrivateMethod):
     )
 
     class Config(PrivateConfig):
-        """Options; chosen on the development task (docs/how-to/private-methods.md)."""
+        """Options; chosen on the development task (docs/notes/private-methods.md)."""
 
         heads: PositiveInt = 3
         """Heads at which gradients are matched; each costs its share of the budget."""

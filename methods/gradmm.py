@@ -48,7 +48,7 @@ class GradMM(Method):
     )
 
     class Config(SynthesisConfig):
-        """Looked for on the development task (rotten_tomatoes); docs/notes/matching.md says what was compared."""
+        """Looked for on the development task (rotten_tomatoes); docs/notes/matching-measurements.md says what was compared."""
 
         target: Literal["class", "permuted", "random"] = "class"
         """Controls: `permuted` takes the next class's texts with this class's label, `random` texts that are noise with the real mean and

@@ -43,7 +43,7 @@ class Meta(Method):
     )
 
     class Config(LessonConfig):
-        """Looked for on the development task (rotten_tomatoes); docs/notes/matching.md says what was compared."""
+        """Looked for on the development task (rotten_tomatoes); docs/notes/matching-measurements.md says what was compared."""
 
         head_updates: NonNegativeInt = 300
         """Updates of the training while it moves the head alone."""

@@ -36,7 +36,7 @@ class Trajectory(Method):
     )
 
     class Config(ExpertsConfig):
-        """Guesses, but for `span`; docs/notes/matching.md says what was compared on the development task."""
+        """Guesses, but for `span`; docs/notes/matching-measurements.md says what was compared on the development task."""
 
         attention: Literal["none", "first", "all"] = "none"
         """Learned attention of the first token, or of all tokens, in every layer and head, as further labels."""

@@ -22,7 +22,7 @@ SCHEDULE_HEADS = 20
 
 
 class LessonConfig(MethodConfig):
-    """Options that all methods of this kind have; docs/notes/matching.md says on what evidence the defaults rest."""
+    """Options that all methods of this kind have; docs/notes/matching-measurements.md says on what evidence the defaults rest."""
 
     output: Literal["embedding", "text"] = "embedding"
     """Token vectors of the source learner, or the words that they are nearest to."""

@@ -36,7 +36,7 @@ class EncodersConfig(MethodConfig):
 
 
 class SynthesisConfig(EncodersConfig):
-    """Options that all methods of this kind have; docs/notes/matching.md says on what evidence the defaults rest."""
+    """Options that all methods of this kind have; docs/notes/matching-measurements.md says on what evidence the defaults rest."""
 
     output: Literal["text", "embedding"] = "text"
     """Readable text, or token vectors of the source learner."""

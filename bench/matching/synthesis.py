@@ -37,7 +37,7 @@ TEACHER_STEPS, SURE_FRAC = 500, 1 / 3
 """Training of the head that knows classes, and the share of a class's samples, those that it is surest of, that texts start from."""
 NEARNESS = 20.0
 """Price of distance in the projection, in nats for a cosine of 1. Without one, the language model replaces most words of vectors that have
-not moved, and texts end farther from their goals than they started (docs/notes/matching.md has the figures)."""
+not moved, and texts end farther from their goals than they started (docs/notes/matching-measurements.md has the figures)."""
 
 
 def synthesise(
