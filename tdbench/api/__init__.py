@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from tdbench.bench.errors import DataError, PrerequisiteError, TDBenchError, UsageError
     from tdbench.bench.kept import kept
     from tdbench.bench.matching.admm import AdmmOptions
-    from tdbench.bench.matching.alignment import choose_aligned
+    from tdbench.bench.matching.alignment import choose_aligned, median_distance
     from tdbench.bench.matching.experts import ExpertBuffer, head_expert, whole_expert
-    from tdbench.bench.matching.exploration import Explorer, length_scale
     from tdbench.bench.matching.fit import Reading, fit_vectors
     from tdbench.bench.matching.gradients import (
         Head,
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from tdbench.bench.models.class_lm import RowLM
     from tdbench.bench.models.llm.client import Sampling
     from tdbench.bench.models.llm.generate import AskedVariations
-    from tdbench.bench.models.llm.graph import ConceptGraph, Concepts, canonical_concepts
     from tdbench.bench.models.llm.method import LLMConfig, LLMMethod, NamesModels, Questions, Session, llm_card
     from tdbench.bench.models.llm.parsing import read_object, read_texts
     from tdbench.bench.models.llm.prompts import (
@@ -110,20 +108,11 @@ _HOME = {
         "ask_for_values",
         "keywords",
     ),
-    "tdbench.bench.models.llm.graph": (
-        "ConceptGraph",
-        "Concepts",
-        "canonical_concepts",
-    ),
     "tdbench.bench.models.llm.parsing": (
         "read_object",
         "read_texts",
     ),
-    "tdbench.bench.matching.exploration": (
-        "Explorer",
-        "length_scale",
-    ),
-    "tdbench.bench.matching.alignment": ("choose_aligned",),
+    "tdbench.bench.matching.alignment": ("choose_aligned", "median_distance"),
     "tdbench.bench.data.set_files": ("Schema", "read_set"),
     "tdbench.bench.canonical": (
         "content_id",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tdbench.api import DiffusionMethod
 from tdbench.bench.registry import METHODS
+from tdbench.methods.dp_diffusion.method import DiffusionMethod
 
 DIFFUSION = {
     "public_epochs": 1.0,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF
 
-from tdbench.bench.matching.exploration import JITTER, Explorer, length_scale
+from tdbench.methods.synalign.exploration import JITTER, Explorer, length_scale
 
 
 def points(n=60, n_dims=8, seed=0):

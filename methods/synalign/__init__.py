@@ -20,6 +20,7 @@ from tdbench.api import (
     llm_card,
     read_object,
 )
+from tdbench.methods.synalign.exploration import Explorer, length_scale
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, LabelledText, Session
@@ -119,8 +120,6 @@ class SynAlign(LLMMethod):
 
     def _explored(self, real_ND: np.ndarray, rows: np.ndarray, label: int, count: int, ctx: Context) -> list[int]:
         """Returns the real texts of a class that are described."""
-        from tdbench.api import Explorer, length_scale
-
         rng = ctx.rng(f"explore {label}")
         if self.config.explore == "random":
             return [int(i) for i in rng.permutation(rows)[:count]]

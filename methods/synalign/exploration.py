@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tdbench.bench.matching.alignment import MOST_REAL, median_distance
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 JITTER = 1e-6
+MOST_POINTS = 2_000
+"""Points whose distances give the length scale."""
 
 
 class Explorer:
@@ -83,5 +83,7 @@ def length_scale(points_ND: NDArray[np.floating], multiple: float, rng: np.rando
     Raises:
         DataError: All points are the same.
     """
-    rows = rng.permutation(len(points_ND))[:MOST_REAL]
+    from tdbench.api import median_distance
+
+    rows = rng.permutation(len(points_ND))[:MOST_POINTS]
     return multiple * median_distance(np.asarray(points_ND, dtype=np.float64)[rows])

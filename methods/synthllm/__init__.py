@@ -9,8 +9,6 @@ from pydantic import PositiveInt
 
 from tdbench.api import (
     Brief,
-    ConceptGraph,
-    Concepts,
     LabelledText,
     LLMConfig,
     LLMMethod,
@@ -18,11 +16,11 @@ from tdbench.api import (
     Sampling,
     ask_for_concepts,
     ask_for_texts,
-    canonical_concepts,
     keywords,
     llm_card,
     read_object,
 )
+from tdbench.methods.synthllm.graph import ConceptGraph, Concepts, canonical_concepts
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, Session
