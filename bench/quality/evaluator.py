@@ -60,7 +60,7 @@ class TextEvaluator:
     device: str
 
     def measure(self, made: DistilledSet, with_encoder: bool = True) -> TextQuality | None:
-        """Measures the texts of a set; see docs/text-quality.md for each number.
+        """Measures the texts of a set; see docs/reference/text-quality.md for each number.
 
         Of sets of real rows, what they share with the train split and whether they agree with their labels say nothing and are left out;
         the selected rows are then no part of the real texts that they are compared with. Weights and soft labels are not read.
