@@ -48,3 +48,22 @@ def test_docstrings_and_messages_name_pages_that_exist() -> None:
 def test_every_page_is_on_the_site() -> None:
     listed = re.findall(r"[\w/-]+\.md", yaml.safe_dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[2:])
+
+
+def test_reference_lists_everything_there_is() -> None:
+    from typer.main import get_command
+
+    from tdbench.bench.cli import app
+    from tdbench.bench.registry import METHODS, TASKS
+
+    conf = {group: [path.stem for path in (ROOT / "conf" / group).glob("*.yaml")] for group in ("budget", "protocol")}
+    listed = {
+        "methods": METHODS.names(),
+        "tasks": TASKS.names(),
+        "budgets": conf["budget"],
+        "protocol": conf["protocol"],
+        "commands": list(get_command(app).commands),  # type: ignore[attr-defined]
+    }
+    for page, names in listed.items():
+        text = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+        assert [name for name in names if f"`{name}`" not in text] == [], page
