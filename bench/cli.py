@@ -141,6 +141,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+HELP = frozenset({"--help", "-h"})
 
 
 @app.callback()
@@ -152,7 +153,12 @@ def _app(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command(context_settings=OVERRIDES)
 def run(context: typer.Context) -> None:
-    """Run task x method x budget: `tdbench run task=agnews method=kmeans` (`tdbench run --help` lists all options)."""
+    """Run task x method x budget: `tdbench run task=agnews method=kmeans` (`tdbench run --help` says more)."""
+    if HELP & set(context.args):
+        from tdbench.bench.commands.show import run_help
+
+        typer.echo(run_help())
+        raise typer.Exit
     from tdbench.bench.commands.run import run_command
 
     raise typer.Exit(run_command(list(context.args)))
@@ -160,7 +166,9 @@ def run(context: typer.Context) -> None:
 
 @app.command(context_settings=OVERRIDES)
 def plan(context: typer.Context) -> None:
-    """Show what `tdbench run` with the same arguments would do, without doing it."""
+    """Show what `tdbench run` with the same arguments would do, by method, without doing it."""
+    if HELP & set(context.args):
+        run(context)
     from tdbench.bench.commands.run import plan_command
 
     raise typer.Exit(plan_command(list(context.args)))
@@ -208,10 +216,18 @@ def audit(  # noqa: PLR0917 - typer's options are parameters
 
 
 @app.command()
-def status(root: RootOption = Path("runs"), json_: JsonFlag = False) -> None:
+def status(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[runtime.root=FOLDER]", help="As for run.")] = None,
+    root: RootOption = Path("runs"),
+    json_: JsonFlag = False,
+) -> None:
     """Count finished and failed stages of a run folder, and show the failures."""
     from tdbench.bench.commands.show import status_command
 
+    for word in words or ():
+        if not word.startswith("runtime.root="):
+            raise UsageError(f"tdbench status takes runtime.root=FOLDER or --root FOLDER; got '{word}'.")
+        root = Path(word.removeprefix("runtime.root="))
     raise typer.Exit(status_command(root, json_))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from tdbench.bench._paths import RECORDS, default_board
 from tdbench.bench.card import Estimate
 from tdbench.bench.commands.audit import print_audits
-from tdbench.bench.config import GROUPS, default_config, options_of, resolved_yaml, settings_for
+from tdbench.bench.config import resolved_yaml, settings_for
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PrerequisiteError, UsageError
 from tdbench.bench.models.llm.access import ModelName
@@ -28,45 +29,8 @@ if TYPE_CHECKING:
     from tdbench.bench.method import Method
     from tdbench.bench.settings import LLMSettings, RunSettings
 
-FLAGS = {
-    "-m": "run every combination of comma-separated values",
-    "--dry-run": "show the plan only",
-    "--cfg": "print the composed configuration",
-    "--no-board": "run the stages, build no leaderboard",
-    "--json": "print one JSON object",
-    "--help": "show this page",
-}
-
-
-def help_page() -> str:
-    """Returns the help of `tdbench run`: grammar, groups, and the options of every method and task."""
-    lines = [
-        "usage: tdbench run [-m] task=NAME [method=NAME] [budget=NAME] [suite=NAME] [protocol=NAME] [key=value ...]",
-        "",
-        "Without method= or budget= the suite says what runs. Options of a plug-in live under its group: method.k=3.",
-        "",
-        *(f"  {flag:10} {text}" for flag, text in FLAGS.items()),
-        "",
-    ]
-    for group in GROUPS:
-        lines.append(f"{group}: {', '.join(options_of(group)) or 'none'}")
-    for group in ("task", "method"):
-        for choice in options_of(group):
-            options = {k: v for k, v in default_config(group, choice).items() if k != "name"}
-            if options:
-                lines += [f"options of {group} {choice}:", *(f"  {group}.{k}={_show(v)}" for k, v in options.items())]
-    lines += ["", "learners=[NAME, ...]: a list of"]
-    from tdbench.bench.training.resolve import learner_names
-
-    lines += [f"  {', '.join(learner_names())}, hf:<id or folder>"]
-    lines += ["sets=N seeds=N: distilled sets, and learner seeds for each; default: what the protocol asks for"]
-    lines += ["data.kind=auto|local|hub|standin data.root=FOLDER"]
-    lines += [f"runtime.{key}={_show(value)}" for key, value in default_config("runtime", "default").items()]
-    return "\n".join(lines)
-
-
-def _show(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+STATES = ("finished", "failed", "to run")
+FLAGS = ("-m", "--dry-run", "--stages", "--cfg", "--no-board", "--json")
 
 
 @dataclass(frozen=True)
@@ -80,7 +44,7 @@ class Arguments:
     show_config: bool
     no_board: bool
     json: bool
-    help: bool
+    stages: bool
 
 
 def parse(words: list[str]) -> Arguments:
@@ -90,7 +54,7 @@ def parse(words: list[str]) -> Arguments:
         UsageError: A flag does not exist.
     """
     flags = {word for word in words if word.startswith("-") and "=" not in word}
-    unknown = flags - {*FLAGS, "--multirun", "-h"}
+    unknown = flags - {*FLAGS, "--multirun"}
     if unknown:
         raise UsageError(f"unknown flag {sorted(unknown)[0]}; known: {', '.join(FLAGS)}.")
     return Arguments(
@@ -101,22 +65,19 @@ def parse(words: list[str]) -> Arguments:
         show_config="--cfg" in flags,
         no_board="--no-board" in flags,
         json="--json" in flags,
-        help=bool(flags & {"--help", "-h"}),
+        stages="--stages" in flags,
     )
 
 
 def run_command(words: list[str]) -> int:
     """Runs what the overrides ask for, builds the leaderboard, prints its tables. Returns the exit code."""
     args = parse(words)
-    if args.help:
-        print(help_page())  # noqa: T201
-        return 0
     if args.show_config:
         if args.multirun:
             raise UsageError("--cfg shows one configuration; leave out -m and name one value for each key.")
         print(resolved_yaml(args.overrides))  # noqa: T201
         return 0
-    if args.dry_run:
+    if args.dry_run or args.stages:
         return plan_command([word for word in words if word != "--dry-run"])
     return perform(settings_for(args.overrides, args.multirun), args)
 
@@ -165,32 +126,58 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
 
 
 def plan_command(words: list[str]) -> int:
-    """Prints the stages that `run` would run. Returns the exit code."""
+    """Prints what `run` would do, by method. Returns the exit code."""
     args = parse(words)
-    if args.help:
-        print(help_page())  # noqa: T201
-        return 0
     from tdbench.bench.experiment.runner import Runner
     from tdbench.bench.experiment.store import Store
-    from tdbench.bench.progress import SilentReporter, duration
+    from tdbench.bench.progress import SilentReporter
 
     runs = settings_for(args.overrides, args.multirun)
     plan, accepted = _planned(runs)
     states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
     if args.json:
-        asked = {name: vars(one) for name, one in estimate(plan, states).items()}
-        print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing, "llm": asked}))  # noqa: T201
+        requests = {name: vars(expected) for name, expected in estimate(plan, states).items()}
+        print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing, "llm": requests}))  # noqa: T201
         return 0
     _announce(plan, _say)
-    for state in states:
-        print(f"{state['state']:9} {state['stage']:7} {state['id']}  {state['title']}")  # noqa: T201
+    if args.stages:
+        for state in states:
+            print(f"{state['state']:9} {state['stage']:7} {state['id']}  {state['title']}")  # noqa: T201
+    else:
+        print("\n".join(_method_lines(plan, states)))  # noqa: T201
     for line in estimate_lines(plan, states, runs[0].runtime.llm):
         print(line)  # noqa: T201
-    left = sum(state["expected_s"] for state in states if state["state"] == "to run")
-    counts = {name: sum(s["state"] == name for s in states) for name in ("finished", "failed", "to run")}
-    text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    print(f"{len(states)} stages: {text or 'none'}; roughly {duration(left)} on this machine.")  # noqa: T201
+    print(f"{_counted(states)}.")  # noqa: T201
+    print("A stage makes one distilled set, trains and tests one model on it, or audits; --stages lists them.")  # noqa: T201
     return 0
+
+
+def _counted(states: list[dict[str, Any]]) -> str:
+    """Returns how many stages are finished, failed and to run, and how long the last take."""
+    from tdbench.bench.progress import duration
+
+    counts = Counter(state["state"] for state in states)
+    text = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
+    left = sum(state["expected_s"] for state in states if state["state"] == "to run")
+    return f"{len(states)} stages: {text or 'none'}; roughly {duration(left)} on this machine"
+
+
+def _method_lines(plan: Plan, states: list[dict[str, Any]]) -> list[str]:
+    """Writes one line for each method: stages, how many are finished, failed and to run, and expected time of the last."""
+    from tdbench.bench.progress import duration
+
+    labels = {job.id: distil.facts.label for distil, trains in plan.cells for job in (distil, *trains)}
+    labels |= {job.id: audit.distil.facts.label for audit in plan.audits for job in (*audit.jobs, audit)}
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for state in states:
+        rows[labels[state["id"]]].append(state)
+    width = max((len(label) for label in rows), default=0)
+    lines = [f"{'method':{width}}  stages  finished  failed  to run  expected"] if rows else []
+    for label, own in rows.items():
+        finished, failed, to_run = (sum(state["state"] == name for state in own) for name in STATES)
+        left = duration(sum(state["expected_s"] for state in own if state["state"] == "to run"))
+        lines.append(f"{label:{width}}  {len(own):6}  {finished:8}  {failed:6}  {to_run:6}  {left:>8}")
+    return lines
 
 
 def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:

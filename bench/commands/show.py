@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import inspect
 import json
@@ -10,20 +11,24 @@ import re
 import shutil
 import string
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tdbench.bench._paths import CONF, RECORDS, ROOT
-from tdbench.bench.data.sources import DATA_VARIABLE, hub_reachable
 from tdbench.bench.errors import UsageError, unknown_name
-from tdbench.bench.record import ROC_FPR, AuditResult, Record
-from tdbench.bench.registry import REGISTRIES, TASKS, find_plugin
+from tdbench.bench.registry import METHODS, REGISTRIES, TASKS, find_plugin
 
-GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "learner", "method", "task")
+if TYPE_CHECKING:
+    from tdbench.bench.record import AuditResult, Record
+
+GROUPS = ("suite", "protocol", "audit", "budget", "experiment", "runtime", "learner", "method", "task")
+RUN_GROUPS = ("task", "method", "budget", "suite", "protocol", "audit", "experiment", "learner")
 MIN_ID = 6
 FIGURE_ENDINGS = (".svg", ".pdf", ".png")
 
@@ -37,8 +42,12 @@ def show_command(name: str, kind: str | None, root: Path, as_json: bool, figure:
     found = describe(name, kind, root)
     if as_json:
         print(json.dumps(found))  # noqa: T201
-    else:
-        print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110).rstrip())  # noqa: T201
+        return 0
+    if "file" in found:  # a preset: its comments say what its keys mean
+        print(f"# {found['kind']} {name}, {found['file']}\n{Path(found['file']).read_text(encoding='utf-8').rstrip()}")  # noqa: T201
+        return 0
+    options = _option_lines(found) if "option_notes" in found else []
+    print("\n".join([yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=110).rstrip(), *options]))  # noqa: T201
     return 0
 
 
@@ -56,9 +65,8 @@ def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
     for group in GROUPS:
         path = CONF / group / f"{name}.yaml"
         if path.is_file() and kind in (None, group):
-            about = [line.lstrip("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
-            content = yaml.safe_load(path.read_text())
-            return {"name": name, "kind": group, "about": " ".join(a for a in about if "@package" not in a), **content}
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            return {"name": name, "kind": group, "about": _comment(path), "file": str(path), **content}
     if len(name) >= MIN_ID and set(name) <= set(string.hexdigits.lower()):
         return _stage(find_stage(name, root))
     names = {known for registry in REGISTRIES for known in registry.names()}
@@ -134,6 +142,8 @@ def draw_curves(record: Record, path: Path) -> None:
 
 def _draw_roc(axes: Any, audit: AuditResult, title: str) -> None:
     """Draws the headline attacks of an audit, both axes logarithmic and from 1 %: below it a run has too few non-members."""
+    from tdbench.bench.record import ROC_FPR
+
     for attack in audit.attacks:
         if attack.headline:
             name = f"{attack.name}, sees the {'set' if attack.game == 'text' else 'model'}: AUC {attack.auc:.3f}"
@@ -161,7 +171,37 @@ def _plugin(kind: str, plugin: Any) -> dict[str, Any]:
         found["files"] = _plain(plugin.local)
         found["hub"] = None if plugin.hub is None else _plain(asdict(plugin.hub))
     options = {name: _option(field) for name, field in plugin.Config.model_fields.items()}
-    return {**found, "options": options}
+    return {**found, "options": options, "option_notes": option_notes(plugin.Config)}
+
+
+def option_notes(config: type) -> dict[str, str]:
+    """Returns what the source says below each option of a plug-in, its base classes' options included."""
+    notes: dict[str, str] = {}
+    for owner in reversed(config.__mro__):
+        if not hasattr(owner, "model_fields"):
+            continue
+        try:
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        except (OSError, TypeError, SyntaxError, ValueError):  # made on the fly, or its file is gone
+            continue
+        for field, note in pairwise(getattr(definition, "body", ())):
+            match field, note:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    notes[name] = " ".join(text.split())
+    return {name: notes[name] for name in getattr(config, "model_fields", {}) if name in notes}
+
+
+def _option_lines(found: dict[str, Any]) -> list[str]:
+    """Takes the options out of what is known of a plug-in, and writes one line for each with its default and what it is for below."""
+    prefix = "" if found["kind"] == "learner" else f"{found['kind']}."
+    found["about"] = " ".join(found["about"].split())
+    lines = ["options:"]
+    for name, default in found.pop("options").items():
+        lines.append(f"  {prefix}{name}={json.dumps(default)}")
+        note = found["option_notes"].get(name, "")
+        lines += textwrap.wrap(note, 110, initial_indent="      ", subsequent_indent="      ")
+    del found["option_notes"]
+    return lines if len(lines) > 1 else ["options: none"]
 
 
 def _option(field: Any) -> Any:
@@ -213,6 +253,53 @@ def _about(plugin: Any) -> str:
 def _comment(path: Path) -> str:
     lines = [line.lstrip("# ").strip() for line in path.read_text().splitlines() if line.startswith("#")]
     return next((line for line in lines if not line.startswith("@package")), "")
+
+
+FLAGS = {
+    "-m": "run every combination of comma-separated values",
+    "--dry-run": "show the plan only; --stages lists its stages",
+    "--cfg": "print the composed configuration",
+    "--no-board": "run the stages, build no leaderboard",
+    "--json": "print one JSON object",
+}
+
+
+def run_help() -> str:
+    """Returns the help of `tdbench run` and `tdbench plan`: grammar, flags, groups with their choices, examples."""
+    found = listing()
+    choices = {kind: [item["name"] for item in found[f"{kind}s"] if not item["error"]] for kind in RUN_GROUPS}
+    methods = METHODS.names()
+    presets = [name for name in choices["method"] if name not in methods]
+    choices["method"] = [*methods, f"and {len(presets)} presets of them such as {presets[0]} (tdbench list)"]
+    width = min(shutil.get_terminal_size((120, 24)).columns, 120)
+    runtime = yaml.safe_load((CONF / "runtime" / "default.yaml").read_text(encoding="utf-8"))
+    keys = {
+        "learners=": f"[NAME,...]: {', '.join(choices.pop('learner'))}, hf:<id or folder>",
+        "sets= seeds=": "distilled sets, and learner seeds for each; default: what the protocol asks for",
+        "data.": "data.kind=auto|local|hub|standin data.root=FOLDER",
+        "runtime.": f"{', '.join(runtime)}; with their defaults: tdbench show default --kind runtime",
+        "method. task.": "options of the method or task, such as method.k=3; they are listed by tdbench show NAME",
+    }
+    rows = {**{f"{group}=": ", ".join(names) for group, names in choices.items()}, **keys}
+    lines = [
+        "usage: tdbench run [-m] task=NAME [method=NAME] [budget=NAME] [GROUP=NAME ...] [KEY=VALUE ...]",
+        "       tdbench plan shows what the same words would run.",
+        "",
+        *(f"  {flag:12} {text}" for flag, text in FLAGS.items()),
+        "",
+        *(
+            textwrap.fill(
+                text, width, initial_indent=f"  {name:14} ", subsequent_indent=" " * 17, break_on_hyphens=False
+            )
+            for name, text in rows.items()
+        ),
+        "",
+        "Without method= or budget= the suite says what runs. What a name means: tdbench list, tdbench show NAME.",
+        "  tdbench run task=agnews suite=smoke data.kind=standin",
+        "  tdbench run task=sst2 method=kmeans budget=dpc10 learners=[minilm,textcnn]",
+        "  tdbench run -m task=sst2,agnews method=random,kmeans budget=dpc1,dpc10",
+    ]
+    return "\n".join(lines)
 
 
 def list_command(as_json: bool) -> int:
@@ -344,6 +431,7 @@ def _machine() -> Iterator[Diagnosis]:
 
 def _data() -> Iterator[Diagnosis]:
     from tdbench.bench.data.loading import load_task
+    from tdbench.bench.data.sources import DATA_VARIABLE, hub_reachable
     from tdbench.bench.errors import DataError, PrerequisiteError
 
     folder = os.environ.get(DATA_VARIABLE)

@@ -39,8 +39,9 @@ def test_method_file_runs_without_touching_the_project(tdbench, tmp_path):
     assert done.returncode == 0, done.stderr
     (row,) = [row for row in json.loads(done.stdout)["rows"] if row["method"] == "first-rows"]
     assert row["options"] == "skip=2"
-    help_page = tdbench("run", "--help", TDBENCH_PLUGINS=str(tmp_path / "mine.py")).stdout
-    assert "method.skip=0" in help_page
+    for words in (("run", "--help"), ("show", "first-rows")):
+        assert "first-rows" in tdbench(*words, TDBENCH_PLUGINS=str(tmp_path / "mine.py")).stdout
+    assert "method.skip=0" in tdbench("show", "first-rows", TDBENCH_PLUGINS=str(tmp_path / "mine.py")).stdout
 
 
 def test_method_in_a_package_of_its_own_runs_after_pip_install(tdbench, tmp_path):

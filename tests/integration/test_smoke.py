@@ -92,8 +92,10 @@ def test_exit_codes_tell_usage_from_missing_prerequisites(tdbench):
 
 def test_run_help_shows_groups_and_plugins(tdbench):
     page = tdbench("run", "--help").stdout
-    for word in ("task: agnews", "kmeans", "quick", "lite-v1", "dpc10", "runtime.shard", "hf:"):
+    for word in ("agnews", "kmeans", "quick", "lite-v1", "dpc10", "runtime.", "shard", "hf:", "--stages"):
         assert word in page
+    assert len(page.splitlines()) <= 45
+    assert tdbench("plan", "--help").stdout == page
 
 
 def test_status_counts_stages_and_survives_an_unreadable_record(tdbench, tmp_path):
