@@ -114,7 +114,8 @@ class Align(Method):
 
     def _pool(self, real: LabelledText, per_class: int, ctx: Context) -> LabelledText:
         """Samples a pool, or reads it; class after class."""
-        from tdbench.api import read_set, text_of
+        from tdbench.api import read_set
+        from tdbench.api.matching import text_of
 
         if self.config.pool != "task-lm":
             schema = Schema(tuple(real.fields), real.label_names)
@@ -145,7 +146,7 @@ class Align(Method):
         per_class: int,
         ctx: Context,
     ) -> np.ndarray:
-        from tdbench.api import choose_aligned
+        from tdbench.api.matching import choose_aligned
 
         return choose_aligned(
             pool_MD, labels_M, real_ND, real.labels_N, per_class=per_class, reduce=self.config.reduce, ctx=ctx

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from tdbench.api import (
+from tdbench.api.llm import (
     Brief,
     LLMConfig,
     LLMMethod,
@@ -22,7 +22,8 @@ from tdbench.api import (
 )
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Session
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api.llm import Session
 
 OF_CLASS = "subtopic"
 LENGTHS = (0.1, 0.9)

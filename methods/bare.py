@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
+from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Session
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api.llm import Session
 
 
 class Bare(LLMMethod):

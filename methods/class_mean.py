@@ -30,7 +30,8 @@ class ClassMean(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Averages."""
-        from tdbench.api import DistilledSet, SoftInputs, mean_vectors, words_of
+        from tdbench.api import DistilledSet, SoftInputs
+        from tdbench.api.matching import mean_vectors, words_of
 
         assert budget.per_class is not None
         source, rng = ctx.source(real), ctx.rng("selection")

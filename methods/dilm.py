@@ -12,7 +12,9 @@ from tdbench.api import Method, MethodCard, MethodConfig
 if TYPE_CHECKING:
     import torch
 
-    from tdbench.api import Budget, Context, DistilledSet, Head, LabelledText, SourceModel, TaskLM
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api.matching import Head, SourceModel
+    from tdbench.api.training import TaskLM
 
 HEAD_STEPS = 20
 ROWS_OF_A_TEACHER = 5_000
@@ -68,7 +70,8 @@ class DiLM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Tunes, samples, and selects."""
-        from tdbench.api import DistilledSet, sample_medoids
+        from tdbench.api import DistilledSet
+        from tdbench.api.matching import sample_medoids
 
         assert budget.per_class is not None
         source = ctx.source(real)
@@ -101,7 +104,7 @@ class _Tuning:
         """Returns the tuned model."""
         import torch
 
-        from tdbench.api import head_path
+        from tdbench.api.matching import head_path
 
         config, n_classes = self._config, self._real.n_classes
         device = self._source.device
@@ -135,7 +138,7 @@ class _Tuning:
         """Returns, for every class, the head inputs of a coreset: K-means medoids of a draw of rows."""
         import torch
 
-        from tdbench.api import cluster
+        from tdbench.api.matching import cluster
 
         made = []
         for label in range(self._real.n_classes):
@@ -149,7 +152,7 @@ class _Tuning:
 
     def _pool(self, label: int, loop: int) -> _Pool:
         """Samples a class, and cuts the samples into as many clusters as a batch has texts."""
-        from tdbench.api import cluster
+        from tdbench.api.matching import cluster
 
         config, ctx = self._config, self._ctx
         n_real = len(self._real.positions_of_class(label))

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
-from tdbench.api import Method, MethodCard, SynthesisConfig
+from tdbench.api import Method, MethodCard
+from tdbench.api.options import SynthesisConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Reading, Stage
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText
+    from tdbench.api.matching import Reading, Stage
 
 MMD_ROWS = 512
 MMD_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -60,7 +62,7 @@ class DM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real features, and fits texts to them."""
-        from tdbench.api import few, make_stage, over_encoders, synthesise
+        from tdbench.api.matching import few, make_stage, over_encoders, synthesise
 
         assert budget.per_class is not None
         real = few(real, self.config.real_per_class, ctx)
@@ -109,7 +111,7 @@ class _Means:
         """Returns the mean squared distance between the means of two halves of every group's texts."""
         import torch
 
-        from tdbench.api import halves
+        from tdbench.api.matching import halves
 
         groups_N = self.stage.groups.groups_N
         *parts, both = halves(groups_N, rng)

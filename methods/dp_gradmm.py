@@ -13,17 +13,9 @@ from tdbench.api import DistilledSet, MethodCard, Planned, PrivateConfig, Privat
 if TYPE_CHECKING:
     import torch
 
-    from tdbench.api import (
-        Budget,
-        Context,
-        HeadGradients,
-        Heads,
-        LabelledText,
-        PrivateOracle,
-        PublicRows,
-        Reading,
-        Stage,
-    )
+    from tdbench.api import Budget, Context, LabelledText, PrivateOracle
+    from tdbench.api.matching import HeadGradients, Heads, Reading, Stage
+    from tdbench.api.privacy import PublicRows
 
 SUMS, GRADIENTS = "class sums", "head gradients"
 
@@ -95,7 +87,7 @@ class DPGradMM(PrivateMethod):
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Asks for gradients, chooses texts, and fits their words."""
-        from tdbench.api import public_rows
+        from tdbench.api.privacy import public_rows
 
         assert budget.per_class is not None
         per_class, config = budget.per_class, self.config
@@ -142,7 +134,8 @@ class DPGradMM(PrivateMethod):
         self, public: PublicRows, start: LabelledText, center_D: np.ndarray, asked: Released, ctx: Context
     ) -> DistilledSet:
         """Fits the words of the chosen texts by ADMM."""
-        from tdbench.api import Groups, Stage, SynthesisConfig, synthesise
+        from tdbench.api.matching import Groups, Stage, synthesise
+        from tdbench.api.options import SynthesisConfig
 
         config, n_classes = self.config, start.n_classes
         medoids = np.searchsorted(start.labels_N, np.arange(n_classes))
@@ -217,7 +210,7 @@ class _Matching:
     def __init__(self, stage: Stage, asked: Released, center_D: np.ndarray) -> None:
         import torch
 
-        from tdbench.api import HeadGradients, Heads
+        from tdbench.api.matching import HeadGradients, Heads
 
         self.stage = stage
         heads, made = (torch.from_numpy(part).float().to(stage.source.device) for part in asked)
@@ -229,7 +222,7 @@ class _Matching:
         """Returns the mean distance over heads, classes and copies."""
         import torch
 
-        from tdbench.api import distances
+        from tdbench.api.matching import distances
 
         n_classes, labels_S = self.stage.real.n_classes, self.stage.labels_S
         goal = self._made.take(torch.arange(n_classes).repeat(copies))
@@ -240,7 +233,7 @@ class _Matching:
 
     def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's class."""
-        from tdbench.api import every_distance
+        from tdbench.api.matching import every_distance
 
         targets_NC = self.stage.one_hot(labels_N)
         far_NC = every_distance(self._made, self._heads, self._inputs(h_ND), targets_NC, distance="cosine")

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from tdbench.api import MethodCard, TrainedConfig, TrainedMethod
+from tdbench.api import MethodCard
+from tdbench.api.privacy import TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from tdbench.api import Context, PrivateOracle, RowLM, SourceModel, Writer
+    from tdbench.api import Context, PrivateOracle
+    from tdbench.api.matching import SourceModel, Writer
+    from tdbench.api.training import RowLM
 
 
 class DPLM(TrainedMethod):
@@ -50,7 +53,8 @@ class DPLM(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[RowLM, SourceModel]:
         """Trains the decoder on public texts."""
-        from tdbench.api import RowLM, public_rows
+        from tdbench.api.privacy import public_rows
+        from tdbench.api.training import RowLM
 
         public = public_rows(ctx, oracle.field_names, oracle.label_names, self.config.tokens)
         lm = ctx.task_lm(public.rows, public.source)

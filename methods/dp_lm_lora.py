@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
-from tdbench.api import DistilledSet, MethodCard, PrivateMethod, TrainingConfig
+from tdbench.api import DistilledSet, MethodCard, PrivateMethod
+from tdbench.api.privacy import TrainingConfig
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, PrivateOracle, RowGenerator
+    from tdbench.api import Budget, Context, PrivateOracle
+    from tdbench.api.training import RowGenerator
 
 
 class DPLMLoRA(PrivateMethod):
@@ -86,7 +88,8 @@ class DPLMLoRA(PrivateMethod):
 
     def release(self, oracle: PrivateOracle, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains, samples, chooses."""
-        from tdbench.api import RowGenerator, train_privately
+        from tdbench.api.privacy import train_privately
+        from tdbench.api.training import RowGenerator
 
         assert budget.per_class is not None
         config = self.config
@@ -106,7 +109,8 @@ class DPLMLoRA(PrivateMethod):
 
     def _chosen(self, model: RowGenerator, oracle: PrivateOracle, per_class: int, ctx: Context) -> DistilledSet:
         """Samples, and keeps K-means medoids; where a class's samples repeat themselves too much, the first ones."""
-        from tdbench.api import LabelledText, first_of_classes, medoids_of
+        from tdbench.api import LabelledText
+        from tdbench.api.matching import first_of_classes, medoids_of
 
         config, n_classes = self.config, oracle.n_classes
         labels_N = np.repeat(np.arange(n_classes), per_class * config.pool)

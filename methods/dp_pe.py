@@ -13,15 +13,16 @@ from tdbench.api import (
     Estimate,
     LabelledText,
     MethodCard,
-    NamesModels,
     Planned,
     PrivateConfig,
     PrivateMethod,
     UsageError,
 )
+from tdbench.api.llm import NamesModels
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, PrivateOracle, Varies
+    from tdbench.api import Budget, Context, PrivateOracle
+    from tdbench.api.training import Varies
 
 QUESTION = "votes"
 IDLE = {
@@ -192,7 +193,9 @@ class DPPE(PrivateMethod):
 
     def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
         """Returns what writes texts like given ones."""
-        from tdbench.api import AskedVariations, Continuations, MaskedEdits, PublicContinuations, public_rows
+        from tdbench.api.llm import AskedVariations
+        from tdbench.api.privacy import public_rows
+        from tdbench.api.training import Continuations, MaskedEdits, PublicContinuations
 
         config = self.config
         if config.variation == "asked":

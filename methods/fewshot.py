@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, LabelledText

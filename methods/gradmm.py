@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from pydantic import PositiveInt, model_validator
 
-from tdbench.api import Method, MethodCard, Skip, SynthesisConfig
+from tdbench.api import Method, MethodCard, Skip
+from tdbench.api.options import SynthesisConfig
 
 Distance = Literal["cosine", "whole", "l2"]
 Space = Literal["head", "lora", "all"]
@@ -15,17 +16,8 @@ Space = Literal["head", "lora", "all"]
 if TYPE_CHECKING:
     import torch
 
-    from tdbench.api import (
-        Budget,
-        Context,
-        DistilledSet,
-        HeadGradients,
-        Heads,
-        LabelledText,
-        Reading,
-        Stage,
-        Task,
-    )
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Task
+    from tdbench.api.matching import HeadGradients, Heads, Reading, Stage
 
 
 class GradMM(Method):
@@ -109,7 +101,7 @@ class GradMM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real gradients, and fits texts to them."""
-        from tdbench.api import few, make_stage, over_encoders, synthesise
+        from tdbench.api.matching import few, make_stage, over_encoders, synthesise
 
         assert budget.per_class is not None
         config, lm, source = self.config, None, None
@@ -130,7 +122,8 @@ class GradMM(Method):
         """Trains the heads and takes the gradients to be matched."""
         import torch
 
-        from tdbench.api import head_gradients, label_tokens, random_texts, trained_heads
+        from tdbench.api.matching import head_gradients, random_texts, trained_heads
+        from tdbench.api.training import label_tokens
 
         groups, config = stage.groups, self.config
         targets_NC, tokens = stage.one_hot(stage.real.labels_N), None
@@ -200,7 +193,7 @@ class _Gradients:
         """Returns the same for head inputs."""
         import torch
 
-        from tdbench.api import distances
+        from tdbench.api.matching import distances
 
         if copies == 1:
             self._goals[1] = self.gradients
@@ -222,7 +215,7 @@ class _Gradients:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's group."""
         import torch
 
-        from tdbench.api import every_distance
+        from tdbench.api.matching import every_distance
 
         targets_NC = self.shares(labels_N)
         far_NG = every_distance(self.gradients, self.heads, h_ND, targets_NC, distance=self.distance)
@@ -230,7 +223,7 @@ class _Gradients:
 
     def floor(self, rng: np.random.Generator) -> float:
         """Returns the mean distance between the gradients of two halves of every group's texts."""
-        from tdbench.api import gradient_distances, halves, head_gradients
+        from tdbench.api.matching import gradient_distances, halves, head_gradients
 
         h_ND, targets_NC, groups_N = self.target
         *parts, both = halves(groups_N.cpu().numpy(), rng)
@@ -245,7 +238,7 @@ class _Weights:
     """The objective in a larger space: gradients of weights below the head too. Texts that stand alone are still judged by the head's."""
 
     def __init__(self, goal: _Gradients, config: GradMM.Config, ctx: Context) -> None:
-        from tdbench.api import WeightGradients
+        from tdbench.api.matching import WeightGradients
 
         self._goal, self._per_group = goal, config.real_per_group
         self._model = WeightGradients(goal.stage.source, goal.heads, config.space, ctx.torch_seed("adapters"))
@@ -277,7 +270,7 @@ class _Weights:
         """Returns the mean distance between the gradients of two halves of the drawn texts of every group."""
         import torch
 
-        from tdbench.api import between, halves
+        from tdbench.api.matching import between, halves
 
         first, second, both = halves(self._goal.target.groups_N.cpu().numpy(), rng)
         if len(both) == 0:

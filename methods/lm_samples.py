@@ -41,7 +41,8 @@ class LMSamples(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Samples, and selects."""
-        from tdbench.api import DistilledSet, sample_medoids
+        from tdbench.api import DistilledSet
+        from tdbench.api.matching import sample_medoids
 
         assert budget.per_class is not None
         source = ctx.source(real)

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from tdbench.api import LessonConfig, Method, MethodCard, Skip
+from tdbench.api import Method, MethodCard, Skip
+from tdbench.api.options import LessonConfig
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from tdbench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Lesson, SourceModel, Task, Unrolled
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Task
+    from tdbench.api.matching import SourceModel, Unrolled
+    from tdbench.api.training import InnerModel, Lesson
 
 
 MOST_TEXTS = 10
@@ -75,7 +78,7 @@ class Meta(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Learns a training."""
-        from tdbench.api import as_text
+        from tdbench.api.matching import as_text
 
         assert budget.per_class is not None
         config, source = self.config, ctx.source(real)
@@ -98,7 +101,7 @@ class _Learning:
     ) -> None:
         import torch
 
-        from tdbench.api import LearnedLesson, NewHeads
+        from tdbench.api.matching import LearnedLesson, NewHeads
 
         self._config, self._source, self._real, self._ctx = config, source, real, ctx
         share = -(-config.updates // min(per_class, MOST_TEXTS))
@@ -131,7 +134,7 @@ class _Learning:
         A batch is small here, because it is read anew every time. What it says of the training of the head alone is taken off again, and
         what a large batch says of that is put in its place: the derivatives' mean stays, their variance falls (a control variate).
         """
-        from tdbench.api import Back, RealLoss, unroll
+        from tdbench.api.matching import Back, RealLoss, unroll
 
         config, ctx, source, rng, losses = self._config, self._ctx, self._source, self._ctx.rng("batches"), []
         tokens = source.tokenise(self._real)
@@ -165,7 +168,7 @@ class _Learning:
         less: NDArray[np.int64] | None = None,
     ) -> Unrolled:
         """Unrolls the training of the head alone; its loss is that on some real texts, less that on others."""
-        from tdbench.api import unroll_head
+        from tdbench.api.matching import unroll_head
 
         def loss_on(rows: NDArray[np.int64], weight_CD: torch.Tensor, bias_C: torch.Tensor) -> torch.Tensor:
             import torch

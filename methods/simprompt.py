@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tdbench.api import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, LabelledText

@@ -47,7 +47,8 @@ class TeacherLabels(Method):
         """Selects rows, and asks the teacher."""
         import torch
 
-        from tdbench.api import kmeans_rows, train_head
+        from tdbench.api import kmeans_rows
+        from tdbench.api.matching import train_head
 
         source = ctx.source(real)
         h_ND = source.real_features(real)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from tdbench.api import ExpertsConfig, Method, MethodCard
+from tdbench.api import Method, MethodCard
+from tdbench.api.options import ExpertsConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from tdbench.api import Budget, Context, DistilledSet, InnerModel, LabelledText, Skip, SourceModel, Task, Unrolled
+    from tdbench.api import Budget, Context, DistilledSet, LabelledText, Skip, Task
+    from tdbench.api.matching import SourceModel, Unrolled
+    from tdbench.api.training import InnerModel
 
 LORA_SEED = 0
 """Of the adapters' random halves: experts and all that imitate them share these."""
@@ -77,7 +80,7 @@ class Trajectory(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Trains experts, and learns a training that imitates them."""
-        from tdbench.api import as_text
+        from tdbench.api.matching import as_text
 
         assert budget.per_class is not None
         config, source = self.config, ctx.source(real)
@@ -94,7 +97,7 @@ class _Matching:
     def __init__(
         self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
     ) -> None:
-        from tdbench.api import ExpertBuffer, LearnedLesson, head_expert, whole_expert
+        from tdbench.api.matching import ExpertBuffer, LearnedLesson, head_expert, whole_expert
 
         self._config, self._source, self._ctx = config, source, ctx
         with ctx.cost.phase("start"):
@@ -136,7 +139,7 @@ class _Matching:
         self._ctx.curves["distance"] = losses
 
     def _towards(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> Unrolled:
-        from tdbench.api import Back, unroll, unroll_head
+        from tdbench.api.matching import Back, unroll, unroll_head
 
         lesson, weight_of = self._learned.lesson(noisy=True), self._weight_of(start, goal)
         if self._config.space == "head":

@@ -11,7 +11,10 @@ from typing import Any
 from tdbench.bench.testing.report import Report
 
 _PROJECT = "tdbench"
-_HEAVY = ("torch", "transformers", "datasets", "sklearn", "opacus", "evaluate", "matplotlib", "scipy")
+_HEAVY = (
+    *("torch", "transformers", "datasets", "sklearn", "opacus", "evaluate", "matplotlib", "scipy"),
+    *("tdbench.api.matching", "tdbench.api.training"),
+)
 _UNSAFE = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal")
 
 
@@ -28,14 +31,16 @@ def check_source(report: Report, plugin: Any) -> None:
     inside = plugin.__module__.startswith("tdbench.bench.")
     own = plugin.__module__.rpartition(".")[0]
     foreign = [
-        m for m in anywhere if m.split(".")[0] == _PROJECT and m != "tdbench.api" and not (own and m.startswith(own))
+        m
+        for m in anywhere
+        if m.split(".")[0] == _PROJECT and m.split(".")[:2] != [_PROJECT, "api"] and not (own and m.startswith(own))
     ]
     report.check(
         inside or not foreign,
         "it imports tdbench.api and nothing else of the project",
         f"{path.name} imports {', '.join(sorted(foreign))}; take what you need from tdbench.api.",
     )
-    heavy = sorted({m.split(".")[0] for m in at_top} & set(_HEAVY))
+    heavy = sorted({m if m.startswith(f"{_PROJECT}.") else m.split(".")[0] for m in at_top} & set(_HEAVY))
     report.check(
         not heavy,
         "its module is fast to import",

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from tdbench.methods.dp_diffusion.method import DiffusionConfig, DiffusionMethod, GaussianConfig, diffusion_card
 
 if TYPE_CHECKING:
-    from tdbench.api import SourceModel
+    from tdbench.api.matching import SourceModel
     from tdbench.methods.dp_diffusion.alphabet import Alphabet
     from tdbench.methods.dp_diffusion.generator import Diffusion
     from tdbench.methods.dp_diffusion.network import DenoiserShape

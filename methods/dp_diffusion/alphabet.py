@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdbench.api import Vocabulary
+from tdbench.api.training import Vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.api import PublicRows
+    from tdbench.api.privacy import PublicRows
 
     Parts = tuple[NDArray[np.int64], ...]
 

@@ -17,7 +17,9 @@ from tdbench.methods.dp_diffusion.schedule import NoiseSchedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tdbench.api import Batch, LabelledText, SourceModel
+    from tdbench.api import LabelledText
+    from tdbench.api.matching import SourceModel
+    from tdbench.api.training import Batch
     from tdbench.methods.dp_diffusion.alphabet import Alphabet
     from tdbench.methods.dp_diffusion.generator import PublicTraining
     from tdbench.methods.dp_diffusion.network import DenoiserShape

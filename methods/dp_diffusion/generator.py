@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 
-from tdbench.api import Batch, Mechanism, RowModel, TrainingOptions, content_id, kept, train_rows
+from tdbench.api.privacy import Mechanism
+from tdbench.api.training import Batch, RowModel, TrainingOptions, content_id, kept, train_rows
 from tdbench.methods.dp_diffusion.network import Denoiser, DenoiserShape
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tdbench.api import CostMeter, LabelledText, PublicRows, SourceModel
+    from tdbench.api import LabelledText
+    from tdbench.api.matching import SourceModel
+    from tdbench.api.privacy import PublicRows
+    from tdbench.api.training import CostMeter
     from tdbench.methods.dp_diffusion.alphabet import Alphabet
 
     Parts = tuple[NDArray[np.int64], ...]
@@ -94,7 +98,7 @@ class Diffusion(RowModel):
 
     def encode(self, rows: LabelledText) -> Batch:
         """Returns `ids` (N, L) and `labels` (N,)."""
-        from tdbench.api import words_of
+        from tdbench.api.matching import words_of
 
         return {"ids": self.alphabet.encode(words_of(self._source, rows)), "labels": torch.tensor(rows.labels_N)}
 

@@ -13,7 +13,7 @@ from torch import nn
 from tdbench.methods.dp_diffusion.generator import Diffusion
 
 if TYPE_CHECKING:
-    from tdbench.api import Batch
+    from tdbench.api.training import Batch
 
 T_MIN = 0.05
 """Least share of masks in training: the weight 1 / t of a row's loss would make its gradient's length heavy-tailed."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from tdbench.api import MethodCard, MethodConfig, TrainedConfig, TrainedMethod
+from tdbench.api import MethodCard, MethodConfig
+from tdbench.api.privacy import TrainedConfig, TrainedMethod
 
 if TYPE_CHECKING:
-    from tdbench.api import Context, PrivateOracle, SourceModel, Writer
+    from tdbench.api import Context, PrivateOracle
+    from tdbench.api.matching import SourceModel, Writer
     from tdbench.methods.dp_diffusion.alphabet import Alphabet
     from tdbench.methods.dp_diffusion.generator import Diffusion
     from tdbench.methods.dp_diffusion.network import DenoiserShape
@@ -85,7 +87,7 @@ class DiffusionMethod(TrainedMethod):
 
     def start(self, oracle: PrivateOracle, ctx: Context) -> tuple[Diffusion, SourceModel]:
         """Trains the model on public texts."""
-        from tdbench.api import public_rows
+        from tdbench.api.privacy import public_rows
         from tdbench.methods.dp_diffusion.alphabet import Alphabet
         from tdbench.methods.dp_diffusion.generator import PublicTraining, trained_publicly
         from tdbench.methods.dp_diffusion.network import DenoiserShape

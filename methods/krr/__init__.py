@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from tdbench.api import DistilledSet, EncodersConfig, Method, MethodCard, Skip
+from tdbench.api import DistilledSet, Method, MethodCard, Skip
+from tdbench.api.options import EncodersConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.api import Budget, Context, LabelledText, SourceModel, Task
+    from tdbench.api import Budget, Context, LabelledText, Task
+    from tdbench.api.matching import SourceModel
 
     Array = NDArray[np.float64]
 
@@ -132,7 +134,7 @@ class KRR(Method):
 
     def _sources(self, real: LabelledText, ctx: Context) -> list[SourceModel]:
         """Returns the source learner as it is, and after fine-tuning."""
-        from tdbench.api import varied
+        from tdbench.api.matching import varied
 
         source = ctx.source(real)
         with ctx.cost.phase("fine-tune"):
@@ -143,7 +145,8 @@ class KRR(Method):
         self, real: LabelledText, sources: list[SourceModel], per_class: int, ctx: Context
     ) -> tuple[dict[str, list[str]], NDArray[np.int64], list[Array]]:
         """Samples texts of every class from the task's language model; returns their fields, classes and features."""
-        from tdbench.api import LabelledText, text_of
+        from tdbench.api import LabelledText
+        from tdbench.api.matching import text_of
 
         lm = ctx.task_lm(real, sources[0])
         with ctx.cost.phase("sample"):
@@ -159,7 +162,7 @@ class KRR(Method):
         """Fits token vectors by the gradient of the error, starting from random rows."""
         import torch
 
-        from tdbench.api import AdmmOptions, fit_vectors, vectors_of, words_of
+        from tdbench.api.matching import AdmmOptions, fit_vectors, vectors_of, words_of
         from tdbench.methods.krr.regression import Exchange, RealMoments, centred, torch_error
 
         config, source, rng = self.config, ctx.source(real), ctx.rng("selection")

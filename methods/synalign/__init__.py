@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from tdbench.api import (
+from tdbench.api import DistilledSet
+from tdbench.api.llm import (
     Brief,
-    DistilledSet,
     LLMConfig,
     LLMMethod,
     Questions,
@@ -23,7 +23,8 @@ from tdbench.api import (
 from tdbench.methods.synalign.exploration import Explorer, length_scale
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, LabelledText, Session
+    from tdbench.api import Budget, Context, LabelledText
+    from tdbench.api.llm import Session
 
 FEATURES = (
     "topic and subtopic",
@@ -85,7 +86,7 @@ class SynAlign(LLMMethod):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Explores, describes, has texts written, aligns."""
-        from tdbench.api import choose_aligned
+        from tdbench.api.matching import choose_aligned
 
         assert budget.per_class is not None
         session, wanted = self.session(real, ctx), self.written(budget.per_class)

@@ -83,7 +83,7 @@ def length_scale(points_ND: NDArray[np.floating], multiple: float, rng: np.rando
     Raises:
         DataError: All points are the same.
     """
-    from tdbench.api import median_distance
+    from tdbench.api.matching import median_distance
 
     rows = rng.permutation(len(points_ND))[:MOST_POINTS]
     return multiple * median_distance(np.asarray(points_ND, dtype=np.float64)[rows])

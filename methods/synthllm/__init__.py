@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from tdbench.api import (
+from tdbench.api import LabelledText
+from tdbench.api.llm import (
     Brief,
-    LabelledText,
     LLMConfig,
     LLMMethod,
     Questions,
@@ -23,7 +23,8 @@ from tdbench.api import (
 from tdbench.methods.synthllm.graph import ConceptGraph, Concepts, canonical_concepts
 
 if TYPE_CHECKING:
-    from tdbench.api import Budget, Context, DistilledSet, Session
+    from tdbench.api import Budget, Context, DistilledSet
+    from tdbench.api.llm import Session
 
 PICKED, N_KEYWORDS = 3, 8
 """Concepts of a text that a level-2 question recombines at most, and words that stand for a text's concepts where none can be asked for."""

@@ -65,17 +65,17 @@ def in_package(*packages: str) -> list[str]:
 def test_the_search_finds_the_files_and_the_imports_it_is_about():
     assert {package: bool(in_package(package)) for package in PACKAGES} == dict.fromkeys(PACKAGES, True)
     assert "api" in of_project("methods/kmeans.py")
+    assert "api.matching" in of_project("methods/dm.py")
     assert "bench.record" in of_project("bench/cost.py")
     assert "sklearn.cluster" in imports("bench/selection.py")
 
 
 @pytest.mark.parametrize("name", in_package("methods", "tasks"))
 def test_a_plugin_imports_nothing_of_the_project_but_the_api(name):
-    own = name.split("/")[0]
-    assert {module for module in of_project(name) if module.split(".")[0] != own} <= {"api"}
     # A plug-in may be a package: its own parts are allowed, another plug-in is not.
     plugin = ".".join(name.removesuffix(".py").split("/")[:2])
-    assert all(module == plugin or module.startswith(f"{plugin}.") for module in of_project(name) - {"api"})
+    foreign = {module for module in of_project(name) if not f"{module}.".startswith(("api.", f"{plugin}."))}
+    assert foreign == set()
 
 
 @pytest.mark.parametrize("name", in_package("bench"))
@@ -102,11 +102,6 @@ def test_building_a_leaderboard_needs_no_torch():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_module_has_at_most_600_lines(name):
-    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 600
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -154,18 +149,23 @@ def test_finding_the_plugins_imports_no_heavy_library():
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
-API = import_module("tdbench.api")
+@pytest.mark.parametrize("name", ["__init__", "llm", "options", "privacy"])
+def test_plugins_may_import_these_parts_of_the_api_at_the_top(name):
+    code = f"import sys, tdbench.api.{name}; print(sorted({{'torch', 'transformers', 'sklearn', 'scipy'}} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
-def test_what_type_checkers_see_of_the_api_is_what_resolves():
-    tree = ast.parse((ROOT / "tdbench" / "api" / "__init__.py").read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {
-        (node.module, alias.name) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+@pytest.mark.parametrize("name", [name for name in in_package("tdbench/api") if not name.endswith("__init__.py")])
+def test_a_toolkit_offers_what_a_plugin_uses(name):
+    module = import_module(module_name(name))
+    offered = {alias.name for node in TREES[name].body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    used = {
+        alias.name
+        for plugin in in_package("methods", "tasks", "bench/training/learners")
+        for node in ast.walk(TREES[plugin])
+        if isinstance(node, ast.ImportFrom) and node.module == module.__name__
+        for alias in node.names
     }
-    assert seen == {(module, name) for module, names in API._HOME.items() for name in names}
-
-
-def test_the_api_lists_every_name_once_in_order_and_refuses_others():
-    assert list(API.__all__) == sorted(set(API.__all__))
-    assert not hasattr(API, "Runner")
+    assert offered == used

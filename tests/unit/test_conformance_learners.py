@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tdbench.api import (
-    Learner,
-    LearnerConfig,
-)
+from tdbench.api import Learner, LearnerConfig
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.testing import assert_conforms, check
 

@@ -9,13 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tdbench.api import (
-    DistilledSet,
-    Method,
-    MethodCard,
-    MethodConfig,
-    Skip,
-)
+from tdbench.api import DistilledSet, Method, MethodCard, MethodConfig, Skip
 from tdbench.bench.errors import UsageError
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing import assert_conforms, check

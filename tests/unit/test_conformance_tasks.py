@@ -8,13 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tdbench.api import (
-    Facts,
-    HubFiles,
-    StandinSchema,
-    Task,
-    TaskConfig,
-)
+from tdbench.api import Facts, HubFiles, StandinSchema, Task, TaskConfig
 from tdbench.bench.registry import TASKS
 from tdbench.bench.testing import assert_conforms, check
 
