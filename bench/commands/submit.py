@@ -17,9 +17,9 @@ from tdbench.bench.experiment.archive import Accepted, accept_packs
 from tdbench.bench.experiment.provenance import choose_device
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, set_sha256
-from tdbench.bench.submission.collect import collect, is_control, scope_of
+from tdbench.bench.submission.collect import collect, scope_of
 from tdbench.bench.submission.data_checks import check_by_training, check_data
-from tdbench.bench.submission.intake import FORM, ORDER, Contents, Report, listed, read_contents, read_files
+from tdbench.bench.submission.intake import FORM, ORDER, Contents, Report, is_control, listed, read_contents, read_files
 from tdbench.bench.submission.intake import RECORDS as PACKS
 from tdbench.bench.submission.privacy_checks import check_promises
 from tdbench.bench.submission.record_checks import check_methods, check_records
@@ -99,86 +99,12 @@ def _place_of_form(method: str, known: set[str]) -> Path:
     return SUBMISSIONS / f"{method}.{number}.yaml"
 
 
-_ABOUT_THE_WHOLE = {"form", "incomplete"}
-"""Errors that leave every single training as it is."""
-
-
-def validate(path: Path, accepted: Accepted, retrain: int = 0, device: str = "cpu") -> tuple[Report, Contents]:
-    """Checks a submission.
-
-    Args:
-        path: The folder.
-        accepted: Accepted results that it is compared with.
-        retrain: Trainings of learners that take more than seconds, to be repeated on their sets.
-        device: What to repeat them on.
-
-    Returns:
-        Everything that was found, and what could be read.
-    """
-    report = Report()
-    files = _guarded(report, {}, read_files, path, report)
-    if not files:
-        if not report.refused:
-            report.error("no-submission", path.name, "it is empty; `tdbench submit` makes one.")
-        return report, Contents()
-    contents = _guarded(report, Contents(), read_contents, files, report)
-    if not contents.records:
-        return report, contents
-    _guarded(report, None, check_records, contents, report)
-    _guarded(report, None, check_methods, contents, accepted, report)
-    sets = _guarded(report, {}, check_sets, contents, report)
-    data = _guarded(report, {}, check_data, contents, sets, accepted, report)
-    _guarded(report, None, check_promises, contents, report)
-    method = _method(contents)
-    _guarded(report, None, check_against, contents, accepted, method, report)
-    if method is not None:
-        _guarded(report, None, check_standing, contents, accepted, method, report)
-    if report.codes() <= _ABOUT_THE_WHOLE:
-        _guarded(report, None, check_by_training, contents, sets, data, report, count=retrain, device=device)
-    return report, contents
-
-
-def _method(contents: Contents) -> str | None:
-    """Returns the method that a submission is about: as the form says, or the only one that is no control."""
-    if contents.form is not None:
-        return contents.form.method
-    others = {record.cell.method for record in contents.records.values() if not is_control(record)}
-    return others.pop() if len(others) == 1 else None
-
-
-def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Calls a check. What it does not foresee refuses the submission and does not end the others."""
-    try:
-        return check(*args, **options)
-    except Exception as error:
-        name = check.__name__.removeprefix("check_")
-        report.error(
-            "internal", name, f"this check failed ({type(error).__name__}: {error}); report it with the submission."
-        )
-        return instead
-
-
 TOLERANCE_FRAC = 0.03
 """Scores of one control run may differ by this much between machines; training differs by rounding."""
 
 
-def check_against(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
-    """Compares with accepted results.
-
-    Args:
-        contents: The submission.
-        accepted: Accepted results.
-        method: What it is about; None where that is not known.
-        report: Receives what was found.
-    """
-    _check_controls(contents, accepted, method, report)
-    _check_learners(contents, accepted, report)
-    _check_methods(contents, method, report)
-    _check_known(contents, accepted, report)
-    _check_form(contents, report)
-
-
-def _check_controls(contents: Contents, accepted: Accepted, method: str | None, report: Report) -> None:
+def check_controls(contents: Contents, accepted: Accepted, report: Report) -> None:
+    """Compares controls with accepted runs of the same ids."""
     own = [r for r in contents.records.values() if r.train is not None and is_control(r)]
     known = [(record, accepted.get(record.id)) for record in own]
     compared = [(r, other) for r, other in known if other is not None and other.train is not None]
@@ -198,7 +124,9 @@ def _check_controls(contents: Contents, accepted: Accepted, method: str | None, 
         said = f"{len(compared) - len(fresh)} of its controls are the accepted records themselves, which show nothing."
         report.add("warning", "control", "records", said)
     covered = {scope_of(record) for record, _ in fresh}
-    wanted = {scope_of(r) for r in contents.records.values() if r.train is not None and r.cell.method == method}
+    wanted = {
+        scope_of(r) for r in contents.records.values() if r.train is not None and r.cell.method == contents.method
+    }
     if missing := wanted - covered:
         what = ", ".join(" ".join(scope) for scope in sorted(missing)[:3])
         said = (
@@ -208,7 +136,7 @@ def _check_controls(contents: Contents, accepted: Accepted, method: str | None, 
         report.add("warning", "no-control", "records", said)
 
 
-def _check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
     """Compares the learners' identities, weights included, with those of accepted results under the same protocol."""
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in accepted.records():
@@ -235,7 +163,9 @@ def _text_track(record: Record) -> bool:
     return record.distil is not None and record.distil.track != "learner-bound"
 
 
-def _check_methods(contents: Contents, method: str | None, report: Report) -> None:
+def check_entry(contents: Contents, _accepted: Accepted, report: Report) -> None:
+    """Checks that a submission is about one method that is no reference."""
+    method = contents.method
     records = list(contents.records.values())
     found = {record.cell.method for record in records}
     if method is None:
@@ -256,7 +186,7 @@ def _check_methods(contents: Contents, method: str | None, report: Report) -> No
         report.error("method", listed(extra), said)
 
 
-def _check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
     """Accepted records are never replaced: what contradicts them is refused, what bears them out is named and left out."""
     audits = {_about(record): record.id for record in accepted.records() if record.audit is not None}
     repeated = []
@@ -291,7 +221,8 @@ def _about(record: Record) -> str:
     return canonical_json([record.cell.model_dump(mode="json", exclude={"set_index"}), scope_of(record)[2]])
 
 
-def _check_form(contents: Contents, report: Report) -> None:
+def check_form(contents: Contents, _accepted: Accepted, report: Report) -> None:
+    """Checks what the form says against the rules of its division."""
     form = contents.form
     if form is None:
         return
@@ -304,15 +235,11 @@ def _check_form(contents: Contents, report: Report) -> None:
         report.add("note", "no-audit", "records", "leakage was not measured; `tdbench run ... audit=model` does.")
 
 
-def check_standing(contents: Contents, accepted: Accepted, method: str, report: Report) -> None:
-    """Says which rows would not be ranked, the submission and accepted records taken together.
-
-    Args:
-        contents: The submission.
-        accepted: Accepted results.
-        method: What it is about.
-        report: Receives what was found.
-    """
+def check_rankable(contents: Contents, accepted: Accepted, report: Report) -> None:
+    """Says which rows would not be ranked, the submission and accepted records taken together."""
+    method = contents.method
+    if method is None:
+        return
     own = [r for r in contents.records.values() if r.cell.method == method and r.stage in {"distil", "train", "audit"}]
     tasks = {record.cell.task for record in own}
     known = [record for record in accepted.records() if record.cell.task in tasks]
@@ -334,3 +261,61 @@ def check_standing(contents: Contents, accepted: Accepted, method: str, report: 
 def _row_of(record: Record) -> tuple[str, str, str, str]:
     cell = record.cell
     return cell.method, cell.task, cell.budget, options_text(cell.options)
+
+
+CHECKS: tuple[Callable[[Contents, Accepted, Report], None], ...] = (
+    check_records,
+    check_methods,
+    check_sets,
+    check_data,
+    check_promises,
+    check_controls,
+    check_learners,
+    check_entry,
+    check_known,
+    check_form,
+    check_rankable,
+)
+"""Checks of a submission, in order: each gets the submission, the accepted results, and a report that receives what it finds."""
+_ABOUT_THE_WHOLE = {"form", "incomplete"}
+"""Errors that leave every single training as it is."""
+
+
+def validate(path: Path, accepted: Accepted, retrain: int = 0, device: str = "cpu") -> tuple[Report, Contents]:
+    """Checks a submission.
+
+    Args:
+        path: The folder.
+        accepted: Accepted results that it is compared with.
+        retrain: Trainings of learners that take more than seconds, to be repeated on their sets.
+        device: What to repeat them on.
+
+    Returns:
+        Everything that was found, and what could be read.
+    """
+    report = Report()
+    files = _guarded(report, {}, read_files, path, report)
+    if not files:
+        if not report.refused:
+            report.error("no-submission", path.name, "it is empty; `tdbench submit` makes one.")
+        return report, Contents()
+    contents = _guarded(report, Contents(), read_contents, files, report)
+    if not contents.records:
+        return report, contents
+    for check in CHECKS:
+        _guarded(report, None, check, contents, accepted, report)
+    if report.codes() <= _ABOUT_THE_WHOLE:
+        _guarded(report, None, check_by_training, contents, report, count=retrain, device=device)
+    return report, contents
+
+
+def _guarded(report: Report, instead: Any, check: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Calls a check. What it does not foresee refuses the submission and does not end the others."""
+    try:
+        return check(*args, **options)
+    except Exception as error:
+        name = check.__name__.removeprefix("check_")
+        report.error(
+            "internal", name, f"this check failed ({type(error).__name__}: {error}); report it with the submission."
+        )
+        return instead

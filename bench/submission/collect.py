@@ -13,7 +13,7 @@ from tdbench.bench.errors import UsageError
 from tdbench.bench.experiment.archive import Accepted, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
-from tdbench.bench.submission.intake import FORM, MANIFEST, RECORDS, SETS, blank_form
+from tdbench.bench.submission.intake import FORM, MANIFEST, RECORDS, SETS, blank_form, is_control
 
 
 def collect(method: str, store: Store, out: Path, accepted: Accepted | None = None) -> dict[str, int]:
@@ -65,11 +65,6 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
         "audits": kept["audit"],
         "controls": sum(record.stage == "train" for record in controls),
     }
-
-
-def is_control(record: Record) -> bool:
-    """Tells whether a record is of random rows, whose runs go along: they show that the suite gives here what it gives elsewhere."""
-    return record.method_facts.role == "random"
 
 
 def scope_of(record: Record) -> tuple[str, str, str]:

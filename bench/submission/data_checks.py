@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -79,21 +78,8 @@ def bare(text: str) -> str:
     return "".join(letter for letter in folded if letter.isalnum())
 
 
-def check_data(
-    contents: Contents, sets: dict[str, DistilledSet], accepted: Accepted, report: Report
-) -> dict[str, TaskData]:
-    """Checks everything that the data decide; what they are not at hand for is reported as unchecked.
-
-    Args:
-        contents: The submission.
-        sets: Those that could be read, by id.
-        accepted: Accepted results: one kind of data of a task has one fingerprint.
-        report: Receives what was found.
-
-    Returns:
-        The data of every record whose data are at hand, by its id.
-    """
-    loaded: dict[str, TaskData] = {}
+def check_data(contents: Contents, accepted: Accepted, report: Report) -> None:
+    """Loads data into `contents.data` and checks everything that they decide; where they are missing, that is reported as unchecked."""
     known = {_key(record): record.cell.data_fingerprint for record in accepted.records()}
     groups: dict[tuple[_Key, str], list[Record]] = defaultdict(list)
     for record in contents.records.values():
@@ -111,14 +97,13 @@ def check_data(
             continue
         texts = _Texts(data)
         for record in records:
-            loaded[record.id] = data
+            contents.data[record.id] = data
             where = contents.where(record)
             if record.train is not None:
                 _check_scores(record, data, where, report)
-            elif record.stage == "distil" and record.id in sets:
-                _check_set(record, sets[record.id], texts, where, report)
+            elif record.stage == "distil" and record.id in contents.distilled:
+                _check_set(record, contents.distilled[record.id], texts, where, report)
                 _check_promise(record, data, where, report)
-    return loaded
 
 
 def _load(record: Record, report: Report) -> TaskData | None:
@@ -255,21 +240,11 @@ QUICK_EQUAL_FRAC, QUICK_TOLERANCE_FRAC = 0.995, 0.003
 """The same of learners that are fitted in closed form."""
 
 
-def check_by_training(
-    contents: Contents,
-    sets: Mapping[str, DistilledSet],
-    data: Mapping[str, TaskData],
-    report: Report,
-    *,
-    count: int,
-    device: str,
-) -> None:
+def check_by_training(contents: Contents, report: Report, *, count: int, device: str) -> None:
     """Trains cheap learners on every set that is here, and others on a few, and compares predictions.
 
     Args:
-        contents: The submission.
-        sets: Sets that could be read, by id.
-        data: Data of records, by their ids.
+        contents: The submission, with its sets and data.
         report: Receives what was found.
         count: Trainings of learners that take more than seconds, drawn anew each time so that nobody knows them beforehand.
         device: `cpu` or `cuda`.
@@ -278,12 +253,12 @@ def check_by_training(
     quick: list[Record] = []
     slow: list[Record] = []
     for record in trained:
-        if record.distil_id in sets and record.id in data:
+        if record.distil_id in contents.distilled and record.id in contents.data:
             (quick if _is_quick(str(record.learner)) else slow).append(record)
     drawn = [slow.pop(secrets.randbelow(len(slow))) for _ in range(min(count, len(slow)))]
     done = 0
     for record in [*quick, *drawn]:
-        found = _problem(record, sets[record.distil_id], data[record.id], device)
+        found = _problem(record, contents.distilled[record.distil_id], contents.data[record.id], device)
         done += found is not None
         if found:
             report.error("trained-again", contents.where(record), found)

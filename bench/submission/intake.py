@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE
+from tdbench.bench.data.loading import TaskData
+from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, TENSOR_FILE, DistilledSet
 from tdbench.bench.errors import RecordError
 from tdbench.bench.experiment.archive import parse_pack
 from tdbench.bench.record import Record
@@ -443,6 +444,11 @@ _SET_FILE = re.compile(rf"{SETS}/([0-9a-f]{{16}})/({'|'.join(map(re.escape, (TAB
 _PROSE = frozenset({"README.md", "LICENSE.txt"})
 
 
+def is_control(record: Record) -> bool:
+    """Tells whether a record is of random rows, whose runs go along: they show that the suite gives here what it gives elsewhere."""
+    return record.method_facts.role == "random"
+
+
 @dataclass
 class Contents:
     """What a submission holds, as far as it could be read."""
@@ -456,6 +462,18 @@ class Contents:
     """Id of a set -> its content as the pack holds it."""
     set_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """Id of a set -> its files, for sets that packs only name."""
+    distilled: dict[str, DistilledSet] = field(default_factory=dict)
+    """Id of a set -> the set, as far as it could be read."""
+    data: dict[str, TaskData] = field(default_factory=dict)
+    """Id of a record -> the data of its task, where they are at hand."""
+
+    @property
+    def method(self) -> str | None:
+        """The method that the submission is about: as the form says, or the only one that is no control."""
+        if self.form is not None:
+            return self.form.method
+        others = {record.cell.method for record in self.records.values() if not is_control(record)}
+        return others.pop() if len(others) == 1 else None
 
     def where(self, record: Record) -> str:
         """Names a record for a message."""

@@ -31,7 +31,7 @@ FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 """Nothing was made by the suite before."""
 
 
-def check_records(contents: Contents, report: Report) -> None:
+def check_records(contents: Contents, _accepted: Accepted, report: Report) -> None:
     """Checks every record, and what they say together."""
     for record in contents.records.values():
         where = contents.where(record)
@@ -327,13 +327,7 @@ _FROM_CARD = ("family", "role", "cost_class", "deterministic", "private", "full_
 
 
 def check_methods(contents: Contents, accepted: Accepted, report: Report) -> None:
-    """Compares facts of methods with the plug-in where the suite has it, and with what was measured.
-
-    Args:
-        contents: The submission.
-        accepted: Accepted results; a new method may not look like one of them.
-        report: Receives what was found.
-    """
+    """Compares facts of methods with the plug-in where the suite has it, and with what was measured; no new one may look like another."""
     known: dict[str, set[str]] = defaultdict(set)
     for record in accepted.records():
         known[record.cell.method].add(record.method_facts.label)

@@ -11,7 +11,7 @@ import numpy as np
 
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import unpacked_set
+from tdbench.bench.experiment.archive import Accepted, unpacked_set
 from tdbench.bench.record import Record, unpack_ints
 from tdbench.bench.submission.intake import Contents, Report
 
@@ -23,13 +23,8 @@ MOST_BYTES = 64 << 20
 """Of its table in memory."""
 
 
-def check_sets(contents: Contents, report: Report) -> dict[str, DistilledSet]:
-    """Reads every set and counts it again.
-
-    Returns:
-        The sets that could be read, by id.
-    """
-    found: dict[str, DistilledSet] = {}
+def check_sets(contents: Contents, _accepted: Accepted, report: Report) -> None:
+    """Reads every set into `contents.distilled`, and counts it."""
     distils = {record.id: record for record in contents.records.values() if record.stage == "distil"}
     for set_id in sorted(set(contents.sets) - set(distils)):
         report.error("missing-set", set_id, "a pack holds this set without its record.")
@@ -43,11 +38,10 @@ def check_sets(contents: Contents, report: Report) -> dict[str, DistilledSet]:
         if record.id in contents.set_files and "not_kept" not in contents.sets[record.id]:
             report.error("duplicate", where, "a pack holds this set, and so do files; one of them is enough.")
             continue
-        made = _read(record, contents, where, report)
-        if made is not None:
-            found[record.id] = made
-            _count(made, record, where, report)
-    return found
+        distilled = _read(record, contents, where, report)
+        if distilled is not None:
+            contents.distilled[record.id] = distilled
+            _count(distilled, record, where, report)
 
 
 def _read(record: Record, contents: Contents, where: str, report: Report) -> DistilledSet | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tdbench.bench.commands import submit
 from tdbench.bench.experiment.archive import parse_pack
 from tdbench.bench.submission.collect import write_manifest
 from tdbench.bench.submission.data_checks import _holds, bare
@@ -204,10 +205,11 @@ def test_long_strings_and_numbers_take_no_time(submission, accepted_results, tex
 
 
 def test_a_check_that_fails_refuses_and_does_not_end_the_others(submission, accepted_results, monkeypatch):
-    def check_sets(contents, report):
+    def check_sets(contents, accepted, report):
         raise RuntimeError("unforeseen")
 
-    monkeypatch.setattr("tdbench.bench.commands.submit.check_sets", check_sets)
+    checks = [check_sets if check.__name__ == "check_sets" else check for check in submit.CHECKS]
+    monkeypatch.setattr(submit, "CHECKS", checks)
     report = report_of(submission, accepted_results)
     assert any(f.code == "internal" and "unforeseen" in f.message for f in report.findings)
     assert "no-control" in report.codes("warning")
