@@ -9,16 +9,16 @@ import numpy as np
 from pydantic import PositiveInt
 
 from tdbench.api.llm import (
-    Brief,
     LLMConfig,
     LLMMethod,
-    Questions,
+    PromptSpec,
+    RequestCounts,
     Sampling,
-    ask_for_texts,
-    ask_for_values,
     keywords,
     llm_card,
     read_object,
+    request_for_texts,
+    request_for_values,
 )
 
 if TYPE_CHECKING:
@@ -52,42 +52,45 @@ class AttrPrompt(LLMMethod):
         values: PositiveInt = 10
         """Values of an attribute."""
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """Every text has a question of its own."""
-        asks, n_texts, checks = self.expected(n_classes, per_class, 1)
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """Every text has a request of its own."""
+        requests, n_texts, checks = self.expected(n_classes, per_class, 1)
         named = 0 if self.config.llm == "task-lm" else n_classes + len(self.config.attributes)
-        return Questions(asks, checks + named, n_texts)
+        return RequestCounts(requests, checks + named, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Has attributes named, draws values, asks for texts."""
         assert budget.per_class is not None
         session = self.session(real, ctx)
         with ctx.cost.phase("attributes"):
-            subtopics, shared = self._named(session) if session.llm.chats else self._counted(session)
+            subtopics, shared = self._named(session) if session.llm.supports_chat else self._counted(session)
 
-        def asking(label: int, number: int):
+        def build_request(label: int, number: int):
             draws = ctx.rng(f"attributes {label} {number}")
             features = {name: str(draws.choice(values)) for name, values in shared.items()}
             subtopic = str(draws.choice(subtopics[label])) if subtopics[label] else ""
             length = features.pop("words", "")
-            brief = Brief(
+            spec = PromptSpec(
                 label,
-                features=features | ({OF_CLASS: subtopic} if subtopic and session.llm.chats else {}),
-                concepts=(subtopic,) if subtopic and not session.llm.chats else (),
+                features=features | ({OF_CLASS: subtopic} if subtopic and session.llm.supports_chat else {}),
+                concepts=(subtopic,) if subtopic and not session.llm.supports_chat else (),
                 n_words=int(length) if length else None,
             )
-            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), ()
+            return request_for_texts(session.llm, session.words, spec, session.draw(label, number)), ()
 
-        return self.made(self.filled(session, budget.per_class, asking, per_ask=1), session)
+        return self.distilled(self.generated(session, budget.per_class, build_request, per_request=1), session)
 
     def _named(self, session: Session) -> tuple[list[list[str]], dict[str, list[str]]]:
         """Asks the model for values: of subtopics class by class, of all other attributes once."""
         config, words, n_classes = self.config, session.words, session.real.n_classes
         wanted = [(OF_CLASS, label) for label in range(n_classes)] + [(name, None) for name in config.attributes]
-        asks = [
-            ask_for_values(words, name, config.values, label, session.draw("values", name)) for name, label in wanted
+        requests = [
+            request_for_values(words, name, config.values, label, session.draw("values", name))
+            for name, label in wanted
         ]
-        replies = session.llm.ask(asks, Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=512))
+        replies = session.llm.complete(
+            requests, Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=512)
+        )
         found = [_values(reply.text if hasattr(reply, "text") else "", config.values) for reply in replies]  # type: ignore[union-attr]
         topics, shared = found[:n_classes], dict(zip(config.attributes, found[n_classes:], strict=True))
         folded = [{value.lower() for value in values} for values in topics]

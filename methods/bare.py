@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt
 
-from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_better, ask_for_texts, llm_card
+from tdbench.api.llm import (
+    LLMConfig,
+    LLMMethod,
+    PromptSpec,
+    RequestCounts,
+    llm_card,
+    request_for_refinement,
+    request_for_texts,
+)
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, LabelledText
@@ -14,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Bare(LLMMethod):
-    """Base-refine (Zhu et al., 2025): two questions a text, three real examples a class and no other look at the data.
+    """Base-refine (Zhu et al., 2025): two requests a text, three real examples a class and no other look at the data.
 
     The base model continues a list of the examples; the refiner improves each draft beside the same examples. Other than in the published
     code, texts are checked for their class (`check=none` does not) and for repeats, and what is lost is asked for again.
@@ -37,7 +45,7 @@ class Bare(LLMMethod):
         top_p: float = Field(default=1.0, gt=0, le=1)
         """Of both steps."""
         shots: PositiveInt = 3
-        """Real examples of a class: the same in all questions, and for both steps."""
+        """Real examples of a class: the same in all requests, and for both steps."""
         steps: Literal["both", "base", "instruct"] = "both"
         """`base` leaves drafts as they are; `instruct` has the refiner write from the examples alone."""
 
@@ -48,12 +56,12 @@ class Bare(LLMMethod):
                 return frozenset(("base",))
             return frozenset(("per_ask", "llm") if self.steps == "base" and self.check == "none" else ("per_ask",))
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
         """A draft, a refinement and a check for each text."""
         drafts = self.config.steps != "instruct"
-        asks, n_texts, checks = self.expected(n_classes, per_class, 1 if drafts else None)
+        requests, n_texts, checks = self.expected(n_classes, per_class, 1 if drafts else None)
         n_steps = 2 if self.config.steps == "both" else 1
-        return Questions(n_steps * asks, checks, n_steps * n_texts, self.config.shots)
+        return RequestCounts(n_steps * requests, checks, n_steps * n_texts, self.config.shots)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Drafts and refines."""
@@ -67,36 +75,36 @@ class Bare(LLMMethod):
             for label in range(real.n_classes)
         ]
 
-        def asking(label: int, number: int):
-            brief = Brief(label, 1 if drafts else config.per_ask, examples[label])
-            ask = ask_for_texts(base.llm, session.words, brief, session.draw(label, number), continued=drafts)
-            return ask, examples[label]
+        def build_request(label: int, number: int):
+            spec = PromptSpec(label, 1 if drafts else config.per_ask, examples[label])
+            request = request_for_texts(base.llm, session.words, spec, session.draw(label, number), continued=drafts)
+            return request, examples[label]
 
-        pool = self.filled(
+        pool = self.generated(
             base,
             budget.per_class,
-            asking,
-            per_ask=1 if drafts else None,
+            build_request,
+            per_request=1 if drafts else None,
             checker=session,
-            rework=self._refiner(session) if config.steps == "both" else None,
+            rewriter=self._refiner(session) if config.steps == "both" else None,
         )
-        return self.made(pool, session)
+        return self.distilled(pool, session)
 
     def _refiner(self, session: Session):
         """Returns what refines drafts; a draft whose refinement cannot be read is thrown away."""
 
         def refine(texts, labels, shown) -> list[tuple[str, ...] | str]:
-            asks = [
-                ask_for_better(
+            requests = [
+                request_for_refinement(
                     session.llm,
                     session.words,
-                    Brief(int(label), 1, tuple(examples)),
+                    PromptSpec(int(label), 1, tuple(examples)),
                     text,
                     session.draw("refine", i, label),
                 )
                 for i, (text, label, examples) in enumerate(zip(texts, labels, shown, strict=True))
             ]
-            replies = session.llm.ask(asks, self.sampling())
-            return [session.one_text(ask, reply) for ask, reply in zip(asks, replies, strict=True)]
+            replies = session.llm.complete(requests, self.sampling())
+            return [session.one_text(request, reply) for request, reply in zip(requests, replies, strict=True)]
 
         return refine

@@ -193,13 +193,13 @@ class DPPE(PrivateMethod):
 
     def _variations(self, oracle: PrivateOracle, ctx: Context) -> Varies:
         """Returns what writes texts like given ones."""
-        from tdbench.api.llm import AskedVariations
+        from tdbench.api.llm import LLMVariations
         from tdbench.api.privacy import public_rows
         from tdbench.api.training import Continuations, MaskedEdits, PublicContinuations
 
         config = self.config
         if config.variation == "asked":
-            return AskedVariations(ctx.llm(config.llm, _rows([], oracle)), ctx.words(), config.top_p, ctx.diagnostics)
+            return LLMVariations(ctx.llm(config.llm, _rows([], oracle)), ctx.words(), config.top_p, ctx.diagnostics)
         if config.variation == "masked":
             return MaskedEdits(config.lm, config.anew, config.top_k, ctx.device)
         if config.lm != "task-lm":

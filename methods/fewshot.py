@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import PositiveInt
 
-from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api.llm import LLMConfig, LLMMethod, PromptSpec, RequestCounts, llm_card, request_for_texts
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, LabelledText
 
 
 class FewShot(LLMMethod):
-    """Few-shot prompting: every question shows other real texts of the class, drawn at random."""
+    """Few-shot prompting: every request shows other real texts of the class, drawn at random."""
 
     name = "fewshot"
     card = llm_card(
@@ -26,12 +26,12 @@ class FewShot(LLMMethod):
         """Options."""
 
         shots: PositiveInt = 3
-        """Real texts that a question shows."""
+        """Real texts that a request shows."""
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """One question for `per_ask` texts, one check a text."""
-        asks, n_texts, checks = self.expected(n_classes, per_class)
-        return Questions(asks, checks, n_texts, self.config.shots)
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """One request for `per_ask` texts, one check a text."""
+        requests, n_texts, checks = self.expected(n_classes, per_class)
+        return RequestCounts(requests, checks, n_texts, self.config.shots)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Draws examples and asks."""
@@ -41,10 +41,10 @@ class FewShot(LLMMethod):
             ctx.rng(f"examples {label}").permutation(real.positions_of_class(label)) for label in range(real.n_classes)
         ]
 
-        def asking(label: int, number: int):
+        def build_request(label: int, number: int):
             start = number * self.config.shots % len(orders[label])
             examples = session.texts(orders[label][start : start + self.config.shots])
-            brief = Brief(label, self.config.per_ask, examples)
-            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), examples
+            spec = PromptSpec(label, self.config.per_ask, examples)
+            return request_for_texts(session.llm, session.words, spec, session.draw(label, number)), examples
 
-        return self.made(self.filled(session, budget.per_class, asking), session)
+        return self.distilled(self.generated(session, budget.per_class, build_request), session)

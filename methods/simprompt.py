@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tdbench.api.llm import Brief, LLMConfig, LLMMethod, Questions, ask_for_texts, llm_card
+from tdbench.api.llm import LLMConfig, LLMMethod, PromptSpec, RequestCounts, llm_card, request_for_texts
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, DistilledSet, LabelledText
@@ -23,18 +23,18 @@ class SimPrompt(LLMMethod):
     class Config(LLMConfig):
         """Those that all such methods share."""
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """One question for `per_ask` texts, one check a text."""
-        asks, n_texts, checks = self.expected(n_classes, per_class)
-        return Questions(asks, checks, n_texts)
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """One request for `per_ask` texts, one check a text."""
+        requests, n_texts, checks = self.expected(n_classes, per_class)
+        return RequestCounts(requests, checks, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Asks."""
         assert budget.per_class is not None
         session = self.session(real, ctx)
 
-        def asking(label: int, number: int):
-            brief = Brief(label, self.config.per_ask)
-            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), ()
+        def build_request(label: int, number: int):
+            spec = PromptSpec(label, self.config.per_ask)
+            return request_for_texts(session.llm, session.words, spec, session.draw(label, number)), ()
 
-        return self.made(self.filled(session, budget.per_class, asking), session)
+        return self.distilled(self.generated(session, budget.per_class, build_request), session)

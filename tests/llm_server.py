@@ -157,7 +157,7 @@ class Server:
 def continued_by(folder: str) -> Any:
     """Returns an answer function: a real causal model continues the last words of what is asked."""
     from tdbench.bench.models.llm.backends.transformers import TransformersBackend
-    from tdbench.bench.models.llm.client import Ask, Sampling
+    from tdbench.bench.models.llm.client import Request, Sampling
 
     backend, lock = TransformersBackend(f"hf:{folder}", "cpu"), threading.Lock()
 
@@ -170,7 +170,7 @@ def continued_by(folder: str) -> Any:
         )
         with lock:
             backend.answer(
-                [Ask(prompt=" ".join(asked.split()[-40:]), stop=tuple(body.get("stop", ())))],
+                [Request(prompt=" ".join(asked.split()[-40:]), stop=tuple(body.get("stop", ())))],
                 sampling,
                 [body.get("seed", 0)],
                 lambda _, reply: found.append(reply.text),

@@ -9,16 +9,16 @@ from pydantic import Field, PositiveInt
 
 from tdbench.api import DistilledSet
 from tdbench.api.llm import (
-    Brief,
     LLMConfig,
     LLMMethod,
-    Questions,
+    PromptSpec,
+    RequestCounts,
     Sampling,
-    ask_for_features,
-    ask_for_texts,
     keywords,
     llm_card,
     read_object,
+    request_for_features,
+    request_for_texts,
 )
 from tdbench.methods.synalign.exploration import Explorer, length_scale
 
@@ -78,11 +78,11 @@ class SynAlign(LLMMethod):
         """Returns the texts of a class that are written."""
         return max(self.config.over * per_class, self.config.least)
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """Two questions for each group, one check for each text."""
-        asks, n_texts, checks = self.expected(n_classes, self.written(per_class))
-        described = 0 if self.config.llm == "task-lm" else asks
-        return Questions(asks, described + checks, n_texts)
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """Two requests for each group, one check for each text."""
+        requests, n_texts, checks = self.expected(n_classes, self.written(per_class))
+        described = 0 if self.config.llm == "task-lm" else requests
+        return RequestCounts(requests, described + checks, n_texts)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Explores, describes, has texts written, aligns."""
@@ -91,20 +91,21 @@ class SynAlign(LLMMethod):
         assert budget.per_class is not None
         session, wanted = self.session(real, ctx), self.written(budget.per_class)
         real_ND = ctx.encoder().embed(real)
-        n_groups = max(1, -(-wanted // self.per_ask(session)))
+        n_groups = max(1, -(-wanted // self.per_request(session)))
         with ctx.cost.phase("explore"):
             chosen = [
                 self._explored(real_ND, real.positions_of_class(label), label, n_groups, ctx)
                 for label in range(real.n_classes)
             ]
         with ctx.cost.phase("describe"):
-            briefs = self._described(session, chosen) if session.llm.chats else self._counted(session, chosen)
+            specs = self._described(session, chosen) if session.llm.supports_chat else self._counted(session, chosen)
 
-        def asking(label: int, number: int):
-            brief, place = briefs[label][number % len(briefs[label])]
-            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), session.texts([place])
+        def build_request(label: int, number: int):
+            spec, place = specs[label][number % len(specs[label])]
+            request = request_for_texts(session.llm, session.words, spec, session.draw(label, number))
+            return request, session.texts([place])
 
-        pool = self.filled(session, wanted, asking).rows(session.words)
+        pool = self.generated(session, wanted, build_request).rows(session.words)
         real_ND, pool_MD = ctx.encoder().embed_both(real, pool)
         with ctx.cost.phase("align"):
             kept = choose_aligned(
@@ -128,15 +129,19 @@ class SynAlign(LLMMethod):
         groups = Explorer(real_ND[rows], length).explore(count, int(rng.integers(len(rows))), self.config.neighbours)
         return [int(rows[group[0]]) for group in groups]
 
-    def _described(self, session: Session, chosen: list[list[int]]) -> list[list[tuple[Brief, int]]]:
+    def _described(self, session: Session, chosen: list[list[int]]) -> list[list[tuple[PromptSpec, int]]]:
         """Has the texts described; one whose description cannot be read is left out, and a class without any is asked for by its name."""
         config, places = self.config, [(label, place) for label, own in enumerate(chosen) for place in own]
-        asks = [
-            ask_for_features(session.words, session.texts([place])[0], label, FEATURES, session.draw("describe", place))
+        requests = [
+            request_for_features(
+                session.words, session.texts([place])[0], label, FEATURES, session.draw("describe", place)
+            )
             for label, place in places
         ]
-        replies = session.llm.ask(asks, Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=400))
-        briefs: list[list[tuple[Brief, int]]] = [[] for _ in chosen]
+        replies = session.llm.complete(
+            requests, Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=400)
+        )
+        specs: list[list[tuple[PromptSpec, int]]] = [[] for _ in chosen]
         for (label, place), reply in zip(places, replies, strict=True):
             found = read_object(getattr(reply, "text", "")) or {}
             features = {
@@ -145,19 +150,19 @@ class SynAlign(LLMMethod):
                 if isinstance(value, str | int | float)
             }
             if features:
-                briefs[label].append((Brief(label, config.per_ask, features=features), place))
-        session.ctx.diagnostics["described_frac"] = sum(map(len, briefs)) / len(places)
-        return [own or [(Brief(label, config.per_ask), chosen[label][0])] for label, own in enumerate(briefs)]
+                specs[label].append((PromptSpec(label, config.per_ask, features=features), place))
+        session.ctx.diagnostics["described_frac"] = sum(map(len, specs)) / len(places)
+        return [own or [(PromptSpec(label, config.per_ask), chosen[label][0])] for label, own in enumerate(specs)]
 
-    def _counted(self, session: Session, chosen: list[list[int]]) -> list[list[tuple[Brief, int]]]:
+    def _counted(self, session: Session, chosen: list[list[int]]) -> list[list[tuple[PromptSpec, int]]]:
         """Describes the texts by two keywords and their length."""
-        briefs = []
+        specs = []
         for label, own in enumerate(chosen):
             texts = [" ".join(text) for text in session.texts(own)]
-            briefs.append(
+            specs.append(
                 [
-                    (Brief(label, self.config.per_ask, concepts=words, n_words=max(1, len(text.split()))), place)
+                    (PromptSpec(label, self.config.per_ask, concepts=words, n_words=max(1, len(text.split()))), place)
                     for place, text, words in zip(own, texts, keywords(texts, 2), strict=True)
                 ]
             )
-        return briefs
+        return specs

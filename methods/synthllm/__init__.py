@@ -9,16 +9,16 @@ from pydantic import PositiveInt
 
 from tdbench.api import LabelledText
 from tdbench.api.llm import (
-    Brief,
     LLMConfig,
     LLMMethod,
-    Questions,
+    PromptSpec,
+    RequestCounts,
     Sampling,
-    ask_for_concepts,
-    ask_for_texts,
     keywords,
     llm_card,
     read_object,
+    request_for_concepts,
+    request_for_texts,
 )
 from tdbench.methods.synthllm.graph import ConceptGraph, Concepts, canonical_concepts
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tdbench.api.llm import Session
 
 PICKED, N_KEYWORDS = 3, 8
-"""Concepts of a text that a level-2 question recombines at most, and words that stand for a text's concepts where none can be asked for."""
+"""Concepts of a text that a level-2 request recombines at most, and words that stand for a text's concepts where none can be asked for."""
 
 
 class SynthLLM(LLMMethod):
@@ -53,11 +53,11 @@ class SynthLLM(LLMMethod):
         level: Literal["1", "2", "3", "all"] = "all"
         """`all` goes round the three."""
 
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """One question for `per_ask` texts, one a document for its concepts, one check a text."""
-        asks, n_texts, checks = self.expected(n_classes, per_class)
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """One request for `per_ask` texts, one a document for its concepts, one check a text."""
+        requests, n_texts, checks = self.expected(n_classes, per_class)
         extracted = 0 if self.config.llm == "task-lm" or self.config.level == "1" else n_classes * self.config.documents
-        return Questions(asks, extracted + checks, n_texts, 1.5)
+        return RequestCounts(requests, extracted + checks, n_texts, 1.5)
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Extracts concepts, builds the graphs, has texts written."""
@@ -73,7 +73,7 @@ class SynthLLM(LLMMethod):
         levels = [1, 2, 3] if self.config.level == "all" else [int(self.config.level)]
         ctx.diagnostics["concepts_per_text"] = float(np.mean([len(one.all) for own in concepts for one in own]))
 
-        def asking(label: int, number: int):
+        def build_request(label: int, number: int):
             rng, level = ctx.rng(f"question {label} {number}"), levels[number % len(levels)]
             shown = [int(rng.integers(len(documents[label])))]
             names: tuple[str, ...] = ()
@@ -84,16 +84,16 @@ class SynthLLM(LLMMethod):
                 names = graphs[label].walk(rng)
                 shown = graphs[label].nearest(names, 2) if names else shown
             examples = session.texts(documents[label][shown])
-            brief = Brief(label, self.config.per_ask, examples, concepts=names)
-            return ask_for_texts(session.llm, session.words, brief, session.draw(label, number)), examples
+            spec = PromptSpec(label, self.config.per_ask, examples, concepts=names)
+            return request_for_texts(session.llm, session.words, spec, session.draw(label, number)), examples
 
-        return self.made(self.filled(session, budget.per_class, asking), session)
+        return self.distilled(self.generated(session, budget.per_class, build_request), session)
 
     def _concepts(self, session: Session, documents: list[np.ndarray]) -> list[list[Concepts]]:
         """Returns what every document is about, class by class, names that mean the same made one."""
         if self.config.level == "1":
             return [[Concepts((), ())] * len(rows) for rows in documents]
-        counted = not session.llm.chats
+        counted = not session.llm.supports_chat
         raw = [
             self._counted(session, rows) if counted else self._asked(session, label, rows)
             for label, rows in enumerate(documents)
@@ -107,8 +107,8 @@ class SynthLLM(LLMMethod):
 
     def _asked(self, session: Session, label: int, rows: np.ndarray) -> list[Concepts]:
         # The draw does not name the set: concepts of a text are asked for once, for all sets.
-        asks = [ask_for_concepts(session.words, text, label, "concepts") for text in session.texts(rows)]
-        replies = session.llm.ask(asks, Sampling(temperature=0.0, max_tokens=256))
+        requests = [request_for_concepts(session.words, text, label, "concepts") for text in session.texts(rows)]
+        replies = session.llm.complete(requests, Sampling(temperature=0.0, max_tokens=256))
         found = [read_object(getattr(reply, "text", "")) or {} for reply in replies]
         return [Concepts(_names(one.get("topics"), 3), _names(one.get("concepts"), 8)) for one in found]
 

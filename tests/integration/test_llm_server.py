@@ -7,7 +7,7 @@ import pytest
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMStopError, PrerequisiteError
 from tdbench.bench.models.llm.backends.openai import OpenAIBackend
-from tdbench.bench.models.llm.client import LLM, Ask, Failure, Message, Reply, ReplyStore, Sampling, Spending
+from tdbench.bench.models.llm.client import LLM, Failure, Message, Reply, ReplyStore, Request, Sampling, Spending
 from tdbench.bench.settings import LLMSettings
 from tests.llm_server import MODEL
 
@@ -17,9 +17,11 @@ FAST = {"timeout_s": 1.0, "retries": 3}
 def ask(server, *prompts, store=None, chat=False, **settings):
     backend = OpenAIBackend(MODEL, LLMSettings(url=(server.url,), **{**FAST, **settings}))
     llm = LLM("openai:stories", backend, store, Spending(backend._settings), CostMeter())
-    asks = [Ask(messages=(Message(role="user", content=one),)) if chat else Ask(prompt=one) for one in prompts]
+    requests = [
+        Request(messages=(Message(role="user", content=one),)) if chat else Request(prompt=one) for one in prompts
+    ]
     with llm.cost.phase("write"):
-        return llm.ask(asks, Sampling(max_tokens=30))
+        return llm.complete(requests, Sampling(max_tokens=30))
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -99,7 +101,7 @@ def test_as_many_at_a_time_as_are_allowed(serve):
 def test_the_server_that_has_the_model_is_found(serve):
     other, own = serve(model="another"), serve()
     backend = OpenAIBackend(MODEL, LLMSettings(url=(other.url, own.url), **FAST))
-    assert backend.served["url"] == own.url
+    assert backend.backend_id["url"] == own.url
     with pytest.raises(PrerequisiteError, match=r"no server of runtime.llm.url has a model 'third'.*another.*stories"):
         OpenAIBackend("third", LLMSettings(url=(other.url, own.url), **FAST))
 

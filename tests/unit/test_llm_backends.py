@@ -13,7 +13,7 @@ import torch
 from tdbench.bench.errors import LLMError
 from tdbench.bench.models.llm.backends.task_lm import TRIES, TaskLMBackend
 from tdbench.bench.models.llm.backends.transformers import Draws, TransformersBackend
-from tdbench.bench.models.llm.client import Ask, Message, Sampling, Wanted
+from tdbench.bench.models.llm.client import GenerationSpec, Message, Request, Sampling
 from tdbench.bench.testing.tiny import tiny_generator
 
 PROMPTS = ("one", "a longer question about something", "two words")
@@ -24,21 +24,21 @@ def backend():
     return TransformersBackend(tiny_generator(), "cpu")
 
 
-def answers(backend, asks, sampling, seeds):
+def answers(backend, requests, sampling, seeds):
     found = {}
-    failures = backend.answer(asks, sampling, seeds, lambda place, reply: found.update({place: reply}))
-    return [found.get(place) for place in range(len(asks))], failures
+    failures = backend.answer(requests, sampling, seeds, lambda place, reply: found.update({place: reply}))
+    return [found.get(place) for place in range(len(requests))], failures
 
 
 def test_a_draw_does_not_depend_on_what_else_is_asked(backend):
     sampling = Sampling(temperature=1.0, top_p=0.9, max_tokens=12)
-    asks, seeds = [Ask(prompt=prompt) for prompt in PROMPTS], [5, 6, 7]
-    together, _ = answers(backend, asks, sampling, seeds)
-    for ask, seed, reply in zip(asks, seeds, together, strict=True):
-        alone, _ = answers(backend, [ask], sampling, [seed])
+    requests, seeds = [Request(prompt=prompt) for prompt in PROMPTS], [5, 6, 7]
+    together, _ = answers(backend, requests, sampling, seeds)
+    for request, seed, reply in zip(requests, seeds, together, strict=True):
+        alone, _ = answers(backend, [request], sampling, [seed])
         assert alone[0].text == reply.text
         assert (alone[0].tokens_in, alone[0].tokens_out) == (reply.tokens_in, reply.tokens_out)
-    other, _ = answers(backend, asks[:1], sampling, [8])
+    other, _ = answers(backend, requests[:1], sampling, [8])
     assert other[0].text != together[0].text
 
 
@@ -60,9 +60,9 @@ def test_draws_follow_the_model():
 def test_the_likeliest_tokens_are_those_of_the_library(backend):
     """Without temperature, batched replies are greedy search by itself."""
     sampling = Sampling(temperature=0.0, max_tokens=8)
-    replies, _ = answers(backend, [Ask(prompt=prompt) for prompt in PROMPTS], sampling, [0, 0, 0])
+    replies, _ = answers(backend, [Request(prompt=prompt) for prompt in PROMPTS], sampling, [0, 0, 0])
     for prompt, reply in zip(PROMPTS, replies, strict=True):
-        ids = torch.tensor([backend._ids(Ask(prompt=prompt))])
+        ids = torch.tensor([backend._ids(Request(prompt=prompt))])
         own = []
         for _ in range(8):
             token = int(backend._model(input_ids=ids).logits[0, -1].argmax())
@@ -75,25 +75,25 @@ def test_the_likeliest_tokens_are_those_of_the_library(backend):
 
 
 def test_a_reply_ends_before_a_stop(backend):
-    free, _ = answers(backend, [Ask(prompt="one")], Sampling(max_tokens=30), [1])
+    free, _ = answers(backend, [Request(prompt="one")], Sampling(max_tokens=30), [1])
     mark = free[0].text[4:6]
-    stopped, _ = answers(backend, [Ask(prompt="one", stop=(mark,))], Sampling(max_tokens=30), [1])
+    stopped, _ = answers(backend, [Request(prompt="one", stop=(mark,))], Sampling(max_tokens=30), [1])
     assert stopped[0].text == free[0].text[: free[0].text.index(mark)]
     assert stopped[0].finish == "stop"
 
 
 def test_a_question_without_room_for_a_reply_fails_by_itself(backend):
     replies, failures = answers(
-        backend, [Ask(prompt="word " * 3000), Ask(prompt="one")], Sampling(max_tokens=5), [0, 0]
+        backend, [Request(prompt="word " * 3000), Request(prompt="one")], Sampling(max_tokens=5), [0, 0]
     )
     assert replies[1] is not None
     assert "leaves no room for a reply" in failures[0].reason
 
 
 def test_a_model_without_a_template_cannot_chat(backend):
-    assert not backend.chats
+    assert not backend.supports_chat
     with pytest.raises(LLMError, match="has no chat template"):
-        answers(backend, [Ask(messages=(Message(role="user", content="hello"),))], Sampling(), [0])
+        answers(backend, [Request(messages=(Message(role="user", content="hello"),))], Sampling(), [0])
 
 
 class Letters:
@@ -143,14 +143,14 @@ def letters(monkeypatch):
 
 def wanted(backend, *asked, **how):
     replies, failures = answers(
-        backend, [Ask(prompt="x", wanted=one) for one in asked], Sampling(**how), range(len(asked))
+        backend, [Request(prompt="x", wanted=one) for one in asked], Sampling(**how), range(len(asked))
     )
     assert not failures
     return replies
 
 
 def test_the_decoder_writes_texts_of_a_class(letters):
-    replies = wanted(letters, Wanted(label=0, count=3), Wanted(label=1), temperature=0.7, top_p=0.8)
+    replies = wanted(letters, GenerationSpec(label=0, count=3), GenerationSpec(label=1), temperature=0.7, top_p=0.8)
     texts = [[one["text"] for one in json.loads(reply.text)] for reply in replies]
     assert [len(own) for own in texts] == [3, 1]
     assert all(set(text.split()) == {"red"} for text in texts[0])
@@ -160,7 +160,7 @@ def test_the_decoder_writes_texts_of_a_class(letters):
 
 
 def test_the_decoder_chooses_what_holds_words_and_has_a_length(letters):
-    (reply,) = wanted(letters, Wanted(label=0, count=4, mentions=("boat", "sail"), n_words=3))
+    (reply,) = wanted(letters, GenerationSpec(label=0, count=4, mentions=("boat", "sail"), n_words=3))
     texts = [one["text"].split() for one in json.loads(reply.text)]
     assert all({"boat", "sail"} & set(text) for text in texts)
     lengths = [len(text) for text in texts]
@@ -169,16 +169,18 @@ def test_the_decoder_chooses_what_holds_words_and_has_a_length(letters):
 
 
 def test_the_decoder_refines_by_the_likeliest_ending(letters):
-    (reply,) = wanted(letters, Wanted(kind="refine", label=0, draft=("red blue blue blue",)))
+    (reply,) = wanted(letters, GenerationSpec(kind="refine", label=0, draft=("red blue blue blue",)))
     words = json.loads(reply.text)[0]["text"].split()
     assert words[:2] == ["red", "blue"]
     assert words.count("red") / len(words) > 0.25
-    (kept,) = wanted(letters, Wanted(kind="refine", label=0, draft=("red red",)))
+    (kept,) = wanted(letters, GenerationSpec(kind="refine", label=0, draft=("red red",)))
     assert json.loads(kept.text)[0]["text"].split()[0] == "red"
 
 
 def test_the_decoder_names_the_class_that_a_text_is_likeliest_under(letters):
     replies = wanted(
-        letters, Wanted(kind="classify", draft=("red red blue",)), Wanted(kind="classify", draft=("blue",))
+        letters,
+        GenerationSpec(kind="classify", draft=("red red blue",)),
+        GenerationSpec(kind="classify", draft=("blue",)),
     )
     assert [reply.text for reply in replies] == ["warm", "cold"]

@@ -15,14 +15,14 @@ from tdbench.bench.models.llm.access import ModelName
 from tdbench.bench.models.llm.backends.fake import FakeBackend
 from tdbench.bench.models.llm.client import (
     LLM,
-    Ask,
     Failure,
+    GenerationSpec,
     Message,
     Reply,
     ReplyStore,
+    Request,
     Sampling,
     Spending,
-    Wanted,
     cost_of,
     key_of,
 )
@@ -31,15 +31,15 @@ from tdbench.bench.settings import LLMSettings, check_values
 
 
 class Counting(FakeBackend):
-    """Counts what it is asked; says nothing to questions with `fail` in them."""
+    """Counts what it is asked; says nothing to requests with `fail` in them."""
 
     def __init__(self, **more):
         self.asked = []
         super().__init__(0, ["text"], ["a", "b"], self.says, **more)
 
-    def says(self, ask, seed):
-        self.asked.append(ask)
-        return None if "fail" in ask.prompt else f"reply to {ask.prompt} {seed}"
+    def says(self, request, seed):
+        self.asked.append(request)
+        return None if "fail" in request.prompt else f"reply to {request.prompt} {seed}"
 
 
 def llm_of(backend, store=None, cost=None, **limits):
@@ -48,7 +48,7 @@ def llm_of(backend, store=None, cost=None, **limits):
 
 def ask(cost, llm, *prompts, **how):
     with cost.phase("write"):
-        return llm.ask([Ask(prompt=prompt) for prompt in prompts], Sampling(**how))
+        return llm.complete([Request(prompt=prompt) for prompt in prompts], Sampling(**how))
 
 
 def test_replies_are_kept_and_charged_as_if_they_had_just_been_asked_for(tmp_path):
@@ -70,29 +70,29 @@ def test_the_same_question_is_asked_once_and_another_draw_again():
     backend, cost = Counting(), CostMeter()
     llm = llm_of(backend, cost=cost)
     with cost.phase("write"):
-        asks = [Ask(prompt="one", draw=draw) for draw in ("a", "a", "b")]
-        texts = [reply.text for reply in llm.ask(asks, Sampling())]
+        requests = [Request(prompt="one", draw=draw) for draw in ("a", "a", "b")]
+        texts = [reply.text for reply in llm.complete(requests, Sampling())]
     assert len(backend.asked) == 2
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_all_that_decides_a_reply_is_part_of_its_key():
-    base = key_of({"model": "m", "url": "u"}, Ask(prompt="p"), Sampling())
+    base = key_of({"model": "m", "url": "u"}, Request(prompt="p"), Sampling())
     others = [
-        key_of({"model": "n", "url": "u"}, Ask(prompt="p"), Sampling()),
-        key_of({"model": "m", "url": "v"}, Ask(prompt="p"), Sampling()),
-        key_of({"model": "m", "url": "u"}, Ask(prompt="q"), Sampling()),
-        key_of({"model": "m", "url": "u"}, Ask(prompt="p", draw="1"), Sampling()),
-        key_of({"model": "m", "url": "u"}, Ask(messages=(Message(role="user", content="p"),)), Sampling()),
-        key_of({"model": "m", "url": "u"}, Ask(prompt="p"), Sampling(temperature=0.5)),
-        key_of({"model": "m", "url": "u"}, Ask(prompt="p"), Sampling(max_tokens=5)),
-        key_of({"model": "m", "url": "u"}, Ask(prompt="p", stop=("###",)), Sampling()),
+        key_of({"model": "n", "url": "u"}, Request(prompt="p"), Sampling()),
+        key_of({"model": "m", "url": "v"}, Request(prompt="p"), Sampling()),
+        key_of({"model": "m", "url": "u"}, Request(prompt="q"), Sampling()),
+        key_of({"model": "m", "url": "u"}, Request(prompt="p", draw="1"), Sampling()),
+        key_of({"model": "m", "url": "u"}, Request(messages=(Message(role="user", content="p"),)), Sampling()),
+        key_of({"model": "m", "url": "u"}, Request(prompt="p"), Sampling(temperature=0.5)),
+        key_of({"model": "m", "url": "u"}, Request(prompt="p"), Sampling(max_tokens=5)),
+        key_of({"model": "m", "url": "u"}, Request(prompt="p", stop=("###",)), Sampling()),
     ]
     assert len({base, *others}) == 9
-    # What a question is after is no part of what a model reads.
-    assert key_of({"model": "m", "url": "u"}, Ask(prompt="p", wanted=Wanted(label=1)), Sampling()) == base
+    # What a request is after is no part of what a model reads.
+    assert key_of({"model": "m", "url": "u"}, Request(prompt="p", wanted=GenerationSpec(label=1)), Sampling()) == base
     with pytest.raises(ValidationError, match="either messages"):
-        Ask()
+        Request()
 
 
 def test_failures_are_returned_and_never_kept(tmp_path):
@@ -109,7 +109,7 @@ def test_a_model_that_answers_nothing_ends_the_run():
     cost = CostMeter()
     with pytest.raises(LLMStopError, match="answered none of 5 questions: the script says nothing"):
         ask(cost, llm_of(Counting(), cost=cost), *(f"fail {i}" for i in range(5)))
-    # A single question that a server does not like ends nothing.
+    # A single request that a server does not like ends nothing.
     assert isinstance(ask(cost, llm_of(Counting(), cost=cost), "fail")[0], Failure)
 
 
@@ -135,17 +135,17 @@ def test_a_limit_on_money_stops_before_it_is_passed():
         ask(cost, llm, *(f"question {i}" for i in range(50)), max_tokens=10)
     assert 2 <= len(backend.asked) <= 8
     assert llm.spending.usd <= 0.01
-    dear = llm_of(backend, cost=cost, max_usd=0.01, price_in=100.0, price_out=100.0)
-    ask(cost, dear, "short", max_tokens=10)
+    costly = llm_of(backend, cost=cost, max_usd=0.01, price_in=100.0, price_out=100.0)
+    ask(cost, costly, "short", max_tokens=10)
     with pytest.raises(LLMStopError, match="one more call may exceed it"):  # though the first was cheap
-        ask(cost, dear, "long", max_tokens=100)
+        ask(cost, costly, "long", max_tokens=100)
 
 
 def test_money_is_not_guessed_where_a_server_does_not_count():
     class Uncounted(Counting):
-        def answer(self, asks, sampling, seeds, keep):
+        def answer(self, requests, sampling, seeds, on_reply):
             return super().answer(
-                asks, sampling, seeds, lambda i, reply: keep(i, reply.model_copy(update={"tokens_out": None}))
+                requests, sampling, seeds, lambda i, reply: on_reply(i, reply.model_copy(update={"tokens_out": None}))
             )
 
     cost = CostMeter()

@@ -54,7 +54,7 @@ def made_by(name, real, folder, per_class=10, seed=0, **options):
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_default_generator_fills_every_class(name, real, folder):
-    """Ten texts a class in batches of ten: what a question asks for and what it is counted on for must agree."""
+    """Ten texts a class in batches of ten: what a request asks for and what it is counted on for must agree."""
     made, ctx = made_by(name, real, folder, check="none", most=8.0)
     assert np.bincount(made.labels_M).tolist() == [10, 10]
     assert len(set(next(iter(made.fields.values())))) == 20

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tdbench.bench.models.llm.client import Ask, Reply
+from tdbench.bench.models.llm.client import Reply, Request
 from tdbench.bench.models.llm.parsing import read_object, read_reply, read_texts
 
 ONE, PAIR = ("text",), ("premise", "hypothesis")
@@ -108,7 +108,7 @@ def test_json_comes_back_as_it_was(texts):
 def test_a_plain_reply_that_was_cut_off_ends_with_its_last_sentence():
     def read(text, finish, form):
         reply = Reply(text=text, finish=finish, tokens_in=1, tokens_out=1, wall_s=0.0)
-        return [text for (text,) in read_reply(Ask(prompt="p", form=form), reply, ONE).texts]
+        return [text for (text,) in read_reply(Request(prompt="p", form=form), reply, ONE).texts]
 
     assert read("One. Two! And a th", "length", "plain") == ["One. Two!"]
     assert read("And a th", "length", "plain") == []

@@ -19,7 +19,7 @@ from tdbench.bench.errors import LLMError, PrerequisiteError
 from tdbench.bench.experiment.jobs import cell_of, method_of
 from tdbench.bench.models.llm.access import Access, words_of_task
 from tdbench.bench.models.llm.client import Failure, Reply, Spending
-from tdbench.bench.models.llm.generate import AskedVariations
+from tdbench.bench.models.llm.generate import LLMVariations
 from tdbench.bench.models.public_rows import public_rows
 from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations
 from tdbench.bench.privacy.private_method import release_from
@@ -140,15 +140,15 @@ def test_private_evolution_takes_written_texts_and_learns_nothing_past_the_oracl
 class Scripted:
     """A model that says what a script says, and keeps what it was asked."""
 
-    chats, reads_words = True, True
+    supports_chat, reads_words = True, True
 
     def __init__(self, *replies: str | None) -> None:
         self.replies, self.asked = replies, []
 
-    def ask(self, asks: Any, sampling: Any) -> list[Any]:
-        self.asked = [ask.messages[0].content for ask in asks]
+    def complete(self, requests: Any, sampling: Any) -> list[Any]:
+        self.asked = [request.messages[0].content for request in requests]
         count = {"tokens_in": 1, "tokens_out": 1, "wall_s": 0.0, "cpu_s": 0.0, "served_by": "script"}
-        said = (self.replies[i % len(self.replies)] for i in range(len(asks)))
+        said = (self.replies[i % len(self.replies)] for i in range(len(requests)))
         return [Failure(reason="x") if text is None else Reply(text=text, finish="stop", **count) for text in said]
 
 
@@ -158,7 +158,7 @@ def test_asked_variations_are_read_from_replies_and_others_leave_the_text_as_it_
         '{"sentence": "another one"}', None, "I'm sorry, I cannot help.", '```json\n{"sentence": "fenced"}```'
     )
     texts = [("first text",), ("second text",), ("third text",), ("fourth text",)]
-    made = AskedVariations(llm, words, 0.9, notes := {})(texts, 5)
+    made = LLMVariations(llm, words, 0.9, notes := {})(texts, 5)
     assert made == [("another one",), ("second text",), ("third text",), ("fenced",)]
     assert notes == {"variation_usable_frac": 0.5}
     assert "first text" in llm.asked[0]
@@ -168,7 +168,7 @@ def test_asked_variations_are_read_from_replies_and_others_leave_the_text_as_it_
 def test_a_model_that_does_not_do_what_it_is_asked_for_fails_the_set():
     llm: Any = Scripted("I'm sorry, I cannot help.", None)
     with pytest.raises(LLMError, match=r"of 4 variations 0 can be used \(2 refused, 2 no reply\)"):
-        AskedVariations(llm, words_of_task(small_task(KIND).task), 0.9, {})([("some text",)] * 4, 5)
+        LLMVariations(llm, words_of_task(small_task(KIND).task), 0.9, {})([("some text",)] * 4, 5)
 
 
 def test_an_asked_variation_names_its_model_and_estimates_its_calls():

@@ -40,7 +40,7 @@ class Message(_Frozen):
 
 
 class Sampling(_Frozen):
-    """How replies are drawn."""
+    """Sampling of replies."""
 
     temperature: float = Field(default=1.0, ge=0)
     """0 takes the likeliest token each time."""
@@ -48,8 +48,8 @@ class Sampling(_Frozen):
     max_tokens: int = Field(default=256, ge=1)
 
 
-class Wanted(_Frozen):
-    """What a question is after, for generators that cannot read it: the task's own decoder knows classes and tokens, no instructions."""
+class GenerationSpec(_Frozen):
+    """Specification of the texts that a request is after, for generators that cannot read prompts."""
 
     kind: Literal["write", "refine", "classify"] = "write"
     label: int = 0
@@ -64,28 +64,29 @@ class Wanted(_Frozen):
     """Text to be refined or classified, field by field."""
 
 
-class Ask(_Frozen):
-    """One question: a conversation to be answered (chat), or a text to be continued (complete)."""
+class Request(_Frozen):
+    """One request: a conversation to be answered (chat), or a text to be continued (complete)."""
 
     messages: tuple[Message, ...] = ()
     prompt: str = ""
     stop: tuple[str, ...] = ()
     """A reply ends before the first of these."""
     draw: str = ""
-    """Tells draws of the same question apart; the same draw always gets the same reply."""
+    """Tells draws of the same request apart; the same draw always gets the same reply."""
     form: Form = "json"
     """How the reply is read: JSON objects, or the reply as it is."""
-    wanted: Wanted | None = None
+    wanted: GenerationSpec | None = None
+    """What is asked for, for generators that cannot read it."""
 
     @model_validator(mode="after")
-    def _is_one_of_both(self) -> Ask:
+    def _is_one_of_both(self) -> Request:
         if bool(self.messages) == bool(self.prompt):
             raise ValueError("a question is either messages (chat) or a prompt (complete)")
         return self
 
     @property
     def mode(self) -> Mode:
-        """How it is asked."""
+        """Whether it is a conversation or a text to be continued."""
         return "chat" if self.messages else "complete"
 
     @property
@@ -95,7 +96,7 @@ class Ask(_Frozen):
 
 
 class Reply(_Frozen):
-    """What came back, and what it cost when it was first asked for."""
+    """Reply, and what it cost when it was first computed."""
 
     text: str
     finish: str
@@ -112,25 +113,25 @@ class Reply(_Frozen):
 
 
 class Failure(_Frozen):
-    """Why there is no reply; never kept."""
+    """Why there is no reply; never stored."""
 
     reason: str
 
 
 _MANY = 5
-"""Questions that may all fail without an end: one that a server does not like must not cost the set."""
+"""Requests that may all fail without an end: one that a server does not like must not cost the set."""
 
 
 @dataclass(frozen=True)
 class LLM:
-    """A language model that is asked in words.
+    """Language model that is prompted.
 
     Args:
         name: As records show it.
-        backend: Who answers.
-        store: Where replies are kept; None for models that are cheap and draw the same again.
+        backend: What answers.
+        store: Stored replies; None for models that are cheap and draw the same again.
         spending: What this command has paid for so far.
-        cost: This set's cost meter; every reply is charged as if it had just been asked for.
+        cost: This set's cost meter; every reply is charged as if it had just been computed.
         paid: Whether limits and prices apply: somebody else's server answers.
     """
 
@@ -142,119 +143,121 @@ class LLM:
     paid: bool = False
 
     @property
-    def chats(self) -> bool:
+    def supports_chat(self) -> bool:
         """Whether it follows instructions; else it continues texts."""
-        return self.backend.chats
+        return self.backend.supports_chat
 
     @property
     def reads_words(self) -> bool:
-        """Whether it reads questions at all; the task's own decoder goes by what they are after."""
-        return not self.backend.reads_wanted
+        """Whether it reads prompts at all; the task's own decoder goes by their specification."""
+        return not self.backend.reads_spec
 
-    def ask(self, asks: Sequence[Ask], sampling: Sampling) -> list[Reply | Failure]:
-        """Asks questions of one mode.
+    def complete(self, requests: Sequence[Request], sampling: Sampling) -> list[Reply | Failure]:
+        """Completes requests of one mode: replies in the store are looked up, the rest is requested within limits, stored and charged.
 
         Args:
-            asks: Questions. The same question with the same draw is asked once.
+            requests: Requests. The same request with the same draw is sent once.
             sampling: How replies are drawn.
 
         Returns:
-            A reply to each, or why there is none; failures are not kept, so the same question is asked again next time.
+            A reply to each, or why there is none; failures are not stored, so the same request is sent again next time.
 
         Raises:
-            LLMStopError: A limit was reached, the server refuses the key or the model, or all of many questions failed.
+            LLMStopError: A limit was reached, the server refuses the key or the model, or all of many requests failed.
         """
-        served = self.backend.served
-        keys = [key_of(served, ask, sampling) for ask in asks]
-        first = dict(zip(keys, asks, strict=True))
-        found = {key: reply for key in first if (reply := self._kept(key)) is not None}
-        n_kept = len(found)
-        kept_replies = list(found.values())
+        backend_id = self.backend.backend_id
+        keys = [key_of(backend_id, request, sampling) for request in requests]
+        first = dict(zip(keys, requests, strict=True))
+        found = {key: reply for key in first if (reply := self._cached(key)) is not None}
+        n_cached = len(found)
+        cached_replies = list(found.values())
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         failed: dict[str, Failure] = {}
         try:
             while missing:
                 chunk = missing[: self._allowed([first[key] for key in missing], sampling)]
                 missing = missing[len(chunk) :]
-                failed |= self._asked(chunk, first, sampling, found)
+                failed |= self._requested(chunk, first, sampling, found)
         finally:
-            self._book(list(found.values()), kept_replies, n_kept)
+            self._charge(list(found.values()), cached_replies, n_cached)
         return [found[key] if key in found else failed[key] for key in keys]
 
-    def _allowed(self, asks: list[Ask], sampling: Sampling) -> int:
-        """Returns how many questions may be asked at once; of models that nobody is paid for all, so that limits change no draw."""
-        return self.spending.allowed(asks, sampling) if self.paid else len(asks)
+    def _allowed(self, requests: list[Request], sampling: Sampling) -> int:
+        """Returns how many requests may be sent at once; of models that nobody is paid for all, so that limits change no draw."""
+        return self.spending.allowed(requests, sampling) if self.paid else len(requests)
 
-    def _kept(self, key: str) -> Reply | None:
+    def _cached(self, key: str) -> Reply | None:
         return None if self.store is None else self.store.get(key)
 
-    def _asked(
-        self, chunk: list[str], first: dict[str, Ask], sampling: Sampling, found: dict[str, Reply]
+    def _requested(
+        self, chunk: list[str], first: dict[str, Request], sampling: Sampling, found: dict[str, Reply]
     ) -> dict[str, Failure]:
-        """Asks for what is not kept, and puts replies into `found`."""
-        asks = [first[key] for key in chunk]
+        """Requests what is not in the store, and puts replies into `found`."""
+        requests = [first[key] for key in chunk]
 
-        def keep(place: int, reply: Reply) -> None:
+        def on_reply(place: int, reply: Reply) -> None:
             if self.store is not None:
-                self.store.put(chunk[place], asks[place], reply)
+                self.store.put(chunk[place], requests[place], reply)
             found[chunk[place]] = reply
             if self.paid:
                 self.spending.pay(reply)
 
         seeds = [seed_from("draw", key) for key in chunk]
-        failures = self.backend.answer(asks, sampling, seeds, keep)
+        failures = self.backend.answer(requests, sampling, seeds, on_reply)
         if len(failures) == len(chunk) >= _MANY:
             why = next(iter(failures.values())).reason
             raise LLMStopError(f"{self.name} answered none of {len(chunk)} questions: {why}.")
         return {chunk[place]: failure for place, failure in failures.items()}
 
-    def _book(self, replies: list[Reply], kept: list[Reply], n_kept: int) -> None:
-        """Books tokens and money of all replies, and the time of those that were not waited for this time."""
+    def _charge(self, replies: list[Reply], cached: list[Reply], n_cached: int) -> None:
+        """Charges tokens and money of all replies, and the time of those that were not waited for this time."""
         if not replies:
             return
-        self.cost.add_llm(cost_of(replies, n_kept, self.spending.limits if self.paid else None, self.name))
-        if kept:
-            known = [reply.cpu_s for reply in kept]
+        self.cost.add_llm(cost_of(replies, n_cached, self.spending.limits if self.paid else None, self.name))
+        if cached:
+            known = [reply.cpu_s for reply in cached]
             parallel = self.spending.limits.parallel if self.paid else 1
             self.cost.charge(
                 PhaseCost(
                     phase="kept replies",
-                    wall_s=sum(reply.wall_s for reply in kept) / parallel,
+                    wall_s=sum(reply.wall_s for reply in cached) / parallel,
                     cpu_s=None if None in known else sum(s for s in known if s is not None),
                 )
             )
 
 
-Keep = Callable[[int, Reply], None]
-"""Receives a question's position and its reply, from any thread, as soon as the reply is there."""
+OnReply = Callable[[int, Reply], None]
+"""Receives a request's position and its reply, from any thread, as soon as the reply is there."""
 
 
 class Backend(Protocol):
-    """Whoever answers questions."""
+    """Language-model backend."""
 
     @property
-    def served(self) -> dict[str, Any]:
-        """Who answers, as replies are kept by: kind, model, revision or weights, address."""
+    def backend_id(self) -> dict[str, Any]:
+        """What identifies the backend in the store of replies: kind, model, revision or weights, address."""
         ...
 
     @property
-    def chats(self) -> bool:
+    def supports_chat(self) -> bool:
         """Whether it follows instructions; else it continues texts."""
         ...
 
     @property
-    def reads_wanted(self) -> bool:
-        """Whether it goes by what a question is after, in place of its words."""
+    def reads_spec(self) -> bool:
+        """Whether it goes by a request's specification, in place of its words."""
         ...
 
-    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
-        """Answers questions, handing every reply over as it comes.
+    def answer(
+        self, requests: Sequence[Request], sampling: Sampling, seeds: Sequence[int], on_reply: OnReply
+    ) -> dict[int, Failure]:
+        """Answers requests, handing every reply over as it comes.
 
         Args:
-            asks: Questions, all of one mode.
+            requests: Requests, all of one mode.
             sampling: How replies are drawn.
             seeds: A seed for each.
-            keep: Receives the replies.
+            on_reply: Receives the replies.
 
         Returns:
             Position -> why it has none.
@@ -271,28 +274,28 @@ def cut(text: str, stop: Sequence[str]) -> str:
     return text[: min(ends)] if ends else text
 
 
-VERSION = 1
-"""Part of every key; raised when the same question is to be asked anew."""
+REPLIES_VERSION = 1
+"""Part of every key; raised when the same request is to be sent anew."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, reply TEXT NOT NULL, asked TEXT NOT NULL, created TEXT NOT NULL)"
 
 
-def key_of(served: dict[str, Any], ask: Ask, sampling: Sampling) -> str:
-    """Returns what a reply is kept under.
+def key_of(backend_id: dict[str, Any], request: Request, sampling: Sampling) -> str:
+    """Returns the key of a reply in the store; seeds of draws follow from it, so names of fields in it stay.
 
     Args:
-        served: Who answers: model, revision or weights, address.
-        ask: The question, its draw included. What it is after, and how the reply is read, are no part of it, unless the model
+        backend_id: The backend: model, revision or weights, address.
+        request: The request, its draw included. What it is after, and how the reply is read, are no part of it, unless the model
             sees nothing else.
         sampling: How the reply is drawn.
     """
-    asked = ask.model_dump(mode="json", exclude={"form"} if served.get("reads_wanted") else {"form", "wanted"})
-    parts = [VERSION, served, ask.mode, asked, sampling.model_dump(mode="json")]
+    asked = request.model_dump(mode="json", exclude={"form"} if backend_id.get("reads_wanted") else {"form", "wanted"})
+    parts = [REPLIES_VERSION, backend_id, request.mode, asked, sampling.model_dump(mode="json")]
     return sha256_text(canonical_json(parts))
 
 
 class ReplyStore:
-    """Keeps replies; failures are never handed to it.
+    """Store of replies; failures never reach it.
 
     Args:
         path: The sqlite file.
@@ -323,10 +326,10 @@ class ReplyStore:
             raise self._unreadable(error) from None
         return None if found is None else Reply.model_validate_json(found[0])
 
-    def put(self, key: str, ask: Ask, reply: Reply) -> None:
-        """Keeps a reply at once; the first one under a key stays."""
+    def put(self, key: str, request: Request, reply: Reply) -> None:
+        """Stores a reply at once; the first one under a key stays."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        row = (key, reply.model_dump_json(), ask.model_dump_json(), now)
+        row = (key, reply.model_dump_json(), request.model_dump_json(), now)
         with self._lock:
             self._db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)", row)
 
@@ -352,7 +355,7 @@ _GOES_ON = "The same command goes on from here: replies are kept."
 
 @dataclass
 class Spending:
-    """Calls that this command has paid for, over all stages.
+    """Spending of this command on calls, over all stages.
 
     Args:
         limits: Caps and prices.
@@ -365,41 +368,42 @@ class Spending:
     usd: float | None = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def allowed(self, asks: Sequence[Ask], sampling: Sampling) -> int:
-        """Returns how many of the questions may be asked before looking again: no limit is passed, whatever the replies are.
+    def allowed(self, requests: Sequence[Request], sampling: Sampling) -> int:
+        """Returns how many of the requests may be sent before looking again: no limit is passed, whatever the replies are.
 
         Raises:
             LLMStopError: None; a limit has been reached, or a price cannot be told.
         """
         limits = self.limits
-        left = len(asks) if limits.max_calls is None else limits.max_calls - self.n_calls
+        left = len(requests) if limits.max_calls is None else limits.max_calls - self.n_calls
         if left <= 0:
             raise LLMStopError(
-                f"runtime.llm.max_calls={limits.max_calls} calls have been made and {len(asks)} more are needed now; raise it. {_GOES_ON}"
+                f"runtime.llm.max_calls={limits.max_calls} calls have been made and {len(requests)} more are needed now; raise it. "
+                f"{_GOES_ON}"
             )
-        most = min(left, len(asks), _CHUNK)
+        most = min(left, len(requests), _CHUNK)
         if limits.max_usd is None:
             return most
         if self.usd is None:
             raise LLMStopError(
                 "the server does not count tokens, so runtime.llm.max_usd cannot be kept; leave it out, and use max_calls."
             )
-        bounds = np.cumsum([self._bound(ask, sampling) for ask in asks[:most]])
+        bounds = np.cumsum([self._bound(request, sampling) for request in requests[:most]])
         fits = int((self.usd + bounds <= limits.max_usd).sum())
         if not fits:
             raise LLMStopError(
-                f"{self.usd:.4f} of runtime.llm.max_usd={limits.max_usd} have been spent, one more call may exceed it, and {len(asks)} are "
-                f"needed now; raise it. {_GOES_ON}"
+                f"{self.usd:.4f} of runtime.llm.max_usd={limits.max_usd} have been spent, one more call may exceed it, and "
+                f"{len(requests)} are needed now; raise it. {_GOES_ON}"
             )
         return fits
 
-    def _bound(self, ask: Ask, sampling: Sampling) -> float:
+    def _bound(self, request: Request, sampling: Sampling) -> float:
         """Returns the most that a call may cost: no token is shorter than a character, and some frame every message."""
-        asked = ask.n_characters + _FRAME * (1 + len(ask.messages))
+        asked = request.n_characters + _FRAME * (1 + len(request.messages))
         return dollars(asked, sampling.max_tokens, self.limits) or 0.0
 
     def pay(self, reply: Reply) -> None:
-        """Books a call that has just been answered."""
+        """Charges a call that has just been answered."""
         cost = price_of([reply], self.limits)
         with self._lock:
             self.n_calls += 1
@@ -419,20 +423,20 @@ def dollars(tokens_in: float | None, tokens_out: float | None, limits: LLMSettin
     return (tokens_in * limits.price_in + tokens_out * limits.price_out) / _PER_PRICE
 
 
-def cost_of(replies: Sequence[Reply], n_kept: int, limits: LLMSettings | None, model: str) -> LLMCost:
-    """Returns what replies cost when they were first asked for.
+def cost_of(replies: Sequence[Reply], n_cached: int, limits: LLMSettings | None, model: str) -> LLMCost:
+    """Returns what replies cost when they were first computed.
 
     Args:
         replies: All of them.
-        n_kept: How many of them were found among kept replies.
+        n_cached: How many of them the store held.
         limits: Prices; None for models that nobody is paid for.
-        model: Who answered.
+        model: The model's name.
     """
     ins, outs = [reply.tokens_in for reply in replies], [reply.tokens_out for reply in replies]
     return LLMCost(
         models=(model,),
         calls=len(replies),
-        calls_kept=n_kept,
+        calls_kept=n_cached,
         tokens_in=None if None in ins else sum(n for n in ins if n is not None),
         tokens_out=None if None in outs else sum(n for n in outs if n is not None),
         usd=None if limits is None else price_of(replies, limits),

@@ -1,4 +1,4 @@
-"""The base class of methods that have a language model write texts, and the options that they share."""
+"""Base class of methods that have a language model write texts, and the options that they share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 from pydantic import Field, PositiveInt, field_serializer, field_validator
 
 from tdbench.bench.card import TASK_LM, Estimate, MethodCard, MethodConfig
+from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import UsageError
 from tdbench.bench.method import Method
 from tdbench.bench.models.llm.access import ModelName
-from tdbench.bench.models.llm.generate import USABLE_FRAC
+from tdbench.bench.models.llm.client import Sampling
+from tdbench.bench.models.llm.generate import USABLE_FRAC, ClassCheck, GenerationConfig, generate
+from tdbench.bench.models.llm.parsing import one_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +25,8 @@ if TYPE_CHECKING:
     from tdbench.bench.budget import Budget
     from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.distilled import DistilledSet
-    from tdbench.bench.models.llm.client import LLM, Ask, Failure, Reply, Sampling
-    from tdbench.bench.models.llm.generate import Asking, Pool, Rework
+    from tdbench.bench.models.llm.client import LLM, Failure, Reply, Request
+    from tdbench.bench.models.llm.generate import Pool, RequestBuilder, Rewriter
     from tdbench.bench.models.llm.prompts import TaskWords
 
     Text = tuple[str, ...]
@@ -66,24 +68,24 @@ class LLMConfig(NamesModels):
     top_p: float = Field(default=0.95, gt=0, le=1)
     """Share of the probability that is sampled from."""
     per_ask: PositiveInt = 10
-    """Texts that a question asks for; models that only continue texts give one."""
+    """Texts that a request asks for; models that only continue texts give one."""
     max_tokens: PositiveInt = 160
     """Longest text in the model's tokens."""
     check: Literal["asked", "none"] = "asked"
     """`asked`: the model is asked for the class of every text, and others than the wanted one are thrown away."""
     most: float = Field(default=4.0, ge=1)
-    """Questions of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
+    """Requests of a class, as a multiple of those that suffice where every text can be used; then the run fails and says why."""
 
 
 @dataclass(frozen=True)
-class Questions:
-    """How many questions a method expects to ask.
+class RequestCounts:
+    """Expected numbers of requests of one set.
 
     Args:
         write: That ask for texts.
         short: With short answers: classes, attributes, concepts.
         n_texts: Texts that come back.
-        n_shown: Texts that a question shows.
+        n_shown: Texts that a request shows.
     """
 
     write: int
@@ -98,7 +100,7 @@ def llm_card(summary: str, paper: str, *, shows_real: bool) -> MethodCard:
     Args:
         summary: One sentence.
         paper: Citation.
-        shows_real: Whether real texts stand in its questions, and so reach whoever answers.
+        shows_real: Whether real texts stand in its requests, and so reach the model.
     """
     return MethodCard(
         summary=summary,
@@ -113,13 +115,13 @@ def llm_card(summary: str, paper: str, *, shows_real: bool) -> MethodCard:
 
 
 class LLMMethod(Method):
-    """Has a language model write texts. Subclasses say what they ask, in `distil` by way of `filled`."""
+    """Method that has a language model write texts. Subclasses say what they request, in `distil` by way of `generated`."""
 
     Config = LLMConfig
 
     @property
     def llms(self) -> tuple[str, ...]:
-        """Names of the language models that this configuration asks."""
+        """Names of the language models that this configuration prompts."""
         given = (getattr(self.config, option, None) for option in MODEL_OPTIONS if option not in self.config.idle)
         return tuple(dict.fromkeys(name for name in given if name))
 
@@ -130,7 +132,7 @@ class LLMMethod(Method):
 
     @property
     def uses_task_lm(self) -> bool:
-        """Whether the task's own decoder is asked."""
+        """Whether the task's own decoder is prompted."""
         return any("lm" in model.reads for model in self._models)
 
     @property
@@ -138,76 +140,72 @@ class LLMMethod(Method):
         return list(map(ModelName.parse, self.llms))
 
     @abstractmethod
-    def questions(self, n_classes: int, per_class: int) -> Questions:
-        """Returns how many questions one set is expected to take."""
+    def request_counts(self, n_classes: int, per_class: int) -> RequestCounts:
+        """Returns how many requests one set is expected to take."""
 
     def estimate(self, real: LabelledText, budget: Budget) -> Estimate:
         """Guesses what one set takes of a language model, by the train split's mean length."""
         assert budget.per_class is not None
-        asked = self.questions(real.n_classes, budget.per_class)
+        counts = self.request_counts(real.n_classes, budget.per_class)
         texts = real.joined()[:1000]
         length = _WORDS_TO_TOKENS * float(np.mean([len(text.split()) for text in texts]))
-        tokens_in = asked.write * (_FRAME_TOKENS + asked.n_shown * length) + asked.short * (_FRAME_TOKENS + length)
+        tokens_in = counts.write * (_FRAME_TOKENS + counts.n_shown * length) + counts.short * (_FRAME_TOKENS + length)
         return Estimate(
-            asked.write + asked.short, math.ceil(tokens_in), math.ceil(asked.n_texts * length + 10 * asked.short)
+            counts.write + counts.short, math.ceil(tokens_in), math.ceil(counts.n_texts * length + 10 * counts.short)
         )
 
-    def expected(self, n_classes: int, per_class: int, per_ask: int | None = None) -> tuple[int, int, int]:
+    def expected(self, n_classes: int, per_class: int, per_request: int | None = None) -> tuple[int, int, int]:
         """Guesses what filling every class takes, when nine texts of ten can be used.
 
         Args:
             n_classes: Number of classes.
             per_class: Texts of a class.
-            per_ask: Texts that a question asks for; None for as many as the options say. A local model may give fewer.
+            per_request: Texts that a request asks for; None for as many as the options say. A local model may give fewer.
 
         Returns:
-            Questions that ask for texts, texts that come back, and questions that check these.
+            Requests that ask for texts, texts that come back, and requests that check these.
         """
-        texts = self.config.per_ask if per_ask is None else per_ask
-        asks = n_classes * math.ceil(per_class / (USABLE_FRAC * texts))
-        return asks, asks * texts, asks * texts if self.config.check == "asked" else 0
+        texts = self.config.per_ask if per_request is None else per_request
+        requests = n_classes * math.ceil(per_class / (USABLE_FRAC * texts))
+        return requests, requests * texts, requests * texts if self.config.check == "asked" else 0
 
-    def filled(
+    def generated(
         self,
         session: Session,
-        wanted: int,
-        asking: Asking,
+        per_class: int,
+        build_request: RequestBuilder,
         *,
-        per_ask: int | None = None,
+        per_request: int | None = None,
         checker: Session | None = None,
-        rework: Rework | None = None,
+        rewriter: Rewriter | None = None,
     ) -> Pool:
-        """Has every class filled with texts; see `tdbench.bench.models.llm.generate.fill`.
+        """Has every class filled with texts; see `tdbench.bench.models.llm.generate.generate`.
 
         Args:
             session: Model, words, features.
-            wanted: Texts of a class.
-            asking: Asks for texts of a class.
-            per_ask: Texts that a question asks for; None for as many as the options say.
+            per_class: Texts of a class.
+            build_request: Builds the requests for texts of a class.
+            per_request: Texts that a request asks for; None for as many as the options say.
             checker: Whose model checks classes; None for the one that writes.
-            rework: Makes other texts of those that come back.
+            rewriter: Makes other texts of those that come back.
         """
-        from tdbench.bench.models.llm.generate import AskedCheck, Filling, fill
-
-        config, llm = self.config, session.llm
-        texts = self.per_ask(session) if per_ask is None else per_ask
-        check = AskedCheck((checker or session).llm, session.words) if config.check == "asked" else None
-        # Features that depend on what is read together cannot be compared between rounds of questions.
+        config = self.config
+        texts = self.per_request(session) if per_request is None else per_request
+        check = ClassCheck((checker or session).llm, session.words) if config.check == "asked" else None
+        # Features that depend on what is read together cannot be compared between rounds of requests.
         embed = session.embed if session.rowwise else None
-        how = Filling(wanted, self.sampling(texts), texts, check, embed, config.most, rework)
+        generation = GenerationConfig(per_class, self.sampling(texts), texts, check, embed, config.most, rewriter)
         with session.ctx.cost.phase("write"):
-            pool = fill(llm, session.words, asking, how)
+            pool = generate(session.llm, session.words, build_request, generation)
         session.note(pool)
         return pool
 
-    def per_ask(self, session: Session) -> int:
-        """Returns the texts that a question asks for: models that only continue texts give one."""
-        return self.config.per_ask if session.llm.chats or not session.llm.reads_words else 1
+    def per_request(self, session: Session) -> int:
+        """Returns the texts that a request asks for: models that only continue texts give one."""
+        return self.config.per_ask if session.llm.supports_chat or not session.llm.reads_words else 1
 
     def sampling(self, n_texts: int = 1) -> Sampling:
         """Returns how replies of so many texts are drawn."""
-        from tdbench.bench.models.llm.client import Sampling
-
         config = self.config
         return Sampling(temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens * n_texts)
 
@@ -216,17 +214,15 @@ class LLMMethod(Method):
         with ctx.cost.phase("open"):
             return Session(ctx.llm(name or self.config.llm, real), ctx.words(), real, ctx)
 
-    def made(self, pool: Pool, session: Session) -> DistilledSet:
+    def distilled(self, pool: Pool, session: Session) -> DistilledSet:
         """Returns the pool as a distilled set."""
-        from tdbench.bench.distilled import DistilledSet
-
         rows = pool.rows(session.words)
         return DistilledSet.from_texts(rows.fields, rows.labels_N)
 
 
 @dataclass(frozen=True)
 class Session:
-    """One set's writing.
+    """Session in which one set is written.
 
     Args:
         llm: The model.
@@ -248,11 +244,9 @@ class Session:
         """Returns real texts, field by field."""
         return tuple(tuple(column[int(i)] for column in self.real.fields.values()) for i in positions)
 
-    def one_text(self, ask: Ask, reply: Reply | Failure) -> Text | str:
+    def one_text(self, request: Request, reply: Reply | Failure) -> Text | str:
         """Returns the text of a reply that should hold one, or why there is none."""
-        from tdbench.bench.models.llm.parsing import one_text
-
-        return one_text(ask, reply, self.words.field_names)
+        return one_text(request, reply, self.words.field_names)
 
     @property
     def rowwise(self) -> bool:

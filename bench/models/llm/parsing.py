@@ -14,7 +14,7 @@ from tdbench.bench.models.llm.client import Failure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tdbench.bench.models.llm.client import Ask, Form, Reply
+    from tdbench.bench.models.llm.client import Form, Reply, Request
 
     Text = tuple[str, ...]
 
@@ -45,19 +45,19 @@ class Parsed:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
-def read_reply(ask: Ask, reply: Reply, field_names: Sequence[str]) -> Parsed:
-    """Reads the texts of a reply to a question; a plain one that was cut off ends at its last end of a sentence."""
+def read_reply(request: Request, reply: Reply, field_names: Sequence[str]) -> Parsed:
+    """Reads the texts of a reply to a request; a plain one that was cut off ends at its last end of a sentence."""
     text = reply.text
-    if ask.form == "plain" and reply.finish == "length":
+    if request.form == "plain" and reply.finish == "length":
         text = text[: 1 + max(text.rfind(mark) for mark in ".!?")]
-    return read_texts(text, field_names, ask.form)
+    return read_texts(text, field_names, request.form)
 
 
-def one_text(ask: Ask, reply: Reply | Failure, field_names: Sequence[str]) -> Text | str:
+def one_text(request: Request, reply: Reply | Failure, field_names: Sequence[str]) -> Text | str:
     """Returns the text of a reply that should hold one, or why there is none."""
     if isinstance(reply, Failure):
         return FAILED
-    parsed = read_reply(ask, reply, field_names)
+    parsed = read_reply(request, reply, field_names)
     return parsed.texts[0] if parsed.texts else next(iter(parsed.rejected), UNREADABLE)
 
 
@@ -202,7 +202,7 @@ def _plain(reply: str, names: Sequence[str]) -> Text | None:
         head, mark, rest = line.partition(":")
         if mark and head.strip().lower() in {name.lower() for name in names}:
             found.setdefault(head.strip().lower(), rest.strip())
-        elif line.strip() and not found:  # the question ends with the first field's name
+        elif line.strip() and not found:  # the request ends with the first field's name
             found[names[0].lower()] = line.strip()
     return tuple(found[name.lower()] for name in names) if len(found) == len(names) else None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tdbench.bench.models.llm.client import Ask, Message, Wanted
+from tdbench.bench.models.llm.client import GenerationSpec, Message, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class TaskWords:
 
 
 @dataclass(frozen=True)
-class Brief:
+class PromptSpec:
     """What a text of a class should be like.
 
     Args:
@@ -83,78 +83,78 @@ class Brief:
     n_words: int | None = None
 
 
-def ask_for_texts(llm: LLM, words: TaskWords, brief: Brief, draw: str, *, continued: bool = False) -> Ask:
+def request_for_texts(llm: LLM, words: TaskWords, spec: PromptSpec, draw: str, *, continued: bool = False) -> Request:
     """Asks for texts: `count` of them as JSON, or one as the continuation of a prompt.
 
     Args:
         llm: Who is asked.
         words: How the task is spoken of.
-        brief: What is wanted.
-        draw: Tells draws of the same question apart.
+        spec: What is wanted.
+        draw: Tells draws of the same request apart.
         continued: Whether a model that follows instructions is asked to continue a text nevertheless.
     """
-    wanted = Wanted(label=brief.label, count=brief.count, mentions=brief.concepts, n_words=brief.n_words)
-    if llm.chats and not continued:
-        return Ask(messages=_chat(_instruction(words, brief)), draw=draw, wanted=wanted)
+    wanted = GenerationSpec(label=spec.label, count=spec.count, mentions=spec.concepts, n_words=spec.n_words)
+    if llm.supports_chat and not continued:
+        return Request(messages=_chat(_instruction(words, spec)), draw=draw, wanted=wanted)
     if llm.reads_words:
         wanted = wanted.model_copy(update={"count": 1})
-    return _continued(llm, _prompt(words, brief), draw, wanted)
+    return _continued(llm, _prompt(words, spec), draw, wanted)
 
 
-def ask_for_better(llm: LLM, words: TaskWords, brief: Brief, draft: Text, draw: str) -> Ask:
+def request_for_refinement(llm: LLM, words: TaskWords, spec: PromptSpec, draft: Text, draw: str) -> Request:
     """Asks for a better version of a draft that keeps its theme and class (BARE, second step)."""
-    wanted = Wanted(kind="refine", label=brief.label, draft=draft)
-    what = f"{words.item} {words.classes[brief.label]}"
-    if llm.chats:
+    wanted = GenerationSpec(kind="refine", label=spec.label, draft=draft)
+    what = f"{words.item} {words.classes[spec.label]}"
+    if llm.supports_chat:
         parts = [
             f"Here is a draft of {what}. Improve it: make it coherent, realistic and closer in style to the examples. "
             "Keep its theme, and keep it such that the description still holds.",
-            *_shown(words, brief),
+            *_shown(words, spec),
             f"Draft: {words.as_json(draft)}",
             f"Answer with the improved version only, as one JSON object of the shape {words.shape()}.",
         ]
-        return Ask(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
-    shown = [f"Good version:\n{words.written(example)}{STOP}" for example in brief.examples]
-    parts = [f"Drafts of {words.items} {words.classes[brief.label]}, and their good versions.", *shown]
+        return Request(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
+    shown = [f"Good version:\n{words.written(example)}{STOP}" for example in spec.examples]
+    parts = [f"Drafts of {words.items} {words.classes[spec.label]}, and their good versions.", *shown]
     prompt = "\n\n".join([*parts, f"Draft:\n{words.written(draft)}\nGood version:\n"])
     return _continued(llm, prompt, draw, wanted)
 
 
-def ask_for_another(llm: LLM, words: TaskWords, text: Text, draw: str) -> Ask:
+def request_for_variation(llm: LLM, words: TaskWords, text: Text, draw: str) -> Request:
     """Asks for a text like another one, whatever its class (Aug-PE, rephrasing)."""
-    wanted = Wanted(kind="refine", draft=text)
-    if llm.chats:
+    wanted = GenerationSpec(kind="refine", draft=text)
+    if llm.supports_chat:
         parts = [
             f"Here is {words.item}: {words.as_json(text)}",
             "Write another one like it in other words: keep what it is about, its tone and roughly its length; change wording and details.",
             f"Answer with one JSON object of the shape {words.shape()} and nothing else.",
         ]
-        return Ask(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
+        return Request(messages=_chat("\n\n".join(parts)), draw=draw, wanted=wanted)
     prompt = f"The same in other words.\n\nText:\n{words.written(text)}{STOP}\n\nText:\n"
     return _continued(llm, prompt, draw, wanted)
 
 
-def ask_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Ask:
+def request_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Request:
     """Asks for a text's class.
 
     Args:
         llm: Who is asked.
         words: How the task is spoken of.
         text: The text.
-        label: The class that it was written for; the question does not say it.
+        label: The class that it was written for; the request does not say it.
         draw: Tells draws apart.
     """
-    wanted = Wanted(kind="classify", label=label, draft=text)
+    wanted = GenerationSpec(kind="classify", label=label, draft=text)
     numbered = enumerate(zip(words.label_names, words.classes, strict=True), start=1)
     kinds = "\n".join(f"{number}. {name}: {words.item} {what}" for number, (name, what) in numbered)
-    if llm.chats:
+    if llm.supports_chat:
         asked = (
             f"Which of these classes does the text belong to?\n{kinds}\n\nText: {words.as_json(text)}\n\n"
             "Answer with the number of the class alone."
         )
-        return Ask(messages=_chat(asked), draw=draw, wanted=wanted)
+        return Request(messages=_chat(asked), draw=draw, wanted=wanted)
     prompt = f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nNumber of its class:"
-    return Ask(prompt=prompt, stop=("\n",), draw=draw, wanted=wanted)
+    return Request(prompt=prompt, stop=("\n",), draw=draw, wanted=wanted)
 
 
 def named_class(words: TaskWords, reply: str) -> int | None:
@@ -184,7 +184,7 @@ def _folded(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", text.lower()).split())
 
 
-def ask_for_features(words: TaskWords, text: Text, label: int, features: Sequence[str], draw: str) -> Ask:
+def request_for_features(words: TaskWords, text: Text, label: int, features: Sequence[str], draw: str) -> Request:
     """Asks for the linguistic features of a real text (SynAlign, step 2, first call)."""
     named = ", ".join(features)
     asked = (
@@ -192,32 +192,32 @@ def ask_for_features(words: TaskWords, text: Text, label: int, features: Sequenc
         f"writer who must not see it: {named}. Do not quote it and name no one in it.\n"
         "Answer with one flat JSON object, feature -> short value."
     )
-    return Ask(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(asked), draw=draw)
 
 
-def ask_for_concepts(words: TaskWords, text: Text, label: int, draw: str) -> Ask:
+def request_for_concepts(words: TaskWords, text: Text, label: int, draw: str) -> Request:
     """Asks for the topics and key concepts of a real text (SynthLLM, level 2)."""
     asked = (
         f"Text: {words.as_json(text)}\n\nIt is {words.item} {words.classes[label]}. Name 1 to 3 topics that it belongs to, and 3 to 8 key "
         "concepts in it, each in one to three words.\n"
         'Answer with one JSON object: {"topics": ["..."], "concepts": ["..."]}.'
     )
-    return Ask(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(asked), draw=draw)
 
 
-def ask_for_values(words: TaskWords, feature: str, count: int, label: int | None, draw: str) -> Ask:
+def request_for_values(words: TaskWords, feature: str, count: int, label: int | None, draw: str) -> Request:
     """Asks for values that a feature may take in texts of a class, or in any (AttrPrompt)."""
     asked = (
         f"We will write {words.items}{'' if label is None else ' ' + words.classes[label]}, which differ by their {feature}. "
         f"List {count} different values of {feature} that such texts may have, each in a few words.\n"
         'Answer with one JSON object: {"values": ["..."]}.'
     )
-    return Ask(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(asked), draw=draw)
 
 
-def _continued(llm: LLM, prompt: str, draw: str, wanted: Wanted) -> Ask:
+def _continued(llm: LLM, prompt: str, draw: str, wanted: GenerationSpec) -> Request:
     """Asks for the text behind a prompt, up to the mark that closes examples; a generator that reads no words still replies with JSON."""
-    return Ask(
+    return Request(
         prompt=prompt, stop=(STOP.strip(),), draw=draw, form="plain" if llm.reads_words else "json", wanted=wanted
     )
 
@@ -226,32 +226,32 @@ def _chat(text: str) -> tuple[Message, ...]:
     return (Message(role="user", content=text),)
 
 
-def _instruction(words: TaskWords, brief: Brief) -> str:
-    number = f"{brief.count} different {words.items}" if brief.count > 1 else words.item
-    parts = [f"Write {number} {words.classes[brief.label]}."]
-    if brief.features:
-        parts.append("\n".join(f"{name}: {value}" for name, value in brief.features.items()))
-    if brief.concepts:
-        parts.append(f"They should be about: {', '.join(brief.concepts)}.")
-    if brief.n_words:
-        parts.append(f"About {brief.n_words} words each.")
-    parts += _shown(words, brief)
-    shape = f"a JSON list of {brief.count} objects of the shape" if brief.count > 1 else "one JSON object of the shape"
+def _instruction(words: TaskWords, spec: PromptSpec) -> str:
+    number = f"{spec.count} different {words.items}" if spec.count > 1 else words.item
+    parts = [f"Write {number} {words.classes[spec.label]}."]
+    if spec.features:
+        parts.append("\n".join(f"{name}: {value}" for name, value in spec.features.items()))
+    if spec.concepts:
+        parts.append(f"They should be about: {', '.join(spec.concepts)}.")
+    if spec.n_words:
+        parts.append(f"About {spec.n_words} words each.")
+    parts += _shown(words, spec)
+    shape = f"a JSON list of {spec.count} objects of the shape" if spec.count > 1 else "one JSON object of the shape"
     parts.append(f"{RULES}\nAnswer with {shape} {words.shape()} and nothing else.")
     return "\n\n".join(parts)
 
 
-def _shown(words: TaskWords, brief: Brief) -> list[str]:
-    if not brief.examples:
+def _shown(words: TaskWords, spec: PromptSpec) -> list[str]:
+    if not spec.examples:
         return []
-    return ["Examples of the style:\n" + "\n".join(words.as_json(text) for text in brief.examples)]
+    return ["Examples of the style:\n" + "\n".join(words.as_json(text) for text in spec.examples)]
 
 
-def _prompt(words: TaskWords, brief: Brief) -> str:
-    head = [f"{name}: {value}" for name, value in (brief.features or {}).items()]
-    head += [f"about: {', '.join(brief.concepts)}"] if brief.concepts else []
-    opening = f"{words.items[:1].upper()}{words.items[1:]} {words.classes[brief.label]}."
-    shown = [f"{words.written(text)}{STOP}" for text in brief.examples]
+def _prompt(words: TaskWords, spec: PromptSpec) -> str:
+    head = [f"{name}: {value}" for name, value in (spec.features or {}).items()]
+    head += [f"about: {', '.join(spec.concepts)}"] if spec.concepts else []
+    opening = f"{words.items[:1].upper()}{words.items[1:]} {words.classes[spec.label]}."
+    shown = [f"{words.written(text)}{STOP}" for text in spec.examples]
     first = f"{words.field_names[0]}:" if len(words.field_names) > 1 else ""
     return "\n\n".join([opening, *shown, "\n".join([*head, first])])
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import LLMStopError, PrerequisiteError, redacted
 from tdbench.bench.models.llm.access import ModelName, Resources
-from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
+from tdbench.bench.models.llm.client import Failure, Reply, Request, Sampling, cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tdbench.bench.models.llm.client import Keep
+    from tdbench.bench.models.llm.client import OnReply
     from tdbench.bench.settings import LLMSettings
 
 _EXTRA = 'pip install -e ".[llm]"'
 _UNUSABLE_TRIES = 4
 _HOPELESS = 8
-"""Failures without any reply, of one batch of questions, after which the rest is not asked."""
+"""Failures without any reply, of one batch of requests, after which the rest is not asked."""
 _NO_KEY = "none"
 """Local servers ask for no key, and the client insists on one."""
 
@@ -68,7 +68,7 @@ class OpenAIBackend:
         PrerequisiteError: The client is not installed, a key is missing, or no server has the model.
     """
 
-    chats, reads_wanted = True, False
+    supports_chat, reads_spec = True, False
 
     def __init__(self, model: str, settings: LLMSettings) -> None:
         missing = problem(settings)
@@ -79,11 +79,13 @@ class OpenAIBackend:
         self._limit_name = "max_tokens"
 
     @property
-    def served(self) -> dict[str, Any]:
+    def backend_id(self) -> dict[str, Any]:
         """Model and address."""
         return {"kind": "openai", "model": self._model, "url": str(self._client.base_url).rstrip("/")}
 
-    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
+    def answer(
+        self, requests: Sequence[Request], sampling: Sampling, seeds: Sequence[int], on_reply: OnReply
+    ) -> dict[int, Failure]:
         """Asks several at a time; replies under way are waited for and kept, whatever ends the asking."""
         failures: dict[int, Failure] = {}
         useless, gone, answered = threading.Event(), threading.Event(), threading.Event()
@@ -95,20 +97,20 @@ class OpenAIBackend:
                 failures[place] = Failure(reason=f"not asked any more: {next(iter(failures.values())).reason}")
                 return
             try:
-                made = self._ask(asks[place], sampling, seeds[place])
+                made = self._ask(requests[place], sampling, seeds[place])
             except LLMStopError:
                 useless.set()
                 raise
             if isinstance(made, Reply):
                 answered.set()
-                keep(place, made)
+                on_reply(place, made)
                 return
             failures[place] = made
             if len(failures) >= _HOPELESS and not answered.is_set():
                 gone.set()
 
         with ThreadPoolExecutor(self._settings.parallel) as pool:
-            under_way = [pool.submit(one, place) for place in range(len(asks))]
+            under_way = [pool.submit(one, place) for place in range(len(requests))]
             try:
                 done, _ = wait(under_way, return_when=FIRST_EXCEPTION)
             finally:
@@ -117,15 +119,15 @@ class OpenAIBackend:
             future.result()
         return failures
 
-    def _ask(self, ask: Ask, sampling: Sampling, seed: int) -> Reply | Failure:
+    def _ask(self, request: Request, sampling: Sampling, seed: int) -> Reply | Failure:
         """Asks once; the client tries again by itself when there are too many calls, or none comes back."""
         import openai
 
         for attempt in range(_UNUSABLE_TRIES):
             started, limit_name = time.perf_counter(), self._limit_name
             try:
-                answer = self._sent(ask, sampling, seed, limit_name)
-                return self._read(answer, ask, time.perf_counter() - started)
+                answer = self._sent(request, sampling, seed, limit_name)
+                return self._read(answer, request, time.perf_counter() - started)
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
                 raise LLMStopError(f"{self._where} refuses model '{self._model}': {_said(error)}") from None
             except openai.BadRequestError as error:
@@ -147,27 +149,27 @@ class OpenAIBackend:
                 return Failure(reason=f"{self._where}: {_said(error)}")
         return Failure(reason=f"{self._where} sends what is no answer")
 
-    def _sent(self, ask: Ask, sampling: Sampling, seed: int, limit_name: str) -> Any:
+    def _sent(self, request: Request, sampling: Sampling, seed: int, limit_name: str) -> Any:
         how: dict[str, Any] = {
             "model": self._model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": seed % 2**31,
         }
-        if ask.stop:
-            how["stop"] = list(ask.stop)
-        if ask.mode == "complete":
-            return self._client.completions.create(prompt=ask.prompt, max_tokens=sampling.max_tokens, **how)
-        messages: Any = [message.model_dump() for message in ask.messages]
+        if request.stop:
+            how["stop"] = list(request.stop)
+        if request.mode == "complete":
+            return self._client.completions.create(prompt=request.prompt, max_tokens=sampling.max_tokens, **how)
+        messages: Any = [message.model_dump() for message in request.messages]
         return self._client.chat.completions.create(messages=messages, **how, **{limit_name: sampling.max_tokens})
 
-    def _read(self, answer: Any, ask: Ask, wall_s: float) -> Reply:
+    def _read(self, answer: Any, request: Request, wall_s: float) -> Reply:
         choice, usage = answer.choices[0], answer.usage
         text = choice.text if hasattr(choice, "text") else choice.message.content
         if not isinstance(text, str) and choice.finish_reason not in ("content_filter", "stop", "length"):
             raise TypeError("no text")
         return Reply(
-            text=cut(text or "", ask.stop),
+            text=cut(text or "", request.stop),
             finish=str(choice.finish_reason),
             tokens_in=None if usage is None else usage.prompt_tokens,
             tokens_out=None if usage is None else usage.completion_tokens,

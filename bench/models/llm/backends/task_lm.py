@@ -1,4 +1,4 @@
-"""The task's own decoder as an answerer: it knows classes and how texts go on, and no instructions, so it goes by what a question is after.
+"""The task's own decoder as an answerer: it knows classes and how texts go on, and no instructions, so it goes by what a request is after.
 
 - Texts that should hold words, or have a length: the best of several draws, most of which begin with one of the words.
 - A draft to be refined: the likeliest of the draft and of other endings of its first half.
@@ -18,7 +18,7 @@ from tdbench.bench.card import TASK_LM
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.matching.start import text_of, words_of
 from tdbench.bench.models.llm.access import ModelName, Resources
-from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, Wanted
+from tdbench.bench.models.llm.client import Failure, GenerationSpec, Reply, Request, Sampling
 from tdbench.bench.models.vocabulary import beginning
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from tdbench.bench.matching.source import SourceModel
-    from tdbench.bench.models.llm.client import Keep
+    from tdbench.bench.models.llm.client import OnReply
     from tdbench.bench.models.task_lm import TaskLM
 
     Words = list[tuple[np.ndarray, ...]]
@@ -71,36 +71,40 @@ class TaskLMBackend:
         label_names: Its classes.
     """
 
-    chats, reads_wanted = False, True
+    supports_chat, reads_spec = False, True
 
     def __init__(self, lm: TaskLM, source: SourceModel, field_names: Sequence[str], label_names: Sequence[str]) -> None:
         self._lm, self._source = lm, source
         self._fields, self._labels = list(field_names), list(label_names)
 
     @property
-    def served(self) -> dict[str, Any]:
+    def backend_id(self) -> dict[str, Any]:
         """Its replies are never kept: the decoder is, and draws the same again."""
         return {"kind": "task-lm", "reads_wanted": True}
 
-    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
-        """Answers all questions of a kind together."""
+    def answer(
+        self, requests: Sequence[Request], sampling: Sampling, seeds: Sequence[int], on_reply: OnReply
+    ) -> dict[int, Failure]:
+        """Answers all requests of a kind together."""
         for kind, work in (("write", self._write), ("refine", self._refine), ("classify", self._classify)):
-            places = [i for i, ask in enumerate(asks) if _wanted(ask).kind == kind]
+            places = [i for i, request in enumerate(requests) if _wanted(request).kind == kind]
             if not places:
                 continue
             started, cpu = time.perf_counter(), time.process_time()
             made = work(
-                [_wanted(asks[i]) for i in places], sampling, seed_from("task-lm", kind, *(seeds[i] for i in places))
+                [_wanted(requests[i]) for i in places],
+                sampling,
+                seed_from("task-lm", kind, *(seeds[i] for i in places)),
             )
             share = [(time.perf_counter() - started) / len(places), (time.process_time() - cpu) / len(places)]
             for place, (text, n_tokens) in zip(places, made, strict=True):
-                keep(
+                on_reply(
                     place,
                     Reply(text=text, finish="stop", tokens_in=1, tokens_out=n_tokens, wall_s=share[0], cpu_s=share[1]),
                 )
         return {}
 
-    def _write(self, wanted: list[Wanted], sampling: Sampling, seed: int) -> list[tuple[str, int]]:
+    def _write(self, wanted: list[GenerationSpec], sampling: Sampling, seed: int) -> list[tuple[str, int]]:
         tries = [TRIES if one.mentions or one.n_words else 1 for one in wanted]
         labels = np.repeat([one.label for one in wanted], [one.count * n for one, n in zip(wanted, tries, strict=True)])
         begun = [
@@ -120,14 +124,14 @@ class TaskLMBackend:
             made.append(self._reply([texts[i] for i in kept], [drawn[i] for i in kept]))
         return made
 
-    def _begun(self, wanted: Wanted, draw: int) -> tuple[np.ndarray, ...]:
+    def _begun(self, wanted: GenerationSpec, draw: int) -> tuple[np.ndarray, ...]:
         """Returns what a draw begins with: one of the words that it should hold, but for the first draw."""
         if not wanted.mentions or draw == 0:
             return ()
         word = wanted.mentions[(draw - 1) % len(wanted.mentions)]
         return self._read([(word, *[""] * (len(self._fields) - 1))], np.zeros(1, dtype=np.int64))[0][:1]
 
-    def _refine(self, wanted: list[Wanted], sampling: Sampling, seed: int) -> list[tuple[str, int]]:
+    def _refine(self, wanted: list[GenerationSpec], sampling: Sampling, seed: int) -> list[tuple[str, int]]:
         labels = np.array([one.label for one in wanted])
         drafts = self._read([one.draft for one in wanted], labels)
         begun = [beginning(parts, max(1, round(sum(map(len, parts)) * KEPT_FRAC))) for parts in drafts]
@@ -140,7 +144,7 @@ class TaskLMBackend:
             made.append(self._reply(self._spelt([best]), [best]))
         return made
 
-    def _classify(self, wanted: list[Wanted], _sampling: Sampling, _seed: int) -> list[tuple[str, int]]:
+    def _classify(self, wanted: list[GenerationSpec], _sampling: Sampling, _seed: int) -> list[tuple[str, int]]:
         texts = self._read([one.draft for one in wanted], np.zeros(len(wanted), dtype=np.int64))
         nll_CN = [self._lm.nll(texts, np.full(len(texts), label)) for label in range(len(self._labels))]
         return [(self._labels[best], 1) for best in np.argmin(nll_CN, axis=0)]
@@ -162,11 +166,11 @@ class TaskLMBackend:
         return json.dumps(items, ensure_ascii=False), sum(len(part) for parts in words for part in parts)
 
 
-def _wanted(ask: Ask) -> Wanted:
-    return ask.wanted or Wanted()
+def _wanted(request: Request) -> GenerationSpec:
+    return request.wanted or GenerationSpec()
 
 
-def _distance(text: str, wanted: Wanted) -> float:
+def _distance(text: str, wanted: GenerationSpec) -> float:
     """Returns how many of the wanted words a text lacks, and how far its length is off."""
     words = text.lower().split()
     lacking = sum(mention.lower() not in text.lower() for mention in wanted.mentions)

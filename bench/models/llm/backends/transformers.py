@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tdbench.bench.errors import LLMStopError
 from tdbench.bench.models.llm.access import ModelName, Resources
-from tdbench.bench.models.llm.client import Ask, Failure, Reply, Sampling, cut
+from tdbench.bench.models.llm.client import Failure, Reply, Request, Sampling, cut
 from tdbench.bench.models.resolve import CAUSAL, available, pretrained_name, pretrained_sha256, resolve, shown_name
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from tdbench.bench.models.llm.client import Keep
+    from tdbench.bench.models.llm.client import OnReply
     from tdbench.bench.settings import LLMSettings
 
 _BATCH = 32
@@ -90,7 +90,7 @@ class TransformersBackend:
         PrerequisiteError: It is nowhere to be had, or no causal language model.
     """
 
-    reads_wanted = False
+    reads_spec = False
 
     def __init__(self, name: str, device: str) -> None:
         from tdbench.bench.models.prompted import load_causal
@@ -105,12 +105,12 @@ class TransformersBackend:
         self._room = int(getattr(self._model.config, "max_position_embeddings", None) or 2048)
 
     @property
-    def chats(self) -> bool:
+    def supports_chat(self) -> bool:
         """Whether its tokenizer knows how conversations are written: models that were never taught to chat have no template."""
         return bool(self._inner.chat_template)
 
     @property
-    def served(self) -> dict[str, Any]:
+    def backend_id(self) -> dict[str, Any]:
         """Weights and the library that draws."""
         return {
             "kind": "hf",
@@ -120,9 +120,13 @@ class TransformersBackend:
             "dtype": str(self._dtype),
         }
 
-    def answer(self, asks: Sequence[Ask], sampling: Sampling, seeds: Sequence[int], keep: Keep) -> dict[int, Failure]:
+    def answer(
+        self, requests: Sequence[Request], sampling: Sampling, seeds: Sequence[int], on_reply: OnReply
+    ) -> dict[int, Failure]:
         """Answers in batches of similar length and the same ends."""
-        questions = [_Question(place, self._ids(ask), ask.stop, seeds[place]) for place, ask in enumerate(asks)]
+        questions = [
+            _Question(place, self._ids(request), request.stop, seeds[place]) for place, request in enumerate(requests)
+        ]
         failures, fitting = {}, []
         for one in questions:
             if len(one.ids) + sampling.max_tokens <= self._room:
@@ -133,23 +137,23 @@ class TransformersBackend:
         for stop in dict.fromkeys(one.stop for one in fitting):
             order = sorted((one for one in fitting if one.stop == stop), key=lambda one: len(one.ids))
             for start in range(0, len(order), _BATCH):
-                self._batch(order[start : start + _BATCH], stop, sampling, keep)
+                self._batch(order[start : start + _BATCH], stop, sampling, on_reply)
         return failures
 
-    def _ids(self, ask: Ask) -> list[int]:
+    def _ids(self, request: Request) -> list[int]:
         from tdbench.bench.models.row_generator import opening
 
-        if ask.mode == "complete":
-            return opening(self._inner, ask.prompt)
-        if not self.chats:
+        if request.mode == "complete":
+            return opening(self._inner, request.prompt)
+        if not self.supports_chat:
             raise LLMStopError(
                 f"'{self._name}' has no chat template: it was not taught to follow instructions, and can only continue texts."
             )
-        messages = [message.model_dump() for message in ask.messages]
+        messages = [message.model_dump() for message in request.messages]
         made = self._inner.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
         return list(made["input_ids"])
 
-    def _batch(self, questions: list[_Question], stop: tuple[str, ...], sampling: Sampling, keep: Keep) -> None:
+    def _batch(self, questions: list[_Question], stop: tuple[str, ...], sampling: Sampling, on_reply: OnReply) -> None:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -177,7 +181,7 @@ class TransformersBackend:
             own = row[: row.index(self._end)] if ended else row
             text = self._inner.decode(own, skip_special_tokens=True)
             short = cut(text, stop)
-            keep(
+            on_reply(
                 one.place,
                 Reply(
                     text=short,

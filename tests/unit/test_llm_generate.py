@@ -10,9 +10,9 @@ import pytest
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import LLMError
 from tdbench.bench.models.llm.backends.fake import FakeBackend
-from tdbench.bench.models.llm.client import LLM, Ask, Message, Sampling, Spending, Wanted
-from tdbench.bench.models.llm.generate import AskedCheck, Filling, copies, fill
-from tdbench.bench.models.llm.prompts import Brief, TaskWords, ask_for_texts, named_class
+from tdbench.bench.models.llm.client import LLM, GenerationSpec, Message, Request, Sampling, Spending
+from tdbench.bench.models.llm.generate import ClassCheck, GenerationConfig, copies, generate
+from tdbench.bench.models.llm.prompts import PromptSpec, TaskWords, named_class, request_for_texts
 from tdbench.bench.settings import LLMSettings
 
 WORDS = TaskWords("a text", "texts", ("about a", "about b"), ("text",), ("alpha", "beta"))
@@ -24,15 +24,15 @@ def llm_of(script=None):
     return LLM("fake", FakeBackend(0, ["text"], ["alpha", "beta"], script), None, Spending(LLMSettings()), cost)
 
 
-def filled(script, wanted=4, shown=(), **how):
+def generated(script, per_class=4, shown=(), **how):
     llm = llm_of(script)
 
-    def asking(label, number):
-        return ask_for_texts(llm, WORDS, Brief(label, 2), f"{label} {number}"), shown
+    def build_request(label, number):
+        return request_for_texts(llm, WORDS, PromptSpec(label, 2), f"{label} {number}"), shown
 
     with llm.cost.phase("write"):
-        values = {"per_ask": 2, "check": None, "embed": None, **how}
-        return fill(llm, WORDS, asking, Filling(wanted, Sampling(), **values))
+        values = {"per_request": 2, "check": None, "embed": None, **how}
+        return generate(llm, WORDS, build_request, GenerationConfig(per_class, Sampling(), **values))
 
 
 def listed(*texts):
@@ -45,7 +45,7 @@ def fresh(seed, n=2):
 
 
 def test_every_class_gets_what_is_wanted():
-    pool = filled(None, wanted=7)
+    pool = generated(None, per_class=7)
     rows = pool.rows(WORDS)
     assert rows.labels_N.tolist() == [0] * 7 + [1] * 7
     assert all(text.startswith("alpha") for text in rows.fields["text"][:7])
@@ -55,11 +55,11 @@ def test_every_class_gets_what_is_wanted():
 def test_it_asks_on_where_replies_fail_or_cannot_be_read():
     count = iter(range(1000))
 
-    def script(ask, seed):
+    def script(request, seed):
         kind = next(count) % 4
         return (None, "no list at all:", "I'm sorry, I cannot", listed(*fresh(seed)))[kind]
 
-    pool = filled(script, wanted=6, most=12)
+    pool = generated(script, per_class=6, most=12)
     assert len(pool.texts) == 12
     assert {"no reply", "unreadable", "refused"} <= set(pool.rejected)
 
@@ -73,14 +73,14 @@ def test_it_asks_on_where_replies_fail_or_cannot_be_read():
 )
 def test_repeats_are_thrown_away(texts, reason):
     with pytest.raises(LLMError, match=reason):
-        filled(lambda ask, seed: listed(*texts), wanted=5)
+        generated(lambda request, seed: listed(*texts), per_class=5)
 
 
 def test_copies_of_what_was_shown_are_thrown_away():
-    def script(ask, seed):
+    def script(request, seed):
         return listed(f"well, {LONG} and on {seed}", *fresh(seed, 1))
 
-    pool = filled(script, shown=((f"before {LONG} after",),))
+    pool = generated(script, shown=((f"before {LONG} after",),))
     assert pool.rejected["copied"] > 0
     assert not any(LONG in text for (text,) in pool.texts)
     assert copies("a b", ["a b"])
@@ -93,17 +93,17 @@ def test_texts_whose_features_are_the_same_are_thrown_away():
         return np.tile([1.0, 0.0], (len(rows), 1))
 
     with pytest.raises(LLMError, match="like another"):
-        filled(lambda ask, seed: listed(*fresh(seed)), embed=embed)
+        generated(lambda request, seed: listed(*fresh(seed)), embed=embed)
 
 
 def test_texts_of_other_classes_are_thrown_away():
-    def script(ask, seed):
-        if ask.wanted.kind == "classify":
-            return "It is beta." if ask.wanted.draft[0].endswith("!") else ("alpha", "beta")[ask.wanted.label]
+    def script(request, seed):
+        if request.wanted.kind == "classify":
+            return "It is beta." if request.wanted.draft[0].endswith("!") else ("alpha", "beta")[request.wanted.label]
         return listed(*(text + "!" * (i % 2) for i, text in enumerate(fresh(seed))))
 
     llm = llm_of(script)
-    check = AskedCheck(llm, WORDS)
+    check = ClassCheck(llm, WORDS)
     with llm.cost.phase("check"):
         right = check([("a!",), ("a",), ("b!",)], np.array([0, 0, 1]))
     assert right.tolist() == [1, 0, 1]
@@ -111,18 +111,18 @@ def test_texts_of_other_classes_are_thrown_away():
 
 def test_too_few_texts_are_an_error_that_says_why():
     with pytest.raises(LLMError) as error:
-        filled(lambda ask, seed: "nothing of use:", wanted=4)
+        generated(lambda request, seed: "nothing of use:", per_class=4)
     text = str(error.value)
-    assert "fake gave 0 of 4 usable texts of class 'alpha' in 4 times the questions that would do" in text
+    assert "fake gave 0 of 4 usable texts of class 'alpha' in 4 times the requests that would do" in text
     assert "unreadable" in text
     assert "method.per_ask" in text
 
 
 def test_reworked_texts_take_the_place_of_the_first_ones():
-    def rework(texts, labels, shown):
+    def rewriter(texts, labels, shown):
         return ["no reply" if i % 2 else (f"better {text[0]}",) for i, text in enumerate(texts)]
 
-    pool = filled(lambda ask, seed: listed(*fresh(seed)), rework=rework)
+    pool = generated(lambda request, seed: listed(*fresh(seed)), rewriter=rewriter)
     assert all(text.startswith("better ") for (text,) in pool.texts)
     assert pool.rejected["no reply"] > 0
 
@@ -162,17 +162,17 @@ def test_a_name_within_another_is_not_taken_for_it():
 
 def test_models_that_continue_texts_are_asked_for_one_behind_examples():
     class Base(FakeBackend):
-        chats = False
+        supports_chat = False
 
     llm = LLM("base", Base(0, ["text"], ["alpha", "beta"]), None, Spending(LLMSettings()), CostMeter())
-    ask = ask_for_texts(llm, WORDS, Brief(1, 10, (("an example",),), concepts=("boats",)), "0")
-    assert ask.mode == "complete"
-    assert ask.wanted == Wanted(label=1, count=1, mentions=("boats",))
-    assert ask.prompt.startswith("Texts about b.")
-    assert "an example\n###" in ask.prompt
-    assert ask.prompt.endswith("about: boats\n")
-    assert isinstance(ask, Ask)
-    chat = ask_for_texts(llm_of(), WORDS, Brief(1, 10, (("an example",),), {"tone": "dry"}, n_words=12), "0")
+    request = request_for_texts(llm, WORDS, PromptSpec(1, 10, (("an example",),), concepts=("boats",)), "0")
+    assert request.mode == "complete"
+    assert request.wanted == GenerationSpec(label=1, count=1, mentions=("boats",))
+    assert request.prompt.startswith("Texts about b.")
+    assert "an example\n###" in request.prompt
+    assert request.prompt.endswith("about: boats\n")
+    assert isinstance(request, Request)
+    chat = request_for_texts(llm_of(), WORDS, PromptSpec(1, 10, (("an example",),), {"tone": "dry"}, n_words=12), "0")
     (message,) = chat.messages
     assert isinstance(message, Message)
     for part in (
