@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from tdbench.leaderboard.chart import Guide
 from tdbench.leaderboard.runs import DataVersion, Entry, MethodKey, Scope
 from tdbench.leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
 from tdbench.leaderboard.schema import MIXED
-from tdbench.leaderboard.square import Curve, Figure, KeyLine, Point, along, up
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
-_STEPS = 40
 DRAWS = 200
 
 
@@ -65,11 +59,6 @@ class ScalingSection:
     title: str
     metric: str
     lines: tuple[ScalingLine, ...]
-
-    @property
-    def figure(self) -> Figure:
-        """Draws the curves over the sizes they were measured at, both axes logarithmic."""
-        return _figure(self)
 
 
 SCALING_NOTE = (
@@ -164,42 +153,3 @@ def _without_budget(key: MethodKey) -> MethodKey:
 def _name(entry: Entry) -> str:
     options = entry.row["options"]
     return entry.row["label"] + (f" ({options})" if options else "")
-
-
-def _figure(section: ScalingSection) -> Figure:
-    """Lays the curves out; dots are means over sets."""
-    sizes = np.concatenate([line.fit.points.sizes for line in section.lines])
-    errors = np.concatenate([line.fit.points.means for line in section.lines])
-    x_low, x_high = math.log10(sizes.min()), math.log10(sizes.max())
-    y_low, y_high = math.log10(errors.min() * 0.95), math.log10(min(1.0, errors.max() * 1.05))
-
-    def x(size: float) -> float:
-        return along((math.log10(size) - x_low) / (x_high - x_low))
-
-    def y(error: float) -> float:
-        return up((math.log10(error) - y_low) / (y_high - y_low))
-
-    curves, points, key = [], [], []
-    for place, line in enumerate(section.lines):
-        own = line.fit.points
-        steps = np.geomspace(own.sizes[0], own.sizes[-1], _STEPS)
-        corners = [f"{x(step)} {y(min(10**y_high, max(10**y_low, float(line.fit.law(step)))))}" for step in steps]
-        curves.append(Curve("M" + "L".join(corners), place))
-        key.append(KeyLine("", f"{line.name}: {line.texts[2]}", place))
-        for size, mean in zip(own.sizes, own.means, strict=True):
-            text = f"{line.name}, {size:.0f} texts a class: error {100 * mean:.1f} %"
-            points.append(Point("", text, x(size), x(size), x(size), y(mean), line.reference, colour=place))
-    ticks = [error for error in (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0) if 10**y_low <= error <= 10**y_high]
-    measured = sorted(set(sizes.tolist()))
-    metric = "1 - macro-F1" if section.metric == "macro_f1_frac" else "error"
-    return Figure(
-        heading="Error by number of texts",
-        x_title="texts a class",
-        y_title=f"{metric} in percent",
-        x_ticks=tuple(Guide(x(size), f"{size:.0f}") for size in measured),
-        y_ticks=tuple(Guide(y(error), f"{100 * error:g}") for error in ticks),
-        points=tuple(points),
-        curves=tuple(curves),
-        key=tuple(key),
-        notes=("Both axes are logarithmic; dots are means over sets, lines the fitted laws.",),
-    )

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
 import jinja2
+from markupsafe import Markup
 
-from tdbench.bench.record import ROC_FPR
-from tdbench.leaderboard import chart, heatmap, square
-from tdbench.leaderboard.chart import build_chart
 from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output, hardware_text, reproductions_text
 from tdbench.leaderboard.columns import COLUMNS, VIEWS
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE
-from tdbench.leaderboard.heatmap import heat_map
+from tdbench.leaderboard.drawing import inline_svg
+from tdbench.leaderboard.figures import scaling, table_figures
 from tdbench.leaderboard.json_schema import ranking_json
 from tdbench.leaderboard.markdown import SUMMARY_HEADINGS, SUMMARY_NOTE, summary_lines
-from tdbench.leaderboard.pareto import pareto_figure
-from tdbench.leaderboard.privacy_charts import privacy_figures
 from tdbench.leaderboard.rankings import (
     RANKING_NOTE,
     Pool,
@@ -88,10 +85,11 @@ def render_page(
     """
     template = _environment().get_template("index.html.j2")
     return template.render(
-        tables=[_figures(table, attacks) for table in tables],
+        figures=[table_figures(table, attacks) for table in tables],
         data=as_script(page_data(tables, found, context or PageContext())),
         pickers=_PICKERS,
-        scaling=found.curves,
+        scaling=[(section, scaling(section)) for section in found.curves],
+        svg=lambda figure: Markup(inline_svg(figure)),  # noqa: S704 - its texts are escaped
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
         ranking_note=RANKING_NOTE,
@@ -103,17 +101,9 @@ def render_page(
         newest=max((row["measured"][-10:] for row in found.rows), default=""),
         version=(context or PageContext()).version,
         built_from=built_from,
-        geometry=chart,
-        square=square,
-        heatmap=heatmap,
         missing=MISSING,
         not_applicable=NOT_APPLICABLE,
     )
-
-
-def _figures(table: Table, attacks: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    squares = (pareto_figure(table), *privacy_figures(table, attacks, ROC_FPR))
-    return {"chart": build_chart(table), "heat": heat_map(table), "squares": [one for one in squares if one]}
 
 
 def _published() -> dict[str, Any]:

@@ -36,7 +36,8 @@ def figures_command(out: Path, form: str, wanted: Wanted, *, root: Path, with_ru
         UsageError: There is no such format or kind, or no result for a task, budget or track.
     """
     from tdbench.leaderboard.audits import set_curves
-    from tdbench.leaderboard.paper import FORMATS, KINDS, all_figures, save
+    from tdbench.leaderboard.drawing import FORMATS, save
+    from tdbench.leaderboard.figures import KINDS, all_figures
     from tdbench.leaderboard.rows import find
     from tdbench.leaderboard.tables import build_tables
 
@@ -54,9 +55,11 @@ def figures_command(out: Path, form: str, wanted: Wanted, *, root: Path, with_ru
     tables = [table for table in tables if table.track in (wanted.tracks or (table.track,))]
     ranks = [one for one in found.rankings if one.budget in (wanted.budgets or (one.budget,))]
     drawn = all_figures(tables, found.curves, ranks, set_curves(records), wanted.kinds or KINDS)
-    files = [path for name, draw in drawn.items() if save(draw, path := out / f"{name}.{form}")]
+    files = [f"{name}.{form}" for name in drawn]
+    for name, file in zip(drawn, files, strict=True):
+        save(drawn[name], out / file)
     if as_json:
-        print(json.dumps({"folder": str(out), "files": [path.name for path in files]}))  # noqa: T201
+        print(json.dumps({"folder": str(out), "files": files}))  # noqa: T201
     else:
         print(f"{len(files)} figures in {out}.")  # noqa: T201
     return 0
