@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sklearn.metrics import f1_score
 
-from tdbench.leaderboard.chart import build_chart
 from tdbench.leaderboard.column import MISSING
+from tdbench.leaderboard.figures import scores
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.stats import mean_interval, welch
@@ -92,9 +92,9 @@ def test_tables_say_which_metric_they_show_and_show_the_other_beside_it(board_re
     assert headings["accuracy"] == "62.0"
     assert headings["minilm (source)"].startswith("38.0")
     assert "macro-F1" not in headings
-    chart = build_chart(table)
-    assert chart is not None
-    assert chart.summary.startswith("Macro-F1 in percent")
+    figure = scores(table)
+    assert figure is not None
+    assert figure.summary.startswith("Macro-F1 in percent")
     (plain,) = build_tables(build_rows(board_records.runs("m", SETS)))
     assert not any("macro-F1" in note for note in plain.notes)
     headings = {field.heading: field.text(plain.lines[0]) for field in plain.fields("markdown")}

@@ -5,7 +5,6 @@ import re
 import pytest
 from rich.console import Console
 
-from tdbench.leaderboard.chart import build_chart
 from tdbench.leaderboard.column import difference_text, duration_text, p_text
 from tdbench.leaderboard.columns import COLUMNS
 from tdbench.leaderboard.markdown import render_markdown, summary_tables
@@ -168,16 +167,6 @@ def test_page_explains_every_column_and_describes_every_chart(board_records):
     assert all(f"<dt>{column.heading.format(learner='learner')}</dt>" in legend for column in COLUMNS)
     assert 'role="img" aria-label="Accuracy in percent with minilm' in page
     assert "strong: 72.0 ± 5.0" in page
-
-
-def test_chart_keeps_marks_inside_and_orders_whiskers(board_records):
-    (table,) = tables_of(board_records.board())
-    chart = build_chart(table)
-    assert [mark.name for mark in chart.marks] == ["strong", "kmeans", "random", "weak"]
-    assert [reference.text.split()[0] for reference in chart.references] == ["majority", "full"]
-    assert all(210 <= mark.low <= mark.x <= mark.high <= 696 for mark in chart.marks)
-    (holes,) = tables_of([board_records.train("m", 0, "minilm", 0, None)])
-    assert build_chart(holes) is None
 
 
 def test_terminal_shows_chosen_tables_and_reads_no_markup(board_records):

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbench.leaderboard.paper import all_figures, cliques, critical_difference, save, scaling
-from tdbench.leaderboard.paper_tables import heat, pareto, roc, scores
+from tdbench.leaderboard.drawing import inline_svg, save
+from tdbench.leaderboard.figures import all_figures, cliques, ranks, scaling
 from tdbench.leaderboard.rankings import rankings
 from tdbench.leaderboard.rows import entries_of, find
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.svg_marks import marks
 
 LEVELS = {"best": 0.8, "good": 0.7, "poor": 0.5}
 
@@ -25,8 +26,8 @@ def figures(records):
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
 def test_equal_boards_give_equal_files(board_records, tmp_path, kind):
     for folder in ("a", "b"):
-        for name, draw in figures(board_records.board()).items():
-            save(draw, tmp_path / folder / f"{name}.{kind}")
+        for name, figure in figures(board_records.board()).items():
+            save(figure, tmp_path / folder / f"{name}.{kind}")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == [f"news-dpc10-text-tiny-v1-{what}.{kind}" for what in ("heat", "pareto", "scores")]
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
@@ -34,20 +35,21 @@ def test_equal_boards_give_equal_files(board_records, tmp_path, kind):
 
 def test_figures_name_methods_as_text_and_read_no_mathematics(board_records, tmp_path):
     records = board_records.board() + board_records.runs("odd", {"minilm": [[0.5], [0.6], [0.7]]}, label="$x_1$<b>")
-    (table,) = build_tables(find(records).rows)
-    for name, draw in (("scores", scores(table)), ("heat", heat(table)), ("pareto", pareto(table))):
+    for name, figure in figures(records).items():
         path = tmp_path / f"{name}.svg"
-        assert save(draw, path)
+        save(figure, path)
         text = path.read_text()
         assert "strong" in text
         assert "$x_1$&lt;b&gt;" in text
+        assert "news, dpc10, text" in text
 
 
-def test_what_was_not_measured_makes_no_file(board_records, tmp_path):
-    (table,) = build_tables(find(board_records.runs("m", {"minilm": [[0.5]]})).rows)
-    for draw in (pareto(table), heat(table), roc(table, {})):
-        assert not save(draw, tmp_path / "none.svg")
-    assert not (tmp_path / "none.svg").exists()
+def test_only_figures_that_were_asked_for_and_can_be_drawn(board_records):
+    board = find(board_records.runs("m", {"minilm": [[0.5]]}))
+    assert list(all_figures(build_tables(board.rows), board.curves, board.rankings, {})) == [
+        "news-dpc10-text-tiny-v1-scores"
+    ]
+    assert all_figures(build_tables(board.rows), board.curves, board.rankings, {}, ["pareto", "ranks"]) == {}
 
 
 def test_critical_difference_is_drawn_from_eight_tasks(board_records, tmp_path):
@@ -58,8 +60,8 @@ def test_critical_difference_is_drawn_from_eight_tasks(board_records, tmp_path):
                 records += board_records.runs(name, {"minilm": [[level], [level + 0.01], [level]]}, task=f"t{number}")
         return next(r for r in rankings(entries_of(records)) if r.learner == "source" and r.pool.name == "all")
 
-    assert not save(critical_difference(made(7)), tmp_path / "cd.svg")
-    assert save(critical_difference(made(8)), tmp_path / "cd.svg")
+    assert ranks(made(7)) is None
+    save(ranks(made(8)), tmp_path / "cd.svg")
     text = (tmp_path / "cd.svg").read_text()
     assert "best 1.00" in text
     assert "mean rank over 8 tasks (critical difference 1.17)" in text
@@ -82,8 +84,8 @@ def test_hostile_names_stay_inside_the_folder(board_records, tmp_path):
     records = board_records.board(task="../../x/y", protocol={"name": "..\\up"})
     drawn = figures(records)
     assert all("/" not in name and "\\" not in name and name not in {".", ".."} for name in drawn)
-    for name, draw in drawn.items():
-        save(draw, tmp_path / "out" / f"{name}.svg")
+    for name, figure in drawn.items():
+        save(figure, tmp_path / "out" / f"{name}.svg")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -94,5 +96,10 @@ def test_curves_are_drawn_with_their_laws(board_records, tmp_path):
         sets = {"minilm": [[1 - error], [1 - error - 0.01], [1 - error + 0.01]]}
         records += board_records.runs("random", sets, reference=True, budget=f"dpc{size}")
     (section,) = find(records).curves
-    assert save(scaling(section), tmp_path / "s.svg")
+    figure = scaling(section)
+    save(figure, tmp_path / "s.svg")
     assert "texts a class" in (tmp_path / "s.svg").read_text()
+    assert figure.titles[0] == "random, 1 texts a class: error 50.0 %"
+    places = [(x, y) for x, y, _ in marks(inline_svg(figure)).values()]
+    assert len(places) == 6
+    assert places == sorted(places)  # further right, further down

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tdbench.bench.commands.audit import audit_lines
 from tdbench.bench.commands.show import draw_curves
 from tdbench.bench.record import ROC_FPR
+from tdbench.leaderboard.drawing import SERIES, inline_svg
+from tdbench.leaderboard.figures import privacy, roc
 from tdbench.leaderboard.page import render_page
-from tdbench.leaderboard.privacy_charts import privacy_figures
 from tdbench.leaderboard.rows import build_rows, find
-from tdbench.leaderboard.square import BOTTOM, COLOURS, LEFT, RIGHT, SIZE, TOP
 from tdbench.leaderboard.tables import build_tables
 from tests.unit.audit_results import ATTACK, RESULT
+from tests.unit.svg_marks import corners, marks
 
 AUDITED = {"m": (0.50, 0.510), "n": (0.60, 0.540), "void": (0.70, 0.600)}
 CURVE = tuple(max(rate, 0.02) for rate in ROC_FPR)
@@ -43,45 +42,45 @@ def records(board_records):
 
 
 @pytest.fixture
-def figures(records):
+def table(records):
     (table,) = build_tables(build_rows(records))
-    return privacy_figures(table, {f"audit-{name}": CURVE for name in AUDITED}, ROC_FPR)
+    return table
 
 
-def test_the_plane_has_a_point_for_every_audit_that_is_believed(figures):
-    plane = figures[0]
-    points = {point.text.split(":")[0]: point for point in plane.points}
-    assert set(points) == {"m", "n"}
-    assert points["m"].x < points["n"].x
-    assert points["m"].y > points["n"].y  # a better score stands higher
-    for point in points.values():
-        assert LEFT <= point.low <= point.x <= point.high <= SIZE - RIGHT
-        assert TOP <= point.y <= SIZE - BOTTOM
-    assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in [line.text for line in plane.key]
-    assert [point.name for point in plane.points] == [line.name for line in plane.key] == ["1", "2"]
-    assert all(point.copies for point in plane.points)
-    texts = [tick.text for tick in plane.x_ticks]
-    assert "0.5" in texts
-    chance = float(re.match(r"M([\d.]+)", plane.chance)[1])
-    assert chance == next(tick.at for tick in plane.x_ticks if tick.text == "0.5")
+CURVES = {f"audit-{name}": CURVE for name in AUDITED}
 
 
-def test_curves_begin_where_they_can_be_believed_and_end_in_the_corner(figures):
-    roc = figures[1]
-    assert [line.text.split(":")[0] for line in roc.key] == ["n", "m"]  # in the order of the table
-    assert [line.colour for line in roc.key] == [curve.colour for curve in roc.curves] == [0, 1]
-    corners = [tuple(map(float, pair.split())) for pair in re.split("[ML]", roc.curves[0].path) if pair]
-    assert len(corners) == sum(rate >= 0.01 for rate in ROC_FPR)
-    assert corners[0][0] == LEFT
-    assert corners[-1] == (SIZE - RIGHT, TOP)
+def test_the_plane_has_a_point_for_every_audit_that_is_believed(table):
+    plane = privacy(table)
+    assert [(line.number, line.name) for line in plane.key] == [("1", "n"), ("2", "m")]
+    assert plane.key[1].text == "50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts"
+    svg = inline_svg(plane)
+    (n, m) = (marks(svg)[title] for title in plane.titles)
+    assert m[0] < n[0]
+    assert m[1] > n[1]  # a better score stands higher
+    assert m[2] == n[2] == "rect"  # both copy texts
+    assert ">0.5</text>" in svg
+    assert "stroke-dasharray" in svg
+
+
+def test_curves_begin_where_they_can_be_believed_and_end_in_the_corner(table):
+    attack = roc(table, CURVES)
+    assert [(line.name, line.curve) for line in attack.key] == [("n", 0), ("m", 1)]  # in the order of the table
+    svg = inline_svg(attack)
+    left, bottom, right, top = attack.margins
+    width, height = attack.size
+    points = corners(svg.replace("H", "L"), "n")
+    assert points[0][0] == left
+    assert points[-1] == (width - right, top)
     # 2 % is found at 1 % of false alarms: log 2 / log 100 of the way up.
-    assert corners[0][1] == pytest.approx(SIZE - BOTTOM - 0.1505 * (SIZE - BOTTOM - TOP), abs=0.2)
+    assert points[0][1] == pytest.approx(height - bottom - 0.1505 * (height - bottom - top), abs=0.2)
 
 
 def test_fewer_than_two_audits_draw_nothing(records):
     kept = [record for record in records if record.stage != "audit" or record.id == "audit-m"]
     (table,) = build_tables(build_rows(kept))
-    assert privacy_figures(table, {"audit-m": CURVE}, ROC_FPR) == ()
+    assert privacy(table) is None
+    assert roc(table, {"audit-m": CURVE}) is None
 
 
 def test_curves_are_those_of_default_options_and_repeat_colours_dashed(board_records):
@@ -93,16 +92,16 @@ def test_curves_are_those_of_default_options_and_repeat_colours_dashed(board_rec
         train = next(record for record in own if record.stage == "train")
         made += [*own, train.model_copy(update={"stage": "audit", "id": f"a{number}", "train": None, "audit": result})]
     (table,) = build_tables(build_rows(made))
-    roc = privacy_figures(table, {f"a{number}": CURVE for number in range(12)}, ROC_FPR)[1]
-    assert len(roc.curves) == len(roc.key) == 11
-    assert [curve.dashed for curve in roc.curves] == [False] * COLOURS + [True] * (11 - COLOURS)
+    attack = roc(table, {f"a{number}": CURVE for number in range(12)})
+    assert [line.dashed for line in attack.key] == [False] * len(SERIES) + [True] * (11 - len(SERIES))
+    assert inline_svg(attack).count("stroke-dasharray") == 4  # guessing, and three curves that repeat a colour
 
 
 def test_the_page_draws_them_and_says_so_without_a_picture(records):
     board = find(records)
-    page = render_page(build_tables(board.rows), board, [], {f"audit-{name}": CURVE for name in AUDITED})
-    assert page.count('class="chart square"') == 3  # with score against cost
-    assert "Utility against leakage" in page
+    page = render_page(build_tables(board.rows), board, [], CURVES)
+    kinds = ("scores", "pareto", "privacy", "roc")
+    assert [page.count(f'<figure class="{kind}"') for kind in (*kinds, "heat")] == [1, 1, 1, 1, 0]
     assert 'aria-label="Utility against leakage: accuracy, minilm by AUC of membership inference on the set;' in page
     assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in page
     assert '["invalid"' in page
