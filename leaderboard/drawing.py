@@ -294,7 +294,7 @@ def _marker(node: ElementTree.Element, path: str, style: dict[str, str]) -> _Ele
 
 
 def _text(node: ElementTree.Element, style: dict[str, str]) -> _Element:
-    size = re.search(r"([\d.]+)px", style.get("font", ""))
+    size = re.search(r"font(?:-size)?:[^;]*?([\d.]+)px", node.get("style", ""))
     style = {"fill": INK, **style, "font-size": size[1] if size else ""}
     place = f' x="{_short(node.get("x", "0"))}" y="{_short(node.get("y", "0"))}"'
     turn = node.get("transform", "")
@@ -311,7 +311,7 @@ def _short(text: str) -> str:
 def _outline(path: str) -> str:
     """Writes a path of straight lines, level and upright ones as such."""
     parts, last = [], ("", "")
-    for letter, x, y in re.findall(r"([MLz]) ?(\S+)? ?(\S+)?", _short(path)):
+    for letter, x, y in re.findall(r"([MLz])(?: ([-\d.]+) ([-\d.]+))?", _short(path)):
         if letter == "L" and y == last[1]:
             parts.append(f"H{x}")
         elif letter == "L" and x == last[0]:

@@ -90,6 +90,8 @@ def test_heat_map_shades_within_a_learner_and_shows_missing_scores(board_records
     assert ">majority</text>" not in svg
     assert 'fill="var(--h0)"' in svg
     assert 'fill="var(--h6)"' in svg
+    assert svg.count("zM") + svg.count('z"') == 9  # a closed cell for every score
+    assert "font-size" not in svg  # that of the page's style sheet
 
 
 def test_shades_are_of_one_column():

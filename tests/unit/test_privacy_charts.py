@@ -101,7 +101,7 @@ def test_the_page_draws_them_and_says_so_without_a_picture(records):
     board = find(records)
     page = render_page(build_tables(board.rows), board, [], CURVES)
     kinds = ("scores", "pareto", "privacy", "roc")
-    assert [page.count(f'<figure class="{kind}"') for kind in (*kinds, "heat")] == [1, 1, 1, 1, 0]
+    assert [page.count(f'<figure class="fig-{kind}"') for kind in (*kinds, "heat")] == [1, 1, 1, 1, 0]
     assert 'aria-label="Utility against leakage: accuracy, minilm by AUC of membership inference on the set;' in page
     assert "m: 50.0, AUC 0.510 [0.490, 0.530], copies 40 of 40 texts" in page
     assert '["invalid"' in page
