@@ -351,7 +351,7 @@ def privacy(table: Table) -> Figure | None:
 
 def _audited(table: Table) -> list[tuple[Line, Row]]:
     """Returns the methods with an audit of the set whose null run does not leak."""
-    return [(line, row) for line, row in _source_rows(table) if row["t1_auc"] is not None and not row["t1_void"]]
+    return [(line, row) for line, row in _source_rows(table) if row["t1_auc"] is not None and not row["t1_invalid"]]
 
 
 def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Figure | None:
@@ -450,7 +450,7 @@ def ranks(ranking: Ranking) -> Figure | None:
     Args:
         ranking: Ranks over tasks; null without a critical difference.
     """
-    width, ordered = ranking.critical, ranking.standings
+    width, ordered = ranking.critical, ranking.mean_ranks
     if width is None:
         return None
     groups = cliques([one.mean for one in ordered], width)
