@@ -30,6 +30,8 @@ from tdbench.bench.settings import Audit, Protocol, RunSettings, check_values
 GROUPS = ("suite", "task", "method", "budget", "protocol", "audit", "runtime", "experiment")
 KEYS = ("learners", "sets", "seeds", "data")
 PLUGIN_GROUPS = {"task": TASKS, "method": METHODS}
+_REGISTERED: dict[str, dict[str, Entry]] = {}
+"""The plug-ins that Hydra's ConfigStore knows, by group."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def options_of(group: str) -> list[str]:
 
 def default_config(group: str, choice: str) -> dict[str, Any]:
     """Returns the options of one choice of a group with their defaults."""
+    if group in PLUGIN_GROUPS and not (CONF / group / f"{choice}.yaml").is_file():
+        return _plugin_defaults(PLUGIN_GROUPS[group].get(choice))
     overrides = [f"{group}={choice}"] + ([] if group == "task" else [f"task={options_of('task')[0]}"])
     node: Any = OmegaConf.to_container(_compose(overrides).config[group], resolve=True)
     return dict(node) if isinstance(node, dict) else {}
@@ -100,10 +104,15 @@ def is_custom_audit(audit: Audit) -> bool:
 def _register_plugins() -> None:
     store = ConfigStore.instance()
     for group, registry in PLUGIN_GROUPS.items():
-        for name in registry.names():
-            config = registry.get(name).Config
-            defaults = {key: _default_of(field) for key, field in config.model_fields.items()}
-            store.store(group=group, name=name, node={"name": name, **defaults})
+        entries = registry.entries()
+        if _REGISTERED.get(group) is not entries:
+            for name in registry.names():
+                store.store(group=group, name=name, node=_plugin_defaults(registry.get(name)))
+            _REGISTERED[group] = entries
+
+
+def _plugin_defaults(plugin: Any) -> dict[str, Any]:
+    return {"name": plugin.name, **{key: _default_of(field) for key, field in plugin.Config.model_fields.items()}}
 
 
 def _default_of(field: Any) -> Any:

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-WORDS = ["run", "task=sst2", "suite=smoke", "data.kind=standin"]
+WORDS = ["run", "task=sst2", "suite=smoke", "data.kind=standin", "--no-board"]
 VOLATILE = ("cost", "created", "provenance")
 
 

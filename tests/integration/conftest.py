@@ -1,4 +1,4 @@
-"""Runs the command line as a user would: in a process of its own, in an empty folder, without a network."""
+"""Runs the command line as a user would: in an empty folder, without data, plug-ins or a network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tdbench.bench.testing.tiny import tiny_generator
+from tests import commands
 from tests.llm_server import Server, continued_by
 
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -24,9 +25,38 @@ def clean_environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "HF_ENDPOINT": CLOSED_PORT}
 
 
+@pytest.fixture(scope="session")
+def few_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Few accepted results, for commands that need some, not all."""
+    return commands.few_records(tmp_path_factory.mktemp("records"))
+
+
+Tdbench = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
-def tdbench(tmp_path: Path, clean_environment: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+def tdbench(tmp_path: Path, clean_environment: dict[str, str], few_records: Path) -> Tdbench:
     """Returns a function that runs `tdbench WORDS...` in `tmp_path`; keyword arguments are environment variables."""
+
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return commands.call(words, tmp_path, {**clean_environment, **environment}, few_records)
+
+    return call
+
+
+@pytest.fixture
+def tdbench_all(tmp_path: Path, clean_environment: dict[str, str]) -> Tdbench:
+    """Returns a function like `tdbench` that sees all accepted results; a leaderboard then takes ten seconds."""
+
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return commands.call(words, tmp_path, {**clean_environment, **environment})
+
+    return call
+
+
+@pytest.fixture
+def tdbench_process(tmp_path: Path, clean_environment: dict[str, str]) -> Tdbench:
+    """Returns a function like `tdbench` that starts a process, for what only a process shows; commands take seconds longer."""
 
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

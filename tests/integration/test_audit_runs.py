@@ -91,6 +91,7 @@ def test_protocols_have_audits_of_their_own(tdbench, tmp_path):
     assert len(records(tmp_path, "shadow")) == 5  # the sets are the same
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_runs_of_one_audit(tmp_path, clean_environment):
     words = [sys.executable, "-m", "tdbench", *WORDS, "method=random,trigram", "-m", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -71,9 +71,9 @@ def test_sets_of_a_run_are_exported_with_their_texts_and_scores(tdbench, tmp_pat
     assert "The texts are **new**" in (tmp_path / "trigram" / "README.md").read_text()
 
 
-def test_generated_sets_of_the_accepted_results_need_no_data(tdbench, tmp_path):
+def test_generated_sets_of_the_accepted_results_need_no_data(tdbench_all, tmp_path):
     record = accepted_set(task="agnews", method="synalign", set_index=0)
-    done = tdbench("export", record.id[:10], "--out", "made")
+    done = tdbench_all("export", record.id[:10], "--out", "made")
     assert done.returncode == 0, done.stderr
     rows = loaded(tmp_path / "made")
     assert len(rows) == 40
@@ -81,26 +81,26 @@ def test_generated_sets_of_the_accepted_results_need_no_data(tdbench, tmp_path):
     assert "| lite-v1 | minilm | accuracy |" in body
 
 
-def test_selections_of_the_accepted_results_need_the_same_data(tdbench, tmp_path):
+def test_selections_of_the_accepted_results_need_the_same_data(tdbench_all, tmp_path):
     record = accepted_set(task="sst2", method="kmeans", set_index=0)
-    done = tdbench("export", record.id, "--out", "made")
+    done = tdbench_all("export", record.id, "--out", "made")
     assert done.returncode == 3
     assert "TDBENCH_DATA" in done.stderr
     assert not (tmp_path / "made").exists()
     if folder := os.environ.get("TDBENCH_DATA"):
-        assert tdbench("export", record.id, "--out", "made", TDBENCH_DATA=folder).returncode == 0
+        assert tdbench_all("export", record.id, "--out", "made", TDBENCH_DATA=folder).returncode == 0
         assert len(loaded(tmp_path / "made")) == sum(record.distil.rows_per_class)
 
 
-def test_what_was_not_kept_and_what_is_no_set_are_refused(tdbench, tmp_path):
+def test_what_was_not_kept_and_what_is_no_set_are_refused(tdbench_all, tmp_path):
     vectors = accepted_set(task="agnews", method="meta")
-    done = tdbench("export", vectors.id, "--out", "made")
+    done = tdbench_all("export", vectors.id, "--out", "made")
     assert done.returncode == 3
     assert "was not kept" in done.stderr
-    assert tdbench("export", "ffffffffffffffff", "--out", "made").returncode == 2
+    assert tdbench_all("export", "ffffffffffffffff", "--out", "made").returncode == 2
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("mine")
-    taken = tdbench("export", vectors.id, "--out", "taken")
+    taken = tdbench_all("export", vectors.id, "--out", "taken")
     assert taken.returncode == 2
     assert "not an empty folder" in taken.stderr
     assert (tmp_path / "taken" / "file").read_text() == "mine"

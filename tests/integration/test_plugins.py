@@ -44,7 +44,7 @@ def test_method_file_runs_without_touching_the_project(tdbench, tmp_path):
     assert "method.skip=0" in tdbench("show", "first-rows", TDBENCH_PLUGINS=str(tmp_path / "mine.py")).stdout
 
 
-def test_method_in_a_package_of_its_own_runs_after_pip_install(tdbench, tmp_path):
+def test_method_in_a_package_of_its_own_runs_after_pip_install(tdbench_process, tmp_path):
     project = tmp_path / "package"
     project.mkdir()
     (project / "first_rows_plugin.py").write_text(METHOD.format(name="packaged"))
@@ -57,9 +57,10 @@ def test_method_in_a_package_of_its_own_runs_after_pip_install(tdbench, tmp_path
     target = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(target), str(project)], check=True, capture_output=True, timeout=120)
-    done = run_method(tdbench, "packaged", PYTHONPATH=str(target))
+    words = ("run", "task=agnews", "suite=smoke", "method=packaged", "--no-board")
+    done = tdbench_process(*words, PYTHONPATH=str(target))
     assert done.returncode == 0, done.stderr
-    assert "packaged" in tdbench("list", PYTHONPATH=str(target)).stdout
+    assert "packaged" in tdbench_process("list", PYTHONPATH=str(target)).stdout
 
 
 def test_file_that_fails_to_import_is_listed_with_its_reason_and_stops_nothing(tdbench, tmp_path):

@@ -16,6 +16,7 @@ from tdbench.bench.metrics import score
 from tdbench.bench.record import pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import TASKS
 from tdbench.bench.submission.collect import write_manifest
+from tests import commands
 from tests.unit.submissions import first, report_of, tampered, write_form
 
 PACK = "records/smoke/agnews-standin/trigram.json"
@@ -23,23 +24,12 @@ SMOKE = ("-m", "task=agnews", "suite=smoke", "method=trigram,random", "budget=dp
 
 
 @pytest.fixture(scope="module")
-def submitted(tmp_path_factory, clean_environment):
+def submitted(tmp_path_factory, clean_environment, few_records):
     """A submission of a small run, and the folder it was made in."""
-    import subprocess
-    import sys
-
     folder = tmp_path_factory.mktemp("submitted")
 
     def call(*words: str):
-        done = subprocess.run(
-            [sys.executable, "-m", "tdbench", *words],
-            check=False,
-            cwd=folder,
-            env={**clean_environment, "HF_HOME": str(folder / "hf")},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        done = commands.call(words, folder, clean_environment, few_records)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -232,8 +222,9 @@ def test_other_data_leave_scores_unchecked_and_say_so(submission):
     assert "id" in report.codes()  # the fingerprint is part of every id
 
 
-def test_accepted_records_pass_the_checks_that_submissions_must_pass(tmp_path):
-    """Every pack of SST-2, rebuilt as a submission: nothing of its records or sets is refused."""
+@pytest.mark.parametrize("task", ["spam", pytest.param("sst2", marks=pytest.mark.slow)])
+def test_accepted_records_pass_the_checks_that_submissions_must_pass(task):
+    """Every pack of a task, rebuilt as a submission: nothing of its records or sets is refused."""
     from tdbench.bench._paths import RECORDS
     from tdbench.bench.submission.intake import Contents, Report
     from tdbench.bench.submission.privacy_checks import check_promises
@@ -243,13 +234,13 @@ def test_accepted_records_pass_the_checks_that_submissions_must_pass(tmp_path):
     accepted = Accepted(RECORDS)
     contents, report = Contents(), Report()
     for record in accepted.records():
-        if record.cell.task in {"sst2", "spam"}:
+        if record.cell.task == task:
             contents.records[record.id] = record
             if record.stage == "distil":
                 contents.sets[record.id] = accepted.packed_set(record.id)
     for check in (check_records, check_sets, check_promises):
         check(contents, accepted, report)
-    assert len(contents.distilled) > 100
+    assert len(contents.distilled) > 30
     assert report.codes() == set(), report.sorted()[:5]
     assert set_sha256(next(r for r in contents.records.values() if r.stage == "distil"))
     assert np.isfinite(len(contents.records))
