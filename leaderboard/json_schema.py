@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, with_config
@@ -85,6 +86,7 @@ def ranking_json(ranking: Ranking) -> RankingJson:
     }
 
 
+@cache
 def board_schema() -> dict[str, Any]:
     """Returns the schema (draft 2020-12) that every `leaderboard.json` of this version follows."""
     properties: dict[str, Any] = {}

@@ -11,20 +11,25 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
 
 import tdbench.bench
-from tdbench.bench import _paths, cli
+from tdbench.bench import _paths, cli, config
 from tdbench.bench.config import PLUGIN_GROUPS
+from tdbench.bench.data import standin
 from tdbench.bench.data.sources import hub_reachable
 from tdbench.bench.models.resolve import resolve
-from tdbench.bench.registry import REGISTRIES, load_file
+from tdbench.bench.registry import PLUGINS_VARIABLE, REGISTRIES, load_file
 
 PLACES = ("RECORDS", "VERIFIED")
+GENERATE, COMPOSE = standin.generate, config._hydra
 
 
 def few_records(folder: Path) -> Path:
@@ -73,6 +78,9 @@ def _as_if_new(cwd: Path, environment: dict[str, str], records: Path | None) -> 
             patch.setenv(name, value)
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [])
+        patch.setattr(standin, "generate", _generated)
+        if PLUGINS_VARIABLE not in environment:
+            patch.setattr(config, "_hydra", lambda overrides: _composed(tuple(overrides)).copy())
         if records is not None:
             _redirect(patch, records)
         _forget()
@@ -81,6 +89,22 @@ def _as_if_new(cwd: Path, environment: dict[str, str], records: Path | None) -> 
         finally:
             _forget()
             sys.path[:] = path
+
+
+@cache
+def _frame(schema: standin.StandinSchema, split: str, n_rows: int, seed: int) -> pd.DataFrame:
+    return GENERATE(schema, split, n_rows, seed)
+
+
+def _generated(schema: standin.StandinSchema, split: str, n_rows: int, seed: int) -> pd.DataFrame:
+    """Generates a stand-in once: whoever changes its rows changes a copy."""
+    return _frame(schema, split, n_rows, seed).copy()
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Composes once what is said again and again; plug-ins of a test are not in it."""
+    return COMPOSE(list(overrides))
 
 
 def _forget() -> None:

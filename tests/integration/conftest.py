@@ -13,16 +13,23 @@ import pytest
 from tdbench.bench.testing.tiny import tiny_generator
 from tests import commands
 from tests.llm_server import Server, continued_by
+from tests.tiny_minilm import write_models
 
 CLOSED_PORT = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="session")
-def clean_environment() -> dict[str, str]:
-    """Returns the environment without data, models, plug-ins or a reachable Hub."""
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder whose MiniLM is a tiny random one."""
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def clean_environment(tiny_models: Path) -> dict[str, str]:
+    """Returns the environment without data, plug-ins or a reachable Hub, and with a MiniLM that is a tiny random one."""
     dropped = ("TDBENCH_", "HF_", "COLUMNS", "FORCE_COLOR")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    return {**kept, "OMP_NUM_THREADS": "1", "HF_ENDPOINT": CLOSED_PORT}
+    return {**kept, "OMP_NUM_THREADS": "1", "HF_ENDPOINT": CLOSED_PORT, "TDBENCH_MODELS": str(tiny_models)}
 
 
 @pytest.fixture(scope="session")
