@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -53,6 +54,7 @@ def test_every_page_is_on_the_site() -> None:
 def test_reference_lists_everything_there_is() -> None:
     from typer.main import get_command
 
+    from tdbench import api
     from tdbench.bench.cli import app
     from tdbench.bench.registry import METHODS, TASKS
 
@@ -62,6 +64,9 @@ def test_reference_lists_everything_there_is() -> None:
         "tasks": TASKS.names(),
         "budgets": conf["budget"],
         "protocol": conf["protocol"],
+        "api": [
+            name for name, value in vars(api).items() if not name.startswith("_") and not isinstance(value, ModuleType)
+        ],
         "commands": list(get_command(app).commands),  # type: ignore[attr-defined]
     }
     for page, names in listed.items():
