@@ -259,13 +259,15 @@ class _Reader:
             self._markers |= {path.get("id", ""): path.get("d", "") for path in node}
             return []
         if name in {"svg", "g"}:
-            found = [element for child in node for element in self.elements(child)]
-            own = node.get("id", "")
-            if own.startswith("matplotlib.axis"):
-                found.sort(key=lambda element: element.name)  # lines of the grid, then their labels
-            title = self._titles.get(own)
+            inside = [element for child in node for element in self.elements(child)]
+            gid = node.get("id", "")
+            if gid.startswith("matplotlib.axis"):
+                inside.sort(key=lambda element: element.name)  # lines of the grid, then their labels
+            title = self._titles.get(gid)
             return (
-                found if title is None else [_Element("g", "", "", f"<title>{escape(title)}</title>{_grouped(found)}")]
+                inside
+                if title is None
+                else [_Element("g", "", "", f"<title>{escape(title)}</title>{_grouped(inside)}")]
             )
         style = dict(re.findall(r"([\w-]+): ([^;]+)", node.get("style", "")))
         if name == "text":
@@ -280,8 +282,8 @@ class _Reader:
 
 def _attributes(style: dict[str, str]) -> str:
     keys = ("fill", "stroke", "stroke-width", "stroke-dasharray", "text-anchor", "font-size")
-    said = {key: style[key] for key in keys if key in style and style[key] != _INHERITED.get(key)}
-    return "".join(f' {key}="{_VARIABLES.get(value, value)}"' for key, value in said.items())
+    shown = {key: style[key] for key in keys if key in style and style[key] != _INHERITED.get(key)}
+    return "".join(f' {key}="{_VARIABLES.get(value, value)}"' for key, value in shown.items())
 
 
 def _marker(node: ElementTree.Element, path: str, style: dict[str, str]) -> _Element:

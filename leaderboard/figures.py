@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,8 +76,8 @@ def scores(table: Table) -> Figure | None:
         table: The table to draw. What ignores the budget is a dashed line.
     """
     measured = [(line, row, row["score_frac"]) for line, row in _source_rows(table) if row["score_frac"] is not None]
-    across = [one for one in measured if one[1]["budget"] == ALL_BUDGET and not one[1]["superseded"]]
-    marks = [one for one in measured if one not in across]
+    across = [point for point in measured if point[1]["budget"] == ALL_BUDGET and not point[1]["superseded"]]
+    marks = [point for point in measured if point not in across]
     if not marks:
         return None
     bounds = [bound for _, row, score in measured for bound in (score, row["ci_low"], row["ci_high"])]
@@ -177,12 +177,12 @@ def pareto(table: Table) -> Figure | None:
         axes.set_xlabel("time to make a set")
         axes.set_ylabel(label(f"{table.score_name}, {table.source}", 60))
 
-    def said(line: Line, score: float) -> str:
+    def cost_text(line: Line, score: float) -> str:
         return f"{percent(score)} in {duration_text(line.any_row['distil_wall_s'])}"
 
-    apart = [f"{line.title} {said(line, score)} ({hardware_text(line.any_row)})" for line, _, score in others]
+    apart = [f"{line.title} {cost_text(line, score)} ({hardware_text(line.any_row)})" for line, _, score in others]
     key = tuple(
-        KeyLine(line.title, said(line, score) + (", beaten by none" if place in best else ""), str(place + 1))
+        KeyLine(line.title, cost_text(line, score) + (", Pareto-optimal" if place in best else ""), str(place + 1))
         for place, (line, _, score) in enumerate(measured)
     )
     return Figure(
@@ -194,7 +194,7 @@ def pareto(table: Table) -> Figure | None:
         titles=tuple(f"{line.name}: {line.text}" for line in key),
         key=key,
         notes=(
-            f"Ranked methods measured on {hardware.replace('(R)', '')}; the line joins those that none beats in both.",
+            f"Ranked methods measured on {hardware.replace('(R)', '')}; the line is the Pareto front.",
             *([f"On other hardware, and not comparable: {'; '.join(apart)}."] if apart else []),
         ),
     )
@@ -208,11 +208,11 @@ def _costs(table: Table) -> tuple[str, list[tuple[Line, float, float]], list[tup
         if competes(row) and row["budget"] != ALL_BUDGET
         if row["distil_wall_s"] is not None and row["score_frac"] is not None
     ]
-    measured.sort(key=lambda one: (-one[2], one[0].title))
+    measured.sort(key=lambda point: (-point[2], point[0].title))
     kinds = Counter(line.any_row["distil_hardware"] for line, *_ in measured)
     most = max(sorted(kinds), key=lambda kind: kinds[kind], default="")
-    here = [one for one in measured if one[0].any_row["distil_hardware"] == most]
-    return most, here, [one for one in measured if one not in here]
+    here = [point for point in measured if point[0].any_row["distil_hardware"] == most]
+    return most, here, [point for point in measured if point not in here]
 
 
 def heat(table: Table) -> Figure | None:
@@ -290,7 +290,7 @@ def _fill(axes: Axes, centres: Sequence[tuple[int, int]], colour: str) -> None:
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    cell = Path.unit_rectangle().vertices
+    cell = np.asarray(Path.unit_rectangle().vertices)
     shapes = [Path(cell * (0.96, 0.9) + (x - 0.48, y - 0.45), closed=True) for x, y in centres]
     axes.add_patch(PathPatch(Path.make_compound_path(*shapes), facecolor=colour, lw=0))
 
@@ -301,19 +301,21 @@ def privacy(table: Table) -> Figure | None:
     Args:
         table: The table to draw.
     """
-    points = [(line, row, row["score_frac"], row["t1_auc"]) for line, row in _audited(table)]
-    points = [point for point in points if point[2] is not None]
+    points = [
+        (line, row, row["score_frac"], row["t1_auc"])
+        for line, row in _audited(table)
+        if row["score_frac"] is not None and row["t1_auc"] is not None
+    ]
     if len(points) < 2:
         return None
     points.sort(key=lambda point: -point[2])
     intervals = [
-        tuple(auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"]))
+        [auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"])]
         for _, row, _, auc in points
     ]
     copies = [place for place, (_, row, *_) in enumerate(points) if row["t1_exact_matches"]]
-    low, high, x_ticks = round_limits(
-        [min(1.0, max(0.0, bound)) for bound in (0.5, *sum(intervals, ()), *(auc for *_, auc in points))], _AUC_STEPS, 6
-    )
+    aucs = [0.5, *(auc for *_, auc in points), *(bound for interval in intervals for bound in interval)]
+    low, high, x_ticks = round_limits([min(1.0, max(0.0, auc)) for auc in aucs], _AUC_STEPS, 6)
     *_, y_ticks = round_limits([score for _, _, score, _ in points], _SCORE_STEPS, 6)
 
     def draw(axes: Axes) -> None:
@@ -362,8 +364,8 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Figure | None:
         attacks: Audit id -> true-positive rates at ROC_FPR.
     """
     audited = _audited(table)
-    own = [(line, row) for line, row in audited if not row["options"] and row["audit_id"] in attacks][:MOST_CURVES]
-    if len(audited) < 2 or not own:
+    plain = [(line, row) for line, row in audited if not row["options"] and row["audit_id"] in attacks][:MOST_CURVES]
+    if len(audited) < 2 or not plain:
         return None
     first = next(place for place, rate in enumerate(ROC_FPR) if rate >= LEAST_RATE)
     rates = ROC_FPR[first:]
@@ -371,9 +373,9 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Figure | None:
 
     def draw(axes: Axes) -> None:
         axes.plot([LEAST_RATE, 1], [LEAST_RATE, 1], color=SOFT, ls="--", lw=0.7)
-        for place, (_, row) in enumerate(own):
-            found = [max(LEAST_RATE, rate) for rate in attacks[row["audit_id"]][first:]]
-            axes.plot(rates, found, gid=f"dot{place}", **_curve_style(place))
+        for place, (_, row) in enumerate(plain):
+            powers = [max(LEAST_RATE, rate) for rate in attacks[row["audit_id"]][first:]]
+            axes.plot(rates, powers, gid=f"dot{place}", **_curve_style(place))
         axes.set(xscale="log", yscale="log", xlim=(LEAST_RATE, 1), ylim=(LEAST_RATE, 1))
         for axis in (axes.xaxis, axes.yaxis):
             set_ticks(axis, decades, [f"{decade:g}" for decade in decades])
@@ -382,7 +384,7 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Figure | None:
 
     key = tuple(
         KeyLine(line.title, f"{rate_text(row)} of members at 1 % false alarms", curve=place)
-        for place, (line, row) in enumerate(own)
+        for place, (line, row) in enumerate(plain)
     )
     return Figure(
         kind="roc",
@@ -396,7 +398,7 @@ def roc(table: Table, attacks: Mapping[str, Sequence[float]]) -> Figure | None:
     )
 
 
-def _curve_style(place: int) -> dict[str, object]:
+def _curve_style(place: int) -> dict[str, Any]:
     return {"color": SERIES[place % len(SERIES)], "ls": "-" if place < len(SERIES) else ":", "lw": 1}
 
 
@@ -453,13 +455,13 @@ def ranks(ranking: Ranking) -> Figure | None:
     width, ordered = ranking.critical, ranking.mean_ranks
     if width is None:
         return None
-    groups = cliques([one.mean for one in ordered], width)
+    groups = cliques([entry.mean for entry in ordered], width)
 
     def draw(axes: Axes) -> None:
-        for place, one in enumerate(ordered):
-            axes.plot([one.mean, one.mean], [0, -1 - place], color=SOFT, lw=0.7)
-            name = label(f"{one.label} {one.mean:.2f}", 48)
-            axes.annotate(name, (one.mean, -1 - place), (3, -2), textcoords="offset points", fontsize=6)
+        for place, entry in enumerate(ordered):
+            axes.plot([entry.mean, entry.mean], [0, -1 - place], color=SOFT, lw=0.7)
+            name = label(f"{entry.label} {entry.mean:.2f}", 48)
+            axes.annotate(name, (entry.mean, -1 - place), (3, -2), textcoords="offset points", fontsize=6)
         for number, group in enumerate(groups):
             ends = [ordered[group[0]].mean - 0.03, ordered[group[-1]].mean + 0.03]
             axes.plot(ends, [0.4 + 0.35 * number] * 2, color=INK, lw=2)
@@ -468,7 +470,7 @@ def ranks(ranking: Ranking) -> Figure | None:
         axes.get_yaxis().set_visible(False)
         axes.set_xlabel(f"mean rank over {len(ranking.tasks)} tasks (critical difference {width:.2f})")
 
-    listed = "; ".join(f"{one.label} {one.mean:.2f}" for one in ordered)
+    listed = "; ".join(f"{entry.label} {entry.mean:.2f}" for entry in ordered)
     return Figure(
         kind="ranks",
         heading="Mean ranks",
@@ -486,12 +488,12 @@ def cliques(means: Sequence[float], width: float) -> list[list[int]]:
         means: Mean ranks, ascending.
         width: Critical difference.
     """
-    found: list[list[int]] = []
+    groups: list[list[int]] = []
     for start in range(len(means)):
         run = [i for i in range(start, len(means)) if means[i] - means[start] < width]
-        if len(run) > 1 and not (found and run[-1] <= found[-1][-1]):
-            found.append(run)
-    return found
+        if len(run) > 1 and not (groups and run[-1] <= groups[-1][-1]):
+            groups.append(run)
+    return groups
 
 
 def table_figures(table: Table, attacks: Mapping[str, Sequence[float]]) -> list[Figure]:

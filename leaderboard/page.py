@@ -53,7 +53,7 @@ class PageContext:
     samples: Samples = field(default_factory=dict)
     method_info: MethodInfo = field(default_factory=dict)
     version: str = ""
-    """Of the suite that built the page; empty where it is not said."""
+    """Of the suite that built the page; empty where unknown."""
 
 
 class Card(TypedDict):
@@ -66,7 +66,7 @@ class Card(TypedDict):
 
 def render_page(
     tables: Sequence[Table],
-    found: Findings,
+    findings: Findings,
     built_from: Sequence[str],
     attacks: Mapping[str, Sequence[float]],
     context: PageContext | None = None,
@@ -78,7 +78,7 @@ def render_page(
 
     Args:
         tables: Tables in the order in which the page offers them.
-        found: What the board says.
+        findings: Rows, curves and rankings of the board.
         built_from: Names of the places the records came from.
         attacks: Audit id -> true-positive rates of the attack on the set, at ROC_FPR.
         context: What cards hold besides rows.
@@ -86,9 +86,9 @@ def render_page(
     template = _environment().get_template("index.html.j2")
     return template.render(
         figures=[table_figures(table, attacks) for table in tables],
-        data=as_script(page_data(tables, found, context or PageContext())),
+        data=as_script(page_data(tables, findings, context or PageContext())),
         pickers=_PICKERS,
-        scaling=[(section, scaling(section)) for section in found.curves],
+        scaling=[(section, scaling(section)) for section in findings.curves],
         svg=lambda figure: Markup(inline_svg(figure)),  # noqa: S704 - its texts are escaped
         scaling_headings=HEADINGS,
         scaling_note=SCALING_NOTE,
@@ -98,7 +98,7 @@ def render_page(
         summary_note=SUMMARY_NOTE,
         **_published(),
         legend=[(column.key, column.heading.format(learner="learner"), column.description) for column in COLUMNS],
-        newest=max((row["measured"][-10:] for row in found.rows), default=""),
+        newest=max((row["measured"][-10:] for row in findings.rows), default=""),
         version=(context or PageContext()).version,
         built_from=built_from,
         missing=MISSING,
@@ -138,23 +138,23 @@ class _Shared:
     context: PageContext
 
 
-def page_data(tables: Sequence[Table], found: Findings, context: PageContext) -> dict[str, Any]:
+def page_data(tables: Sequence[Table], findings: Findings, context: PageContext) -> dict[str, Any]:
     """Returns what the script of the page needs, as plain JSON.
 
     Args:
         tables: Tables in the order in which the page offers them.
-        found: What the board says.
+        findings: Rows, curves and rankings of the board.
         context: What cards hold besides rows.
     """
     columns = [column for column in COLUMNS if column.outputs & ON_PAGE]
-    pools = pools_of(row for row in found.rows if competes(row))
-    shared = _Shared(columns, pools, found.places, context)
+    pools = pools_of(row for row in findings.rows if competes(row))
+    shared = _Shared(columns, pools, findings.places, context)
     return {
         "columns": [_column(column) for column in columns],
         "views": [{"name": view.name, "columns": sorted(view.keys)} for view in VIEWS],
         "pools": [{"name": pool.name, "description": pool.description} for pool in pools],
         "tables": [_table(table, shared) for table in tables],
-        "rankings": [_ranking(ranking) for ranking in found.rankings],
+        "rankings": [_ranking(ranking) for ranking in findings.rankings],
     }
 
 
@@ -178,10 +178,10 @@ def _column(column: Column) -> dict[str, Any]:
 
 def _table(table: Table, shared: _Shared) -> dict[str, Any]:
     columns = shared.columns
-    own = [place for place, column in enumerate(columns) if table.has(column)]
+    present = [place for place, column in enumerate(columns) if table.has(column)]
     filled = [
         place
-        for place in own
+        for place in present
         if not columns[place].optional
         or any(columns[place].show(row) != MISSING for line in table.lines for row in line.rows.values())
     ]
@@ -209,7 +209,7 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
         "options": row["options"],
         "kind": line.kind,
         "private": row["private"],
-        "verified": _badge(line),
+        "reproduced": _badge(line),
         "failing": bool(row["failure_flags"]),
         "search": _search(line, row),
         "everyBudget": row["budget"] == ALL_BUDGET,
@@ -237,14 +237,14 @@ def _search(line: Line, row: Row) -> str:
 
 
 def _badge(line: Line) -> str:
-    """Returns what running a method again gave, by any learner; empty where nothing was."""
-    names = {"n_not_reproduced": "not reproduced", "n_reproduced": "verified", "n_consistent": "consistent"}
-    found = (word for key, word in names.items() if any(row[key] for row in line.rows.values()))  # type: ignore[literal-required]
-    return next(found, "")
+    """Returns the outcome of reproducing a method, by any learner; empty where nobody has."""
+    names = {"n_not_reproduced": "not reproduced", "n_reproduced": "reproduced", "n_consistent": "consistent"}
+    outcomes = (word for key, word in names.items() if any(row[key] for row in line.rows.values()))  # type: ignore[literal-required]
+    return next(outcomes, "")
 
 
 def _cell(column: Column, row: Row, first: bool) -> list[Any] | int:
-    """Returns a cell's text and the number that sorts it; 0 for a hole, and for what the line's first row says of the set."""
+    """Returns a cell's text and the number that sorts it; 0 for a missing one, and for what the line's first row says of the set."""
     if column.viewpoint == "set" and not first:
         return 0
     text = column.show(row)
@@ -260,7 +260,7 @@ def _number(value: float) -> float:
 
 
 def _ranking(ranking: Ranking) -> dict[str, Any]:
-    lines = [ranking_texts(one) for one in ranking.mean_ranks]
+    lines = [ranking_texts(mean_rank) for mean_rank in ranking.mean_ranks]
     return {**ranking_json(ranking), "title": ranking.title, "lines": lines}
 
 
@@ -270,14 +270,14 @@ def card_of(line: Line, table: Table, context: PageContext) -> Card:
     Args:
         line: The line.
         table: Its table.
-        context: Generated texts by set, and what is said about methods.
+        context: Generated texts by set, and what the suite and authors say about methods.
     """
     row = line.rows.get(table.source, line.any_row)
-    found = [*context.method_info.get(row["method"], ()), *((name, text) for name, text in _facts(row) if text)]
+    facts = [*context.method_info.get(row["method"], ()), *((name, text) for name, text in _facts(row) if text)]
     for learner, seen in line.rows.items():
         if seen["unranked_reason"] and seen["unranked_reason"] != row["unranked_reason"] and learner != TRANSFER:
-            found.append((f"{learner} not ranked", seen["unranked_reason"]))
-    commands = [("make these runs again", row["command"])] if row["command"] else []
+            facts.append((f"{learner} not ranked", seen["unranked_reason"]))
+    commands = [("reproduce these runs", row["command"])] if row["command"] else []
     if row["first_train_id"] and not row["external"]:
         commands.append(("check one of them", f"tdbench reproduce {row['first_train_id']}"))
     texts = [
@@ -285,8 +285,8 @@ def card_of(line: Line, table: Table, context: PageContext) -> Card:
         for label, text in context.samples.get(row["first_set_id"], ())
     ]
     if not texts and row["budget"] != ALL_BUDGET:
-        found.append(("texts", _why_no_texts(row)))
-    return {"facts": found, "commands": commands, "samples": texts}
+        facts.append(("texts", _why_no_texts(row)))
+    return {"facts": facts, "commands": commands, "samples": texts}
 
 
 def _why_no_texts(row: Row) -> str:
@@ -313,14 +313,14 @@ def _facts(row: Row) -> list[tuple[str, str]]:
         ("remarks", row["notes"]),
         ("contamination", "; ".join(filter(None, (row["contamination"], row["distil_contamination"])))),
         *_privacy(row),
-        ("signs of failure", row["failure_flags"]),
+        ("warnings", row["failure_flags"]),
         ("references lack sets", row["incomplete_references"]),
-        ("sets made on", hardware_text(row)),
-        ("trained on", ", ".join(filter(None, (row["device"], row["hardware"])))),
+        ("hardware of the sets", hardware_text(row)),
+        ("hardware of the training", ", ".join(filter(None, (row["device"], row["hardware"])))),
         ("FLOPs leave out", counted if row["distil_flops_counted"] is not None else ""),
         ("data", f"{row['data_fingerprint']}, test {row['test_fingerprint'] or MISSING}"),
         ("measured", row["measured"]),
-        ("run again", f"{reproductions_text(row)}: {row['reproduced_on']}" if row["reproduced_on"] else ""),
+        ("reproduced", f"{reproductions_text(row)}: {row['reproduced_on']}" if row["reproduced_on"] else ""),
         ("suite", row["commits"]),
         ("first set", row["first_set_id"]),
     ]

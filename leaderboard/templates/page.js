@@ -18,7 +18,7 @@ const fillControls = () => {
   fillSelect(controls.elements.pool, data.pools.map((pool) => pool.name), state.pool);
   if (controls.elements.q.value !== state.q) controls.elements.q.value = state.q;
   const pool = data.pools.find((one) => one.name === state.pool);
-  document.getElementById("pool-note").textContent = pool && pool !== data.pools[0] ? `Entrants: ${pool.description}; ranked among themselves.` : "";
+  document.getElementById("pool-note").textContent = pool && pool !== data.pools[0] ? `Ranked methods: ${pool.description}; ranked among themselves.` : "";
 };
 
 const OWN = "own choice";
@@ -37,14 +37,14 @@ const fillColumns = () => {
 
 const drawFrame = () => {
   const table = tableNow();
-  const parts = [table.budget, table.track, table.protocol].flatMap((text) => [node("span", { class: "unseen" }, " · "), node("small", {}, text)]);
+  const parts = [table.budget, table.track, table.protocol].flatMap((text) => [node("span", { class: "hidden-text" }, " · "), node("small", {}, text)]);
   document.getElementById("board-title").replaceChildren(table.task, ...parts);
   document.getElementById("region").setAttribute("aria-label", `Methods and their results, ${table.title}`);
   const notes = table.notes.map((text) => node("p", { class: "note" }, text));
   if (table.dataNote) notes.unshift(node("p", { class: `note ${table.data}` }, table.dataNote));
   document.getElementById("notes").replaceChildren(...notes);
   document.getElementById("figures").replaceChildren(document.getElementById(`figures-${state.table}`).content.cloneNode(true));
-  const others = state.learner === table.source && state.pool === data.pools[0]?.name ? "" : ", all entrants";
+  const others = state.learner === table.source && state.pool === data.pools[0]?.name ? "" : ", all ranked methods";
   document.getElementById("figures-note").textContent = `Figures: ${table.source}, the source learner${others}.`;
   for (const section of document.querySelectorAll(".scaling")) section.hidden = section.dataset.task !== table.task;
 };
@@ -57,7 +57,7 @@ const drawRankings = () => {
   const built = found.map((one) => {
     const heads = ["method", "mean rank", ...one.tasks].map((text) => node("th", { scope: "col" }, text));
     const rows = one.lines.map(([label, ...cells]) => node("tr", {}, node("th", { scope: "row" }, label), ...cells.map((text) => node("td", {}, text))));
-    const holes = Object.entries(one.holes).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
+    const missing = Object.entries(one.holes).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
     const region = node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ranks, ${one.title}` });
     region.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...rows)));
     const block = node("div", {}, node("h3", {}, one.title), region);
@@ -65,7 +65,7 @@ const drawRankings = () => {
       const p = one.friedman_p === null ? "" : ` Friedman's test that all are equally good: p ${one.friedman_p < 0.001 ? "<0.001" : one.friedman_p.toFixed(3)}.`;
       block.append(node("p", { class: "note" }, `Critical difference of mean ranks (Nemenyi, 5 %): ${one.critical_difference.toFixed(2)}.${p}`));
     }
-    if (holes.length) block.append(node("p", { class: "note" }, `Without a mean rank: ${holes.join(", ")}.`));
+    if (missing.length) block.append(node("p", { class: "note" }, `Without a mean rank: ${missing.join(", ")}.`));
     return block;
   });
   document.getElementById("over-tasks").hidden = built.length === 0;

@@ -6,7 +6,7 @@ const node = (name, attributes = {}, ...children) => {
   return made;
 };
 
-// The fields of the view: a score for every learner, the mean over unseen ones, and the rest as the chosen learner sees it.
+// The fields of the view: a score for every learner, the transfer score, and the rest as the chosen learner sees it.
 const fieldsOf = (table) => {
   const fields = [];
   const seenBy = state.learner === table.source ? "" : ` (${state.learner})`;
@@ -27,16 +27,16 @@ const fieldsOf = (table) => {
 };
 
 const cellOf = (table, line, field) => {
-  const hole = { text: MISSING, order: null };
+  const missing = { text: MISSING, order: null };
   if (field.key === "rank") {
     const place = line.ranks[field.learner]?.[state.pool];
-    return place ? { text: `${place[0]} [${place[1]}, ${place[2]}]`, order: place[0] } : hole;
+    return place ? { text: `${place[0]} [${place[1]}, ${place[2]}]`, order: place[0] } : missing;
   }
   const seen = line.cells[field.learner] ?? (field.any ? Object.values(line.cells)[0] : undefined);
   const cell = seen?.[field.index];
   if (cell) return { text: cell[0], order: cell.length > 1 ? cell[1] : null };
   const bound = table.bound && !field.any && field.learner !== table.source && !line.everyBudget;
-  return bound ? { text: NOT_APPLICABLE, order: null } : hole;
+  return bound ? { text: NOT_APPLICABLE, order: null } : missing;
 };
 
 const linesOf = (table) => {
@@ -77,7 +77,7 @@ const view = () => {
 };
 
 const badgesOf = (line) =>
-  [[line.kind !== "method", "reference"], [line.private, "private"], [line.verified, line.verified], [line.failing, "signs of failure"]].filter(([holds]) => holds).map(([, word]) => word);
+  [[line.kind !== "method", "reference"], [line.private, "private"], [line.reproduced, line.reproduced], [line.failing, "warnings"]].filter(([holds]) => holds).map(([, word]) => word);
 
 const WIDE = new Set(["status", "failure_flags", "llm", "hardware"]);
 
@@ -105,8 +105,8 @@ const drawTable = (onSort, onOpen) => {
   };
   const count = `${lines.length} of ${table.lines.length} rows`;
   const rankless = lines.length && state.pool !== data.pools[0]?.name && !lines.some((line) => line.ranks[state.learner]?.[state.pool]);
-  const remark = !lines.length ? ": none matches the filter and the entrants" : rankless ? `: none of the entrants ${state.pool} is ranked here` : "";
-  const caption = node("caption", {}, node("span", { class: "unseen" }, `${table.title}, `), count + remark);
+  const remark = !lines.length ? ": none matches the filter and the chosen methods" : rankless ? `: none of the methods ${state.pool} is ranked here` : "";
+  const caption = node("caption", {}, node("span", { class: "hidden-text" }, `${table.title}, `), count + remark);
   document.getElementById("table").replaceChildren(caption, node("thead", {}, node("tr", {}, ...heads)), ...body(false), ...body(true));
   return count + remark;
 };

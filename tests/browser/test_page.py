@@ -33,7 +33,7 @@ def test_table_holds_the_rows_of_the_board(open_page, page_file, rows):
     own = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
     assert sorted(set(texts(page, NAMES)) - {"majority", "full"}) == sorted({row["label"] for row in own})
     names = texts(page, "#table tbody:first-of-type th")
-    plain = [re.sub(r"\s*(private|reference|verified|consistent|signs of failure)\b", "", name) for name in names]
+    plain = [re.sub(r"\s*(private|reference|reproduced|consistent|warnings)\b", "", name) for name in names]
     plain = [" ".join(name.split()) for name in plain]
     shown = dict(zip(plain, column(page, "score.minilm"), strict=True))
     for row in own:

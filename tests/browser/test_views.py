@@ -42,7 +42,7 @@ def test_rows_stand_by_the_score_of_the_chosen_learner_and_headings_name_it(open
     heads = texts(page, "#table thead th")
     assert "rank (textcnn)" in heads
     assert "distil time" in heads  # it is about the set, whoever is trained on it
-    assert "source learner, all entrants" in page.locator("#figures-note").inner_text()
+    assert "source learner, all ranked methods" in page.locator("#figures-note").inner_text()
 
 
 def test_what_is_about_the_set_is_the_same_for_every_learner(open_page, page_file):
@@ -195,7 +195,7 @@ def test_the_summary_leads_to_every_ranked_table(open_page, page_file):
 def test_pools_say_who_they_are_and_when_none_of_them_is_ranked(open_page, page_file):
     page = open_page(page_file, "#task=spam&budget=dpc10&track=text&protocol=lite-v1&pool=private")
     assert "differential privacy" in page.locator("#pool-note").inner_text()
-    assert "none of the entrants private is ranked here" in texts(page, "caption")[0]
+    assert "none of the methods private is ranked here" in texts(page, "caption")[0]
 
 
 @pytest.mark.parametrize(

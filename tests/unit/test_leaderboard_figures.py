@@ -50,8 +50,8 @@ def test_score_against_cost_names_the_front_and_keeps_to_one_kind_of_hardware(bo
     assert "measured on A (2 cores);" in figure.notes[0]
     assert figure.notes[1] == "On other hardware, and not comparable: other 90.0 in 0.1 s (B (2 cores))."
     assert [(line.number, f"{line.name}: {line.text}") for line in figure.key] == [
-        ("1", "good: 80.0 in 1.7 min, beaten by none"),
-        ("2", "quick: 60.0 in 1.0 s, beaten by none"),
+        ("1", "good: 80.0 in 1.7 min, Pareto-optimal"),
+        ("2", "quick: 60.0 in 1.0 s, Pareto-optimal"),
         ("3", "poor: 50.0 in 50.0 s"),
     ]
     dots = marks(inline_svg(figure))
