@@ -43,7 +43,7 @@ LEAST_RATE = 0.01
 _SCORE_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _AUC_STEPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _ERROR_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-_LABELS, _ROW = 126, 12
+_LABELS, _ROW = 130, 12
 """Points: width of the names at the left, and height of a method's line."""
 
 
