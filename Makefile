@@ -12,10 +12,10 @@ ARGS   ?=
 OVERRIDES = task=$(TASK) $(if $(SUITE),suite=$(SUITE)) $(if $(METHOD),method=$(METHOD)) $(if $(BUDGET),budget=$(BUDGET)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench plan status test lint type docs leaderboard clean
+.PHONY: help setup bench plan status test test-slow lint type docs leaderboard clean
 
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  variables    TASK=agnews SUITE=quick METHOD= BUDGET= ARGS=\"key=value ...\""
 
 setup: $(STAMP)  ## Make the virtual environment and install everything into it
@@ -36,7 +36,10 @@ status: $(STAMP)  ## Count finished and failed stages of runs/
 	@$(BIN)/tdbench status
 
 test: $(STAMP)  ## Run the tests
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-slow: $(STAMP)  ## Run the long forms of the tests
+	@TDBENCH_TESTS=long OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or long" $(ARGS)
 
 lint: $(STAMP)  ## Check style and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +22,7 @@ FILES = {
 TREES = {name: ast.parse(path.read_text(encoding="utf-8"), name) for name, path in FILES.items()}
 
 
+@cache
 def imports(name: str) -> set[str]:
     """Every module that a file imports anywhere, relative imports resolved, `import_module("x")` included."""
     found: set[str] = set()
@@ -58,6 +61,26 @@ def of_project(name: str) -> set[str]:
     return {module.removeprefix("tdbench.") for module in imports(name) if module.split(".")[0] == "tdbench"}
 
 
+def each(names: list[str]) -> Callable[[Callable[[str], None]], Callable[[], None]]:
+    """Makes one test of a test of every file: thousands of tests take longer to hand out than to run."""
+
+    def wrap(test: Callable[[str], None]) -> Callable[[], None]:
+        def of_all() -> None:
+            assert names
+            wrong: dict[str, str] = {}
+            for name in names:
+                try:
+                    test(name)
+                except AssertionError as error:
+                    wrong[name] = str(error)
+            assert wrong == {}
+
+        of_all.__doc__ = test.__doc__
+        return of_all
+
+    return wrap
+
+
 def in_package(*packages: str) -> list[str]:
     return [name for name in FILES if name.startswith(tuple(f"{package}/" for package in packages))]
 
@@ -70,7 +93,7 @@ def test_the_search_finds_the_files_and_the_imports_it_is_about():
     assert "sklearn.cluster" in imports("bench/selection.py")
 
 
-@pytest.mark.parametrize("name", in_package("methods", "tasks"))
+@each(in_package("methods", "tasks"))
 def test_a_plugin_imports_nothing_of_the_project_but_the_api(name):
     # A plug-in may be a package: its own parts are allowed, another plug-in is not.
     plugin = ".".join(name.removesuffix(".py").split("/")[:2])
@@ -78,17 +101,17 @@ def test_a_plugin_imports_nothing_of_the_project_but_the_api(name):
     assert foreign == set()
 
 
-@pytest.mark.parametrize("name", in_package("bench"))
+@each(in_package("bench"))
 def test_the_harness_never_imports_a_method_or_task(name):
     assert not {module for module in of_project(name) if module.split(".")[0] in {"methods", "tasks"}}
 
 
-@pytest.mark.parametrize("name", [name for name in in_package("bench") if not name.startswith("bench/commands/")])
+@each([name for name in in_package("bench") if not name.startswith("bench/commands/")])
 def test_only_the_commands_of_the_harness_know_the_leaderboard(name):
     assert not {module for module in of_project(name) if module.split(".")[0] == "leaderboard"}
 
 
-@pytest.mark.parametrize("name", in_package("leaderboard"))
+@each(in_package("leaderboard"))
 def test_the_leaderboard_reads_records_and_nothing_else_of_the_harness(name):
     foreign = {module for module in of_project(name) if module.split(".")[0] != "leaderboard"}
     assert foreign <= {"bench.record", "bench.errors"}
@@ -104,7 +127,7 @@ def test_building_a_leaderboard_needs_no_torch():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", FILES)
+@each(FILES)
 def test_a_function_has_at_most_50_lines(name):
     long = {
         node.name: node.end_lineno - node.lineno + 1
@@ -114,7 +137,7 @@ def test_a_function_has_at_most_50_lines(name):
     assert {function: lines for function, lines in long.items() if lines > 50} == {}
 
 
-@pytest.mark.parametrize("name", FILES)
+@each(FILES)
 def test_nothing_unpickles(name):
     assert not {module.split(".")[0] for module in imports(name)} & {
         "pickle",
@@ -131,7 +154,7 @@ def test_nothing_unpickles(name):
             assert node.attr not in {"load", "save"}
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if not n.startswith(("bench/commands/", "bench/progress"))])
+@each([n for n in FILES if not n.startswith(("bench/commands/", "bench/progress"))])
 def test_only_commands_and_the_progress_line_print(name):
     calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
     assert [node.lineno for node in calls if node.func.id == "print"] == []
@@ -157,7 +180,7 @@ def test_plugins_may_import_these_parts_of_the_api_at_the_top(name):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", [name for name in in_package("tdbench/api") if not name.endswith("__init__.py")])
+@each([name for name in in_package("tdbench/api") if not name.endswith("__init__.py")])
 def test_a_toolkit_offers_what_a_plugin_uses(name):
     module = import_module(module_name(name))
     offered = {alias.name for node in TREES[name].body if isinstance(node, ast.ImportFrom) for alias in node.names}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,18 +14,72 @@ import pytest
 from tdbench.api import DistilledSet, Method, MethodCard, MethodConfig, Skip
 from tdbench.bench.errors import UsageError
 from tdbench.bench.registry import METHODS
-from tdbench.bench.testing import assert_conforms, check
+from tdbench.bench.testing import assert_conforms, check, methods
 from tests.unit.small_options import small
 
 CARD = MethodCard(summary="s", family="coreset")
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", METHODS.names())
-def test_every_method_of_the_suite_conforms(name):
+@pytest.fixture
+def few_runs(monkeypatch):
+    """Tries every kind of texts once, with the budgets in turn; the order of hashes is varied for all methods together."""
+    whole = methods.runs_of
+
+    def some(plugin):
+        runs = whole(plugin)
+        return [runs[0], runs[3], runs[4]] if len(runs) == 6 else runs
+
+    monkeypatch.setattr(methods, "runs_of", some)
+    monkeypatch.setattr(methods, "_check_hash_order", lambda report, plugin: None)
+
+
+def conforms(name: str) -> None:
     method = small(name)
     default = method.config == type(method).Config()
     assert_conforms(type(method) if default else method)
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+@pytest.mark.usefixtures("few_runs")
+def test_every_method_of_the_suite_conforms(name):
+    conforms(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_of_the_suite_conforms_with_every_text_and_budget(name):
+    conforms(name)
+
+
+HASHES = """
+import sys
+from tdbench.bench.canonical import content_id
+from tdbench.bench.registry import METHODS
+from tdbench.bench.testing.methods import run_once, runs_of
+
+for name in sys.argv[1:]:
+    plugin = METHODS.get(name)
+    print(name, content_id(run_once(plugin(), *runs_of(plugin)[0])))
+"""
+
+
+def test_the_order_of_hashes_changes_no_method_of_the_suite():
+    usual = [METHODS.get(name)() for name in METHODS.names() if small(name).config == METHODS.get(name).Config()]
+    names = [method.name for method in usual if method.pretrained_lm is None and not method.llms]
+    assert len(names) > 10
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", HASHES, *names],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for seed in ("1", "2")
+    ]
+    assert len(outputs[0]) == len(names)
+    assert outputs[0] == outputs[1]
 
 
 class Good(Method):

@@ -35,15 +35,18 @@ def test_the_published_series_is_fitted_better_than_by_a_power_law():
     assert found.power_misfit > 10 * found.misfit
 
 
-def test_intervals_cover_the_curve():
-    """Of 80 simulated boards with three sets a size; expected 95 %."""
+@pytest.mark.parametrize(
+    ("n_boards", "n_draws", "least"), [(16, 60, 0.80), pytest.param(80, 150, 0.90, marks=pytest.mark.slow)]
+)
+def test_intervals_cover_the_curve(n_boards, n_draws, least):
+    """Of simulated boards with three sets a size; expected 95 %."""
     covered = []
-    for seed in range(80):
-        fit = fit_law(simulated(seed=seed), seed=seed, n_draws=150)
+    for seed in range(n_boards):
+        fit = fit_law(simulated(seed=seed), seed=seed, n_draws=n_draws)
         low, high = fit.interval(SIZES)
         covered.append((low <= TRUE(SIZES)) & (TRUE(SIZES) <= high))
     share = np.mean(covered)
-    assert 0.90 <= share <= 0.98, share
+    assert least <= share <= 0.98, share
 
 
 def test_a_plateau_is_named_only_where_it_is_seen():
@@ -52,9 +55,9 @@ def test_a_plateau_is_named_only_where_it_is_seen():
     )
     assert seen.plateau == pytest.approx(0.1, rel=0.1)
     unseen = [
-        fit_law(simulated(Law(0.9, 0.5, 0.2, 0.0), spread=0.05, seed=seed), n_draws=100).plateau for seed in range(20)
+        fit_law(simulated(Law(0.9, 0.5, 0.2, 0.0), spread=0.05, seed=seed), n_draws=60).plateau for seed in range(8)
     ]
-    assert sum(one is not None for one in unseen) <= 3  # at most 5 % are expected
+    assert sum(one is not None for one in unseen) <= 1  # at most 5 % are expected
 
 
 def test_six_sizes_and_three_sets_are_enough():
