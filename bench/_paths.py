@@ -16,7 +16,7 @@ RECORDS = ROOT / "leaderboard" / "records"
 """Accepted results."""
 
 VERIFIED = ROOT / "leaderboard" / "verified"
-"""Accepted results that were run again, in the same form."""
+"""Accepted results that were reproduced, in the same form."""
 
 
 SUBMISSIONS = ROOT / "leaderboard" / "submissions"

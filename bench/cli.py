@@ -23,7 +23,7 @@ def reproduce(
     save: Annotated[bool, typer.Option("--save", help="Keep the new record for the committed leaderboard.")] = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Run one recorded training again, distilled set and all, and compare."""
+    """Reproduce one recorded training, distilled set included, and compare."""
     from tdbench.bench.commands.reproduce import reproduce_command
 
     raise typer.Exit(reproduce_command(stage_id, root, device, save=save, as_json=json_))
@@ -258,7 +258,7 @@ def check(
     kind: Annotated[str | None, typer.Option("--kind", help="method, task or learner.")] = None,
     json_: JsonFlag = False,
 ) -> None:
-    """Check that a plug-in keeps the contract of its kind; every failure says how to mend it."""
+    """Check that a plug-in keeps the contract of its kind; every failure says how to fix it."""
     from tdbench.bench.commands.new import check_command
 
     raise typer.Exit(check_command(name, kind, json_))

@@ -25,7 +25,7 @@ class Reporter(Protocol):
         """Reports the finished fraction of the open stage."""
 
     def done(self, outcome: str) -> None:
-        """Ends the open stage; `outcome` is a short phrase such as `accuracy 83.1 %`."""
+        """Ends the open stage; `outcome` is a short summary such as `accuracy 83.1 %`."""
 
     def close(self) -> None:
         """Ends the run."""

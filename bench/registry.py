@@ -63,21 +63,21 @@ class Registry(Generic[T]):
             PluginError: Two plug-ins have the same name.
         """
         if self._entries is None:
-            found: dict[str, Entry] = {}
+            entries: dict[str, Entry] = {}
             for entry in self._discover():
-                other = found.get(entry.name)
+                other = entries.get(entry.name)
                 if entry.plugin is None and other is not None:  # a broken file takes nobody's name
-                    found[entry.origin] = entry
+                    entries[entry.origin] = entry
                     continue
                 if other is not None and other.plugin is None:
-                    found[other.origin] = other
+                    entries[other.origin] = other
                 elif other is not None and other.plugin is not entry.plugin:
                     raise PluginError(
                         f"two plug-ins are called {self.kind} '{entry.name}': {other.origin} and {entry.origin}; "
                         "rename one of them, or remove it from the environment."
                     )
-                found[entry.name] = entry
-            self._entries = dict(sorted(found.items()))
+                entries[entry.name] = entry
+            self._entries = dict(sorted(entries.items()))
         return self._entries
 
     def names(self) -> list[str]:

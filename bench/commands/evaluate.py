@@ -35,21 +35,23 @@ def evaluate_command(file: Path, task: str, name: str | None, budget: str | None
     arguments = parse(words)
     _check_words(arguments)
     group = budget or "dpc10"
-    (one,) = settings_for([f"task={task}", "method=random", f"budget={group}", *_with_protocol(arguments.overrides)])
-    plugin = TASKS.get(one.task_name)
-    made, ignored = read_set(file, plugin(plugin.Config(**one.task_options)))
+    (settings,) = settings_for(
+        [f"task={task}", "method=random", f"budget={group}", *_with_protocol(arguments.overrides)]
+    )
+    plugin = TASKS.get(settings.task_name)
+    distilled, ignored = read_set(file, plugin(plugin.Config(**settings.task_options)))
     if budget is not None:
-        limits = Budget(one.budget.name, **one.budget.model_dump())
-        texts = ["\n".join(parts) for parts in zip(*(made.fields or {}).values(), strict=True)]
-        made.check_size(limits, [count_tokens(text) for text in texts], plugin.label_names)
+        limits = Budget(settings.budget.name, **settings.budget.model_dump())
+        texts = ["\n".join(parts) for parts in zip(*(distilled.fields or {}).values(), strict=True)]
+        distilled.check_size(limits, [count_tokens(text) for text in texts], plugin.label_names)
     else:
-        largest = int(np.bincount(made.labels_M).max())
-        limits = one.budget.model_copy(update={"per_class": largest, "tokens_per_class": None})
-        one = one.model_copy(update={"budget": limits})
+        largest = int(np.bincount(distilled.labels_M).max())
+        limits = settings.budget.model_copy(update={"per_class": largest, "tokens_per_class": None})
+        settings = settings.model_copy(update={"budget": limits})
     if ignored and not arguments.json:
         print(f"columns left out: {', '.join(map(ascii, ignored))}")  # noqa: T201
-    one = one.model_copy(update={"method_name": External.name, "method_label": label})
-    return perform([one], arguments, External(made, label))
+    settings = settings.model_copy(update={"method_name": External.name, "method_label": label})
+    return perform([settings], arguments, External(distilled, label))
 
 
 def _check_words(arguments: Arguments) -> None:

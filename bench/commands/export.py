@@ -49,25 +49,25 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; name another one.")
     task = task_of(record.cell)
-    made = _content(record, task, root)
+    distilled = _content(record, task, root)
     trained = [r for r in known_records(root) if r.distil_id == record.id and r.train is not None]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
-        _write(partial, made, record, task, trained)
+        _write(partial, distilled, record, task, trained)
         if out.exists():
             out.rmdir()
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if as_json:
-        print(json.dumps({"folder": str(out), "n_rows": len(made), "id": record.id}))  # noqa: T201
+        print(json.dumps({"folder": str(out), "n_rows": len(distilled), "id": record.id}))  # noqa: T201
     else:
-        print(f'{len(made)} rows in {out}; load them with datasets.load_dataset("{out}").')  # noqa: T201
+        print(f'{len(distilled)} rows in {out}; load them with datasets.load_dataset("{out}").')  # noqa: T201
     return 0
 
 
-def _set_record(found: Record, root: Path) -> Record:
-    record = found if found.stage == "distil" else find_stage(found.distil_id, root)
+def _set_record(stage: Record, root: Path) -> Record:
+    record = stage if stage.stage == "distil" else find_stage(stage.distil_id, root)
     if record.distil is None:
         raise UsageError(f"{record.id} is no finished distilled set; `tdbench status` lists what failed.")
     return record
@@ -78,11 +78,11 @@ def _content(record: Record, task: Task, root: Path) -> DistilledSet:
     assert record.distil is not None
     place, accepted = Store(root).folder("distil", record.id), Accepted(RECORDS)
     if place.is_dir():
-        made = DistilledSet.load(place, record.artefacts)
-        return made if made.row_ids_M is None else _with_texts(made, _train(record))
+        distilled = DistilledSet.load(place, record.artefacts)
+        return distilled if distilled.row_ids_M is None else _with_texts(distilled, _train(record))
     if not accepted.keeps(record.id):
         why = accepted.packed_set(record.id)["not_kept"]
-        raise PrerequisiteError(f"the content of {record.id} was not kept ({why}). Make it again: tdbench reproduce.")
+        raise PrerequisiteError(f"the content of {record.id} was not kept ({why}). Reproduce it: tdbench reproduce.")
     if record.distil.output != "rows":
         return accepted.distilled(record.id, LabelledText({}, [], task.label_names, []))  # type: ignore[arg-type]
     real = _train(record)
@@ -100,55 +100,57 @@ def _train(record: Record) -> LabelledText:
     return data.train
 
 
-def _with_texts(made: DistilledSet, real: LabelledText) -> DistilledSet:
-    texts = made.resolve(real)
+def _with_texts(distilled: DistilledSet, real: LabelledText) -> DistilledSet:
+    texts = distilled.resolve(real)
     return DistilledSet(
-        labels_M=made.labels_M,
+        labels_M=distilled.labels_M,
         fields={name: list(column) for name, column in texts.fields.items()},
-        soft_labels_MC=made.soft_labels_MC,
-        weights_M=made.weights_M,
+        soft_labels_MC=distilled.soft_labels_MC,
+        weights_M=distilled.weights_M,
     )
 
 
-def _write(folder: Path, made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> None:
+def _write(folder: Path, distilled: DistilledSet, record: Record, task: Task, trained: list[Record]) -> None:
     import numpy as np
     from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars, enable_progress_bars
 
     (folder / "data").mkdir(parents=True)
-    columns: dict[str, Any] = dict(made.fields or {})
+    columns: dict[str, Any] = dict(distilled.fields or {})
     kinds: dict[str, Any] = {name: Value("string") for name in columns}
-    columns["label"], kinds["label"] = made.labels_M.tolist(), ClassLabel(names=list(task.label_names))
-    if made.soft_labels_MC is not None and made.schedule is None:
-        columns["soft_label"], kinds["soft_label"] = made.soft_labels_MC.tolist(), List(Value("float32"))
-    if made.weights_M is not None:
-        columns["weight"], kinds["weight"] = made.weights_M.tolist(), Value("float32")
+    columns["label"], kinds["label"] = distilled.labels_M.tolist(), ClassLabel(names=list(task.label_names))
+    if distilled.soft_labels_MC is not None and distilled.schedule is None:
+        columns["soft_label"], kinds["soft_label"] = distilled.soft_labels_MC.tolist(), List(Value("float32"))
+    if distilled.weights_M is not None:
+        columns["weight"], kinds["weight"] = distilled.weights_M.tolist(), Value("float32")
     disable_progress_bars()
     Dataset.from_dict(columns, features=Features(kinds)).to_parquet(folder / TABLE)
     enable_progress_bars()
-    if made.soft is not None:
+    if distilled.soft is not None:
         from safetensors.numpy import save_file
 
-        save_file({name: np.ascontiguousarray(tensor) for name, tensor in made.tensors().items()}, folder / TENSORS)
+        save_file(
+            {name: np.ascontiguousarray(tensor) for name, tensor in distilled.tensors().items()}, folder / TENSORS
+        )
     text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(set_card(made, record, task, trained), encoding="utf-8")
+    (folder / "README.md").write_text(set_card(distilled, record, task, trained), encoding="utf-8")
 
 
-def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Record]) -> str:
+def set_card(distilled: DistilledSet, record: Record, task: Task, trained: list[Record]) -> str:
     """Writes the README.md of an exported set.
 
     Args:
-        made: The set, chosen rows as texts.
+        distilled: The set, chosen rows as texts.
         record: Its record.
         task: The task it stands for.
         trained: Records of models that were trained on it.
     """
     parts = [
-        f"---\n{yaml.safe_dump(_front(made, record), sort_keys=False, allow_unicode=True)}---",
+        f"---\n{yaml.safe_dump(_front(distilled, record), sort_keys=False, allow_unicode=True)}---",
         f"# {task.facts.title}, distilled by {escape(record.method_facts.label)}",
-        f"{len(made)} rows that stand for the {len(task.label_names)} classes of {task.facts.title} ({task.facts.citation}), "
+        f"{len(distilled)} rows that stand for the {len(task.label_names)} classes of {task.facts.title} ({task.facts.citation}), "
         f"made with TDBench {__version__} by the method `{record.cell.method}` at budget {record.cell.budget}.",
-        _what(made, record, task),
+        _what(distilled, record, task),
         "## How it was made\n\n" + _origin(record, trained),
     ]
     if scores := _scores(trained):
@@ -160,30 +162,30 @@ def set_card(made: DistilledSet, record: Record, task: Task, trained: list[Recor
             else "see the record"
         )
         parts.append(
-            f"## Differential privacy\n\nThe method promises {promised}; `tdbench.json` holds what that rests on."
+            f"## Differential privacy\n\nThe method promises {promised}; `tdbench.json` holds its assumptions."
         )
-    parts.append("## Limits\n\n" + _limits(made, record))
+    parts.append("## Limits\n\n" + _limits(distilled, record))
     return "\n\n".join(parts) + "\n"
 
 
-def _front(made: DistilledSet, record: Record) -> dict[str, Any]:
+def _front(distilled: DistilledSet, record: Record) -> dict[str, Any]:
     tags = ["dataset-distillation", "tdbench", record.cell.task, record.method_facts.family.replace(" ", "-")]
     return {
         "pretty_name": f"{record.cell.task} {record.cell.budget} {record.method_facts.label}",
         "language": ["en"],
         "license": "other",
         "task_categories": ["text-classification"],
-        "size_categories": ["n<1K" if len(made) < 1_000 else "1K<n<10K"],
+        "size_categories": ["n<1K" if len(distilled) < 1_000 else "1K<n<10K"],
         "tags": tags,
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train.parquet"}]}],
     }
 
 
-def _what(made: DistilledSet, record: Record, task: Task) -> str:
+def _what(distilled: DistilledSet, record: Record, task: Task) -> str:
     assert record.distil is not None
-    if made.soft is not None:
+    if distilled.soft is not None:
         return (
-            f"The rows are **token vectors** for the learner `{made.soft.learner}` and mean nothing to any other: "
+            f"The rows are **token vectors** for the learner `{distilled.soft.learner}` and mean nothing to any other: "
             "`data/tensors.safetensors` holds the vectors and what was learned with them, the table the labels."
         )
     kind = {
@@ -192,42 +194,45 @@ def _what(made: DistilledSet, record: Record, task: Task) -> str:
         "(after folding case and white space).",
     }[record.distil.output]
     names = ", ".join(f"{place} = {name}" for place, name in enumerate(task.label_names))
-    return f"{kind}\n\nColumns: {', '.join(f'`{name}`' for name in (made.fields or {}))}, `label` ({escape(names)})" + (
-        f"{', `soft_label` (class shares)' if made.soft_labels_MC is not None else ''}"
-        f"{', `weight`' if made.weights_M is not None else ''}."
+    return (
+        f"{kind}\n\nColumns: {', '.join(f'`{name}`' for name in (distilled.fields or {}))}, `label` ({escape(names)})"
+        + (
+            f"{', `soft_label` (class shares)' if distilled.soft_labels_MC is not None else ''}"
+            f"{', `weight`' if distilled.weights_M is not None else ''}."
+        )
     )
 
 
 def _origin(record: Record, trained: list[Record]) -> str:
-    cell, found = record.cell, record.provenance
+    cell, provenance = record.cell, record.provenance
     wall = [cost.wall_s for cost in record.cost]
     lines = [
         f"- data: {cell.task} v{cell.task_version} ({cell.data_kind}), fingerprint `{cell.data_fingerprint}`",
         f"- method: `{cell.method}` v{cell.method_version}, set {cell.set_index}; options `{escape(str(cell.options or 'default'))}`",
-        f"- suite: {found.suite_version}, commit `{found.git_commit or 'unknown'}`",
-        f"- hardware: {escape(found.hardware)}; "
+        f"- suite: {provenance.suite_version}, commit `{provenance.git_commit or 'unknown'}`",
+        f"- hardware: {escape(provenance.hardware)}; "
         + (f"{sum(w for w in wall if w is not None):.1f} s" if wall and None not in wall else "time unknown"),
         f"- id: `{record.id}`",
     ]
-    if names := sorted({str((one.protocol or {}).get("name")) for one in trained if not one.custom}):
+    if names := sorted({str((training.protocol or {}).get("name")) for training in trained if not training.custom}):
         lines += ["", "```bash", *(run_command(cell, name) for name in names), "```"]
     return "\n".join(lines)
 
 
 def _scores(trained: list[Record]) -> str:
     """Writes the mean scores of the models that the suite trained on this very set, by protocol and learner."""
-    found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for record in trained:
         assert record.train is not None
         protocol = str((record.protocol or {}).get("name"))
         metric = record.train.metric.removesuffix("_frac").replace("_", "-")
-        found[protocol, record.train.learner, metric].append(getattr(record.train, record.train.metric))
-    if not found:
+        scores[protocol, record.train.learner, metric].append(getattr(record.train, record.train.metric))
+    if not scores:
         return ""
     lines = ["| protocol | learner | metric | percent | models |", "|---|---|---|---:|---:|"]
     lines += [
         f"| {escape(protocol)} | {escape(learner)} | {metric} | {100 * fmean(values):.1f} | {len(values)} |"
-        for (protocol, learner, metric), values in sorted(found.items())
+        for (protocol, learner, metric), values in sorted(scores.items())
     ]
     return (
         "\n".join(lines)
@@ -235,13 +240,13 @@ def _scores(trained: list[Record]) -> str:
     )
 
 
-def _limits(made: DistilledSet, record: Record) -> str:
-    said = [
+def _limits(distilled: DistilledSet, record: Record) -> str:
+    lines = [
         "- It is meant for training classifiers of this task, and was checked for nothing else.",
-        "- A distilled set may give away rows that it was made from; `tdbench audit` measures how far.",
+        "- A distilled set may leak rows that it was made from; `tdbench audit` measures how far.",
     ]
     if record.cell.data_kind == "standin":
-        said.insert(0, "- **It stands for a generated stand-in corpus, not for real data.**")
-    if made.soft is None and record.distil is not None and record.distil.output == "text":
-        said.append("- Generated texts may state falsehoods, and repeat what their generator has learnt.")
-    return "\n".join(said)
+        lines.insert(0, "- **It stands for a generated stand-in corpus, not for real data.**")
+    if distilled.soft is None and record.distil is not None and record.distil.output == "text":
+        lines.append("- Generated texts may state falsehoods, and repeat what their generator has learnt.")
+    return "\n".join(lines)

@@ -52,7 +52,7 @@ def new_command(kind: str, name: str, package: bool, to: Path) -> int:
         "class_name": "".join(part.capitalize() for part in module.split("_")),
         "package": f"tdbench_{module}",
     }
-    if keyword.iskeyword(words["class_name"]) or words["class_name"] in api.__all__:
+    if keyword.iskeyword(words["class_name"]) or hasattr(api, words["class_name"]):
         words["class_name"] += kind.capitalize()
     if words["class_name"][0].isdigit():
         raise UsageError(f"the name '{name}' begins with a digit, which a Python class cannot; choose another.")

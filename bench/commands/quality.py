@@ -41,30 +41,30 @@ def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json:
     local = [record for record in store.records(warnings) if _unmeasured(record)]
     for warning in warnings:
         sys.stderr.write(f"left out: {warning}\n")
-    kept = [] if packs is None else [record for record in packs.records() if _unmeasured(record)]
-    wanted: dict[str, dict[SetKey, Record]] = defaultdict(dict)
-    for record in [*kept, *local]:
+    archived = [] if packs is None else [record for record in packs.records() if _unmeasured(record)]
+    by_task: dict[str, dict[SetKey, Record]] = defaultdict(dict)
+    for record in [*archived, *local]:
         if not tasks or record.cell.task in tasks:
             of_task = json.dumps([record.cell.task, record.cell.task_options, record.cell.data_kind])
-            wanted[of_task][set_key(record)] = record
-    n_measured, left = 0, Counter[str]()
-    for records in wanted.values():
-        found: dict[SetKey, TextQuality] = {}
+            by_task[of_task][set_key(record)] = record
+    n_measured, left_out = 0, Counter[str]()
+    for records in by_task.values():
+        measures: dict[SetKey, TextQuality] = {}
         try:
-            for key, quality in _measured(list(records.values()), store, packs, left):
-                found[key] = quality
+            for key, quality in _measured(list(records.values()), store, packs, left_out):
+                measures[key] = quality
                 store.amend("distil", key[0], lambda record, key=key, quality=quality: measured(record, key, quality))
         finally:  # also when interrupted: what was measured is kept
             if accepted:
-                amend_packs(RECORDS, found)
-        n_measured += len(found)
+                amend_packs(RECORDS, measures)
+        n_measured += len(measures)
     if as_json:
-        print(json.dumps({"measured": n_measured, "left_out": dict(left)}))  # noqa: T201
+        print(json.dumps({"measured": n_measured, "left_out": dict(left_out)}))  # noqa: T201
     else:
         print(f"{n_measured} sets measured.")  # noqa: T201
-        for reason, count in left.most_common():
+        for reason, count in left_out.most_common():
             print(f"{count} left out: {reason}")  # noqa: T201
-    return 1 if left and not n_measured else 0
+    return 1 if left_out and not n_measured else 0
 
 
 def _unmeasured(record: Record) -> bool:
@@ -78,30 +78,30 @@ def _unmeasured(record: Record) -> bool:
 
 
 def _measured(
-    records: list[Record], store: Store, packs: Accepted | None, left: Counter[str]
+    records: list[Record], store: Store, packs: Accepted | None, left_out: Counter[str]
 ) -> Iterator[tuple[SetKey, TextQuality]]:
     """Measures sets of one task; why some are left out is counted in `left`."""
     try:
         data = data_of(records[0].cell)
     except (DataError, PrerequisiteError) as error:
-        left[str(error)] += len(records)
+        left_out[str(error)] += len(records)
         return
     evaluator = evaluator_of(data, store.cache, choose_device("auto"))
     for number, record in enumerate(records):
         sys.stderr.write(f"[{number + 1}/{len(records)}] {record.cell.task} · {record.method_facts.label}\n")
         if record.cell.data_fingerprint != data.fingerprint:
-            left[f"made from other data than the {record.cell.task} at hand"] += 1
+            left_out[f"made from other data than the {record.cell.task} at hand"] += 1
             continue
         try:
-            made = _set_of(record, data, store, packs)
+            distilled = _set_of(record, data, store, packs)
         except RecordError as error:
-            left[str(error)] += 1
+            left_out[str(error)] += 1
             continue
-        quality = None if made is None else evaluator.measure(made)
-        if made is None:
-            left["its texts are not kept"] += 1
+        quality = None if distilled is None else evaluator.measure(distilled)
+        if distilled is None:
+            left_out["its texts are not kept"] += 1
         elif quality is None:
-            left["more texts than are measured, or all that they could be compared with"] += 1
+            left_out["more texts than are measured, or all that they could be compared with"] += 1
         else:
             yield set_key(record), quality
 

@@ -1,4 +1,4 @@
-"""`tdbench reproduce`: runs one recorded training again, set and all, and compares."""
+"""`tdbench reproduce`: reproduces one recorded training, distilled set included, and compares."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
         stage_id: Beginning of the id of a training, or of a set: then its first training by the source learner.
         root: Run folder; the new run goes to its `reproduce/`.
         device: `auto`, `cpu` or `cuda`.
-        save: Whether to put the new record beside the accepted ones, from where the leaderboard tells that the training was run again,
+        save: Whether to put the new record beside the accepted ones, from where the leaderboard shows the training as reproduced,
             whether or not it came out the same.
         as_json: Whether to print one JSON object.
 
@@ -57,13 +57,13 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
     plan, job = _plan(settings, record)
     store = Store(settings.runtime.root)
     Runner(store, settings.runtime, reporter(silent=as_json)).run(plan)
-    made, distil = store.get("train", job.id), store.get("distil", job.distil.id)
-    if made is None or made.train is None or distil is None:
-        reason = next((r.error.message for r in (distil, made) if r is not None and r.error), "it did not finish")
-        raise UsageError(f"running {record.id} again failed: {reason}")
-    result = _compare(record, made, _siblings(record, root))
+    training, distil = store.get("train", job.id), store.get("distil", job.distil.id)
+    if training is None or training.train is None or distil is None:
+        reason = next((r.error.message for r in (distil, training) if r is not None and r.error), "it did not finish")
+        raise UsageError(f"reproducing {record.id} failed: {reason}")
+    result = _compare(record, training, _siblings(record, root))
     if save:
-        write_packs(store, VERIFIED, [distil, made])
+        write_packs(store, VERIFIED, [distil, training])
     print(json.dumps(result) if as_json else _text(result))  # noqa: T201
     return 1 if result["verdict"] == "not reproduced" else 0
 
@@ -72,10 +72,14 @@ def _training(record: Record, root: Path) -> Record:
     """Returns a training: of a set, its first by the source learner."""
     if record.stage != "distil":
         return record
-    trained = [one for one in known_records(root) if one.train is not None and one.distil_id == record.id]
+    trained = [
+        training for training in known_records(root) if training.train is not None and training.distil_id == record.id
+    ]
     return min(
         trained,
-        key=lambda one: (not one.train.is_source, one.train.seed_index, one.id) if one.train else (),
+        key=lambda training: (
+            (not training.train.is_source, training.train.seed_index, training.id) if training.train else ()
+        ),
         default=record,
     )
 
@@ -83,17 +87,17 @@ def _training(record: Record, root: Path) -> Record:
 def _settings(record: Record, root: Path, device: str) -> RunSettings:
     cell = record.cell
     assert record.learner is not None
-    (one,) = settings_for(
+    (settings,) = settings_for(
         [f"task={cell.task}", "method=random", "budget=dpc10", f"runtime.root={root}", f"runtime.device={device}"]
     )
     method = METHODS.get(cell.method)
     check_values(
         method.Config, cell.config, f"record {record.id}: method."
     )  # its options may be those of an older version
-    kind = "standin" if cell.data_kind == "standin" else one.data.kind
+    kind = "standin" if cell.data_kind == "standin" else settings.data.kind
     folder = os.environ.get(DATA_VARIABLE)
     changes: dict[str, Any] = {
-        "task_options": {**one.task_options, **cell.task_options},
+        "task_options": {**settings.task_options, **cell.task_options},
         "method_name": cell.method,
         "method_label": record.method_facts.label,
         "method_options": cell.config,
@@ -101,13 +105,13 @@ def _settings(record: Record, root: Path, device: str) -> RunSettings:
         "learners": (record.learner,),
         "sets": cell.set_index + 1,
         "seeds": (record.seed_index or 0) + 1,
-        "data": one.data.model_copy(update={"kind": kind, "root": Path(folder) if folder else None}),
-        "runtime": one.runtime.model_copy(update={"force": True}),
+        "data": settings.data.model_copy(update={"kind": kind, "root": Path(folder) if folder else None}),
+        "runtime": settings.runtime.model_copy(update={"force": True}),
     }
     if cell.per_class is not None or cell.tokens_per_class is not None:
         limits = {"per_class": cell.per_class, "tokens_per_class": cell.tokens_per_class}
         changes["budget"] = check_values(BudgetSettings, limits)
-    return one.model_copy(update=changes)
+    return settings.model_copy(update=changes)
 
 
 def _plan(settings: RunSettings, record: Record) -> tuple[Plan, TrainJob]:
@@ -145,29 +149,29 @@ def _difference(job: TrainJob, record: Record) -> str:
         ("the engine's numbers", ENGINE_NUMERICS, record.train.engine_numerics),
         ("the test rows", test, record.train.test_fingerprint),
     )
-    found = [
+    differences = [
         f"{name} {'are' if name.endswith(('data', 'rows', 'numbers')) else 'is'} {a}, recorded {b}"
         for name, a, b in pairs
         if a != b
     ]
-    return "; ".join(found) or "its options are not those of today"
+    return "; ".join(differences) or "its options are not those of today"
 
 
-def _compare(record: Record, made: Record, scores: list[float]) -> dict[str, Any]:
+def _compare(record: Record, reproduction: Record, scores: list[float]) -> dict[str, Any]:
     assert record.train is not None
-    assert made.train is not None
-    equal = int((np.array(record.train.predictions) == np.array(made.train.predictions)).sum())
+    assert reproduction.train is not None
+    equal = int((np.array(record.train.predictions) == np.array(reproduction.train.predictions)).sum())
     metric = record.train.metric
     return {
         "id": record.id,
-        "verdict": verdict(record, made, scores),
-        "same_set": made.set_sha256 == record.set_sha256,
+        "verdict": verdict(record, reproduction, scores),
+        "same_set": reproduction.set_sha256 == record.set_sha256,
         "n_predictions": len(record.train.predictions),
         "n_equal": equal,
         "metric": metric,
-        "score_frac": getattr(made.train, metric),
+        "score_frac": getattr(reproduction.train, metric),
         "recorded_score_frac": getattr(record.train, metric),
-        "hardware": [machine(made), machine(record)],
+        "hardware": [machine(reproduction), machine(record)],
     }
 
 
@@ -175,13 +179,18 @@ def _siblings(record: Record, root: Path) -> list[float]:
     """Returns the headline of all trainings of the record's row, among accepted records and those of the run folder."""
     assert record.train is not None
 
-    def row(one: Record) -> Any:
-        return one.cell.model_copy(update={"set_index": 0}), one.learner, (one.protocol or {}).get("name"), one.custom
+    def row(training: Record) -> Any:
+        return (
+            training.cell.model_copy(update={"set_index": 0}),
+            training.learner,
+            (training.protocol or {}).get("name"),
+            training.custom,
+        )
 
     return [
-        getattr(one.train, record.train.metric)
-        for one in known_records(root)
-        if one.train is not None and row(one) == row(record)
+        getattr(training.train, record.train.metric)
+        for training in known_records(root)
+        if training.train is not None and row(training) == row(record)
     ]
 
 

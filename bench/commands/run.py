@@ -102,7 +102,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     say = (lambda _: None) if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
-    # Processes that run finished stages again would repeat each other's work; they know nothing of a method from a file.
+    # Processes that repeat finished stages would repeat each other's work; they know nothing of a method from a file.
     others = [] if runtime.force or runtime.retry or method else other_devices(runtime.device)
     runner = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted)
     if asks_servers(plan):
@@ -173,10 +173,10 @@ def _method_lines(plan: Plan, states: list[dict[str, Any]]) -> list[str]:
         rows[labels[state["id"]]].append(state)
     width = max((len(label) for label in rows), default=0)
     lines = [f"{'method':{width}}  stages  finished  failed  to run  expected"] if rows else []
-    for label, own in rows.items():
-        finished, failed, to_run = (sum(state["state"] == name for state in own) for name in STATES)
-        left = duration(sum(state["expected_s"] for state in own if state["state"] == "to run"))
-        lines.append(f"{label:{width}}  {len(own):6}  {finished:8}  {failed:6}  {to_run:6}  {left:>8}")
+    for label, method_states in rows.items():
+        finished, failed, to_run = (sum(state["state"] == name for state in method_states) for name in STATES)
+        left = duration(sum(state["expected_s"] for state in method_states if state["state"] == "to run"))
+        lines.append(f"{label:{width}}  {len(method_states):6}  {finished:8}  {failed:6}  {to_run:6}  {left:>8}")
     return lines
 
 
@@ -217,13 +217,13 @@ def _announce(plan: Plan, say: Any) -> None:
 def _warn_of_leaks(plan: Plan, store: Store, say: Any) -> None:
     for job, _ in plan.cells:
         record = store.get("distil", job.id)
-        made = None if record is None else record.distil
-        if made is not None and made.output == "text" and made.n_test_exact:
+        result = None if record is None else record.distil
+        if result is not None and result.output == "text" and result.n_test_exact:
             say(
-                f"WARNING: {job.title}: {made.n_test_exact} of its {made.n_rows} texts equal test texts; it is not ranked."
+                f"WARNING: {job.title}: {result.n_test_exact} of its {result.n_rows} texts equal test texts; it is not ranked."
             )
-        if made is not None and made.n_train_exact:
-            say(f"note: {job.title}: {made.n_train_exact} of its {made.n_rows} texts equal train texts.")
+        if result is not None and result.n_train_exact:
+            say(f"note: {job.title}: {result.n_train_exact} of its {result.n_rows} texts equal train texts.")
 
 
 def _build_board(root: Path, board: Path) -> list[Any]:
@@ -253,7 +253,7 @@ def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> Non
     if outcome.n_blocked_audits:
         _say(f"{outcome.n_blocked_audits} audits were not played, because one of their runs failed.")
     for text in sorted(outcome.damaged):
-        _say(f"note: made again: {text}")
+        _say(f"note: distilled or trained anew: {text}")
     for method in sorted(outcome.drifted):
         _say(
             f"note: the source of method '{method}' has changed since its reused sets were made; raise its `version`, "
@@ -272,7 +272,7 @@ def _print_failures(plan: Plan, outcome: Outcome, root: Path) -> None:
         _say(
             f"FAILED {name}: {record.error.type}: {record.error.message.splitlines()[0] if record.error.message else ''}"
         )
-        _say(f"       traceback: {where}; run it again with runtime.retry=true")
+        _say(f"       traceback: {where}; repeat it with runtime.retry=true")
     for what, error in plan.failed:
         _say(f"FAILED {what}: {error}")
 
@@ -316,7 +316,7 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
     to_run = {state["id"] for state in states if state["state"] == "to run"}
     jobs = [job for job, _ in plan.cells if job.id in to_run]
     jobs += [shadow.distil for audit in plan.audits for shadow in audit.shadows if shadow.distil.id in to_run]
-    made: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for job in jobs:
         names = [name.shown for name in map(ModelName.parse, job.method.llms) if name.paid]
         if not names:
@@ -324,14 +324,14 @@ def estimate(plan: Plan, states: list[dict[str, Any]]) -> dict[str, Estimate]:
         rows = job.data.train
         if job.method.card.private:  # such a method never sees a row
             rows = _public_rows(job)
-        one, key = job.method.estimate(rows, job.budget), " and ".join(names)
-        if one is None:
+        expected, key = job.method.estimate(rows, job.budget), " and ".join(names)
+        if expected is None:
             continue
-        known = made.get(key, Estimate(0, 0, 0))
-        made[key] = Estimate(
-            known.calls + one.calls, known.tokens_in + one.tokens_in, known.tokens_out + one.tokens_out
+        total = estimates.get(key, Estimate(0, 0, 0))
+        estimates[key] = Estimate(
+            total.calls + expected.calls, total.tokens_in + expected.tokens_in, total.tokens_out + expected.tokens_out
         )
-    return made
+    return estimates
 
 
 def _public_rows(job: DistilJob) -> LabelledText:
@@ -346,14 +346,15 @@ def _public_rows(job: DistilJob) -> LabelledText:
 def estimate_lines(plan: Plan, states: list[dict[str, Any]], limits: LLMSettings) -> list[str]:
     """Says in words what a plan would ask of language models behind servers, and whether the limits suffice."""
     lines, calls, usd = [], 0, 0.0
-    for name, one in estimate(plan, states).items():
-        price = dollars(one.tokens_in, one.tokens_out, limits)
-        calls, usd = calls + one.calls, usd + (price or 0.0)
+    for name, expected in estimate(plan, states).items():
+        price = dollars(expected.tokens_in, expected.tokens_out, limits)
+        calls, usd = calls + expected.calls, usd + (price or 0.0)
         money = (
             "price not known (runtime.llm.price_in, price_out)" if price is None else f"about {price:.2f} US dollars"
         )
         lines.append(
-            f"{name}: about {one.calls:,} calls, {one.tokens_in:,} tokens in, {one.tokens_out:,} out, {money}; kept replies cost nothing."
+            f"{name}: about {expected.calls:,} calls, {expected.tokens_in:,} tokens in, {expected.tokens_out:,} out, "
+            f"{money}; cached replies cost nothing."
         )
     for what, limit, needed in (("max_calls", limits.max_calls, calls), ("max_usd", limits.max_usd, usd)):
         if limit is not None and needed > limit:

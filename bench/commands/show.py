@@ -79,8 +79,8 @@ def known_records(root: Path) -> list[Record]:
     from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.store import ALL_STAGES, Store
 
-    found = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]
-    return list({record.id: record for record in found}.values())
+    records = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]
+    return list({record.id: record for record in records}.values())
 
 
 def find_stage(start: str, root: Path) -> Record:
@@ -89,18 +89,20 @@ def find_stage(start: str, root: Path) -> Record:
     Raises:
         UsageError: There is none, or more than one.
     """
-    found = [record for record in known_records(root) if record.id.startswith(start)]
-    if not found:
+    records = [record for record in known_records(root) if record.id.startswith(start)]
+    if not records:
         raise UsageError(
             f"no stage in {root} and the accepted records begins with '{start}'; `tdbench status` lists those of {root}, and a method's "
             "card on the leaderboard page names its first set and the command for its first training."
         )
-    if len(found) > 1:
-        some = ", ".join(f"{one.id} ({one.stage} of {one.cell.task} {one.cell.method})" for one in found[:3])
-        raise UsageError(
-            f"{len(found)} stages begin with '{start}'; give more of the id: {some}{', ...' if found[3:] else ''}."
+    if len(records) > 1:
+        some = ", ".join(
+            f"{record.id} ({record.stage} of {record.cell.task} {record.cell.method})" for record in records[:3]
         )
-    return found[0]
+        raise UsageError(
+            f"{len(records)} stages begin with '{start}'; give more of the id: {some}{', ...' if records[3:] else ''}."
+        )
+    return records[0]
 
 
 def draw_curves(record: Record, path: Path) -> None:
@@ -155,7 +157,7 @@ def _draw_roc(axes: Any, audit: AuditResult, title: str) -> None:
 
 
 def _plugin(kind: str, plugin: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": plugin.name,
         "kind": kind,
         "version": plugin.version,
@@ -163,15 +165,15 @@ def _plugin(kind: str, plugin: Any) -> dict[str, Any]:
         "module": plugin.__module__,
     }
     if kind == "method":
-        found["card"] = _plain(asdict(plugin.card))
+        facts["card"] = _plain(asdict(plugin.card))
     if kind == "task":
-        found["fields"], found["labels"] = list(plugin.text_fields), list(plugin.label_names)
-        found["headline"] = plugin.metric
-        found["facts"] = _plain({key: value for key, value in asdict(plugin.facts).items() if value not in ("", {})})
-        found["files"] = _plain(plugin.local)
-        found["hub"] = None if plugin.hub is None else _plain(asdict(plugin.hub))
+        facts["fields"], facts["labels"] = list(plugin.text_fields), list(plugin.label_names)
+        facts["headline"] = plugin.metric
+        facts["facts"] = _plain({key: value for key, value in asdict(plugin.facts).items() if value not in ("", {})})
+        facts["files"] = _plain(plugin.local)
+        facts["hub"] = None if plugin.hub is None else _plain(asdict(plugin.hub))
     options = {name: _option(field) for name, field in plugin.Config.model_fields.items()}
-    return {**found, "options": options, "option_notes": option_notes(plugin.Config)}
+    return {**facts, "options": options, "option_notes": option_notes(plugin.Config)}
 
 
 def option_notes(config: type) -> dict[str, str]:
@@ -191,16 +193,16 @@ def option_notes(config: type) -> dict[str, str]:
     return {name: notes[name] for name in getattr(config, "model_fields", {}) if name in notes}
 
 
-def _option_lines(found: dict[str, Any]) -> list[str]:
+def _option_lines(facts: dict[str, Any]) -> list[str]:
     """Takes the options out of what is known of a plug-in, and writes one line for each with its default and what it is for below."""
-    prefix = "" if found["kind"] == "learner" else f"{found['kind']}."
-    found["about"] = " ".join(found["about"].split())
+    prefix = "" if facts["kind"] == "learner" else f"{facts['kind']}."
+    facts["about"] = " ".join(facts["about"].split())
     lines = ["options:"]
-    for name, default in found.pop("options").items():
+    for name, default in facts.pop("options").items():
         lines.append(f"  {prefix}{name}={json.dumps(default)}")
-        note = found["option_notes"].get(name, "")
+        note = facts["option_notes"].get(name, "")
         lines += textwrap.wrap(note, 110, initial_indent="      ", subsequent_indent="      ")
-    del found["option_notes"]
+    del facts["option_notes"]
     return lines if len(lines) > 1 else ["options: none"]
 
 
@@ -221,25 +223,25 @@ def _stage(record: Record) -> dict[str, Any]:
 
 def listing() -> dict[str, list[dict[str, Any]]]:
     """Returns every plug-in and every choice of the other groups."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    items: dict[str, list[dict[str, Any]]] = {}
     for registry in REGISTRIES:
-        found[f"{registry.kind}s"] = [
+        items[f"{registry.kind}s"] = [
             {"name": name, "origin": entry.origin, "about": _about(entry.plugin), "error": entry.error}
             for name, entry in registry.entries().items()
         ]
     for group in ("method", "task", "learner"):
-        known = {item["name"] for item in found[f"{group}s"]}
+        known = {item["name"] for item in items[f"{group}s"]}
         for path in sorted((CONF / group).glob("*.yaml")):
             if path.stem not in known:
-                found[f"{group}s"].append(
+                items[f"{group}s"].append(
                     {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
                 )
     for group in ("suite", "protocol", "audit", "budget", "experiment"):
-        found[f"{group}s"] = [
+        items[f"{group}s"] = [
             {"name": path.stem, "origin": "preset", "about": _comment(path), "error": None}
             for path in sorted((CONF / group).glob("*.yaml"))
         ]
-    return found
+    return items
 
 
 def _about(plugin: Any) -> str:
@@ -266,8 +268,8 @@ FLAGS = {
 
 def run_help() -> str:
     """Returns the help of `tdbench run` and `tdbench plan`: grammar, flags, groups with their choices, examples."""
-    found = listing()
-    choices = {kind: [item["name"] for item in found[f"{kind}s"] if not item["error"]] for kind in RUN_GROUPS}
+    items = listing()
+    choices = {kind: [item["name"] for item in items[f"{kind}s"] if not item["error"]] for kind in RUN_GROUPS}
     methods = METHODS.names()
     presets = [name for name in choices["method"] if name not in methods]
     choices["method"] = [*methods, f"and {len(presets)} presets of them such as {presets[0]} (tdbench list)"]
@@ -304,11 +306,11 @@ def run_help() -> str:
 
 def list_command(as_json: bool) -> int:
     """Prints the listing. Returns the exit code."""
-    found = listing()
+    listed = listing()
     if as_json:
-        print(json.dumps(found))  # noqa: T201
+        print(json.dumps(listed))  # noqa: T201
         return 0
-    for group, items in found.items():
+    for group, items in listed.items():
         print(f"{group}:")  # noqa: T201
         for item in items:
             text = f"CANNOT BE USED: {item['error']} ({item['origin']})" if item["error"] else item["about"]
@@ -369,16 +371,16 @@ class Diagnosis:
 
 def doctor_command(root: Path, as_json: bool) -> int:
     """Prints one line for each thing looked at. Returns 3 when a prerequisite is missing, else 0."""
-    found = [d for look in (_python, _packages, _plugins, _machine, _data, _weights, _tools) for d in look()]
-    found += list(_folder(root))
+    diagnoses = [d for look in (_python, _packages, _plugins, _machine, _data, _weights, _tools) for d in look()]
+    diagnoses += list(_folder(root))
     if as_json:
-        print(json.dumps([asdict(diagnosis) for diagnosis in found]))  # noqa: T201
+        print(json.dumps([asdict(diagnosis) for diagnosis in diagnoses]))  # noqa: T201
     else:
-        for diagnosis in found:
+        for diagnosis in diagnoses:
             print(f"{diagnosis.state:8}{diagnosis.what}")  # noqa: T201
             if diagnosis.fix:
                 print(f"        {diagnosis.fix}")  # noqa: T201
-    return 3 if any(diagnosis.state == "problem" for diagnosis in found) else 0
+    return 3 if any(diagnosis.state == "problem" for diagnosis in diagnoses) else 0
 
 
 def _python() -> Iterator[Diagnosis]:

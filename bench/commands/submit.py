@@ -74,19 +74,19 @@ def validate_command(
         )
     if accept and not report.refused and contents.form is not None:
         for file in accept_packs(path / PACKS, RECORDS, contents.form.method):
-            said = f"added to {file.parent}; build the board: tdbench leaderboard"
-            report.add("note", "accepted", file.name, said)
+            message = f"added to {file.parent}; build the board: tdbench leaderboard"
+            report.add("note", "accepted", file.name, message)
         shutil.copyfile(path / FORM, _place_of_form(contents.form.method, known))
     counted = Counter(finding.severity for finding in report.findings)
     if as_json:
-        found = [asdict(finding) for finding in report.sorted()]
-        print(json.dumps({"valid": not report.refused, "records": len(contents.records), "findings": found}))  # noqa: T201
+        findings = [asdict(finding) for finding in report.sorted()]
+        print(json.dumps({"valid": not report.refused, "records": len(contents.records), "findings": findings}))  # noqa: T201
         return int(report.refused)
     for finding in report.sorted():
         print(f"{finding.severity:9} {finding.code:16} {finding.where}\n{'':26} {finding.message}")  # noqa: T201
-    said = ", ".join(f"{counted[severity]} {severity}" for severity in ORDER if counted[severity]) or "nothing found"
+    message = ", ".join(f"{counted[severity]} {severity}" for severity in ORDER if counted[severity]) or "nothing found"
     verdict = "REFUSED" if report.refused else "Nothing refuses it"
-    print(f"{len(contents.records)} records; {said}. {verdict}.")  # noqa: T201
+    print(f"{len(contents.records)} records; {message}. {verdict}.")  # noqa: T201
     return int(report.refused)
 
 
@@ -105,8 +105,8 @@ TOLERANCE_FRAC = 0.03
 
 def check_controls(contents: Contents, accepted: Accepted, report: Report) -> None:
     """Compares controls with accepted runs of the same ids."""
-    own = [r for r in contents.records.values() if r.train is not None and is_control(r)]
-    known = [(record, accepted.get(record.id)) for record in own]
+    controls = [r for r in contents.records.values() if r.train is not None and is_control(r)]
+    known = [(record, accepted.get(record.id)) for record in controls]
     compared = [(r, other) for r, other in known if other is not None and other.train is not None]
     fresh = [(r, other) for r, other in compared if r.created != other.created]
     for record, other in compared:
@@ -118,22 +118,24 @@ def check_controls(contents: Contents, accepted: Accepted, report: Report) -> No
                 "control", contents.where(record), "this control's set is not the accepted one of the same id."
             )
         elif differs > TOLERANCE_FRAC:
-            said = f"this control's score is {100 * differs:.1f} points off the accepted one."
-            report.error("control", contents.where(record), said)
+            message = f"this control's score is {100 * differs:.1f} points off the accepted one."
+            report.error("control", contents.where(record), message)
     if len(fresh) < len(compared):
-        said = f"{len(compared) - len(fresh)} of its controls are the accepted records themselves, which show nothing."
-        report.add("warning", "control", "records", said)
+        message = (
+            f"{len(compared) - len(fresh)} of its controls are the accepted records themselves, which show nothing."
+        )
+        report.add("warning", "control", "records", message)
     covered = {scope_of(record) for record, _ in fresh}
     wanted = {
         scope_of(r) for r in contents.records.values() if r.train is not None and r.cell.method == contents.method
     }
     if missing := wanted - covered:
         what = ", ".join(" ".join(scope) for scope in sorted(missing)[:3])
-        said = (
+        message = (
             f"no run of random rows made beside it, that accepted results hold too, on {what}: nothing shows that the suite "
             "gives here what it gives elsewhere. Run it on the same task, budget and protocol, then collect again."
         )
-        report.add("warning", "no-control", "records", said)
+        report.add("warning", "no-control", "records", message)
 
 
 def check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
@@ -148,15 +150,15 @@ def check_learners(contents: Contents, accepted: Accepted, report: Report) -> No
             continue
         key = scope_of(record)[2], record.train.learner
         if key in known and canonical_json(record.train.learner_spec) not in known[key]:
-            said = f"its {record.train.learner} is not the one of accepted results: other options or weights."
-            report.error("learner", contents.where(record), said)
+            message = f"its {record.train.learner} is not the one of accepted results: other options or weights."
+            report.error("learner", contents.where(record), message)
         planned = tuple((record.protocol or {}).get("learners", ()))
         if record.distil_id in contents.records and _text_track(contents.records[record.distil_id]):
             used[(record.cell.method, *scope_of(record), *planned)].add(record.train.learner)
     for (method, task, budget, _, *planned), seen in used.items():
         if missing := set(planned) - seen:
-            said = f"it was not trained on by {listed(missing)}: whether it transfers is a hole."
-            report.add("warning", "learner", f"{task} {method} {budget}", said)
+            message = f"it was not trained on by {listed(missing)}: its transfer is unknown."
+            report.add("warning", "learner", f"{task} {method} {budget}", message)
 
 
 def _text_track(record: Record) -> bool:
@@ -167,9 +169,9 @@ def check_entry(contents: Contents, _accepted: Accepted, report: Report) -> None
     """Checks that a submission is about one method that is no reference."""
     method = contents.method
     records = list(contents.records.values())
-    found = {record.cell.method for record in records}
+    methods = {record.cell.method for record in records}
     if method is None:
-        report.error("method", "records", f"which method it is about cannot be told; the packs hold {listed(found)}.")
+        report.error("method", "records", f"which method it is about cannot be told; the packs hold {listed(methods)}.")
         return
     if any(record.method_facts.role for record in records if record.cell.method == method):
         report.error(
@@ -177,13 +179,13 @@ def check_entry(contents: Contents, _accepted: Accepted, report: Report) -> None
             "submission.yaml",
             f"{method} is a reference: its results are made by the suite's maintainers alone.",
         )
-    if method not in found:
-        report.error("method", "submission.yaml", f"it is about {method}; the packs hold {listed(found)}.")
+    if method not in methods:
+        report.error("method", "submission.yaml", f"it is about {method}; the packs hold {listed(methods)}.")
     elif not any(r.train is not None and r.cell.method == method for r in records):
         report.error("incomplete", method, "no model was trained on its sets.")
     if extra := {record.cell.method for record in records if not is_control(record)} - {method}:
-        said = f"a submission holds one method and controls; this one is about {method}."
-        report.error("method", listed(extra), said)
+        message = f"a submission holds one method and controls; this one is about {method}."
+        report.error("method", listed(extra), message)
 
 
 def check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
@@ -195,16 +197,18 @@ def check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
         if is_control(record):
             continue
         if other is not None and not _bears_out(record, other):
-            said = "an accepted record of this id has another result; accepted ones are not replaced."
-            report.error("known", contents.where(record), said)
+            message = "an accepted record of this id has another result; accepted ones are not replaced."
+            report.error("known", contents.where(record), message)
         elif other is not None:
             repeated.append(record)
         elif record.audit is not None and _about(record) in audits:
-            said = f"what it is about has an accepted audit, {audits[_about(record)]}; accepted ones are not replaced."
-            report.error("known", contents.where(record), said)
+            message = (
+                f"what it is about has an accepted audit, {audits[_about(record)]}; accepted ones are not replaced."
+            )
+            report.error("known", contents.where(record), message)
     if repeated:
-        said = f"{len(repeated)} of its records are accepted already, with these results: they are left out."
-        report.add("note", "known", contents.where(repeated[0]), said)
+        message = f"{len(repeated)} of its records are accepted already, with these results: they are left out."
+        report.add("note", "known", contents.where(repeated[0]), message)
 
 
 def _bears_out(record: Record, other: Record) -> bool:
@@ -229,8 +233,8 @@ def check_form(contents: Contents, _accepted: Accepted, report: Report) -> None:
     if form.division == "open" and not form.notes:
         report.error("form", "submission.yaml notes", "in the open division notes say what else was used.")
     if form.tuning.configurations and "test" in form.tuning.chosen_on.lower().split():
-        said = "configurations are not compared on a test split; if this one was, its results cannot be accepted."
-        report.add("warning", "tuning", "submission.yaml tuning.chosen_on", said)
+        message = "configurations are not compared on a test split; if this one was, its results cannot be accepted."
+        report.add("warning", "tuning", "submission.yaml tuning.chosen_on", message)
     if not any(record.audit is not None for record in contents.records.values()):
         report.add("note", "no-audit", "records", "leakage was not measured; `tdbench run ... audit=model` does.")
 
@@ -240,20 +244,22 @@ def check_rankable(contents: Contents, accepted: Accepted, report: Report) -> No
     method = contents.method
     if method is None:
         return
-    own = [r for r in contents.records.values() if r.cell.method == method and r.stage in {"distil", "train", "audit"}]
-    tasks = {record.cell.task for record in own}
+    records = [
+        r for r in contents.records.values() if r.cell.method == method and r.stage in {"distil", "train", "audit"}
+    ]
+    tasks = {record.cell.task for record in records}
     known = [record for record in accepted.records() if record.cell.task in tasks]
-    fresh = [record for record in own if accepted.get(record.id) is None]
+    fresh = [record for record in records if accepted.get(record.id) is None]
     new = {_row_of(record) for record in fresh if record.train is not None}
     rows = build_rows([*known, *fresh])
-    mine = [row for row in rows if (row["method"], row["task"], row["budget"], row["options"]) in new]
-    if fresh and not any(row["is_source"] for row in mine):
+    new_rows = [row for row in rows if (row["method"], row["task"], row["budget"], row["options"]) in new]
+    if fresh and not any(row["is_source"] for row in new_rows):
         report.error("incomplete", method, "no source learner was trained on its new sets.")
-    for row in mine:
+    for row in new_rows:
         where = f"{row['task']} {row['budget']} {row['track']} {row['options']}".strip()
         if not row["ranked"] and row["is_source"]:
-            said = f"this row would not be ranked: {row['unranked_reason']}. Finish it, or leave it out."
-            report.error("incomplete", where, said)
+            message = f"this row would not be ranked: {row['unranked_reason']}. Finish it, or leave it out."
+            report.error("incomplete", where, message)
         if row["failure_flags"] and row["is_source"]:
             report.add("warning", "failure-flags", where, f"{row['failure_flags']}.")
 

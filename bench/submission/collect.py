@@ -34,10 +34,10 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; name another one with --out.")
     records = [record for record in store.records([]) if record.status == "ok"]
-    own = [record for record in records if record.cell.method == method]
-    newest = max((record.cell.method_version for record in own), default=0)
-    own = [record for record in own if record.cell.method_version == newest]
-    counted = [record for record in own if record.stage != "distil" and not record.custom]
+    chosen = [record for record in records if record.cell.method == method]
+    newest = max((record.cell.method_version for record in chosen), default=0)
+    chosen = [record for record in chosen if record.cell.method_version == newest]
+    counted = [record for record in chosen if record.stage != "distil" and not record.custom]
     if not counted:
         names = sorted({record.cell.method for record in records if record.stage == "train" and not record.custom})
         raise UsageError(
@@ -47,22 +47,22 @@ def collect(method: str, store: Store, out: Path, accepted: Accepted | None = No
     scopes = {scope_of(record) for record in counted}
     controls = [r for r in records if is_control(r) and r.cell.method != method and _near(r, scopes)]
     out.mkdir(parents=True, exist_ok=True)
-    packs = write_packs(store, out / RECORDS, [*own, *controls], accepted)
+    packs = write_packs(store, out / RECORDS, [*chosen, *controls], accepted)
     for lock in (out / RECORDS).rglob("*.lock"):
         lock.unlink()
-    _copy_sets(own, store, packs, out)
+    _copy_sets(chosen, store, packs, out)
     hardware = sorted({record.provenance.hardware for record in counted})
     tags = counted[-1].method_facts.tags
     (out / FORM).write_text(blank_form(method, tags, ", ".join(hardware)), encoding="utf-8")
     write_manifest(out)
-    kept = {"train": 0, "audit": 0}
+    counts = {"train": 0, "audit": 0}
     for record in counted:
-        kept[record.stage] += 1
+        counts[record.stage] += 1
     sets = {record.distil_id for record in counted if record.stage == "train"}
     return {
         "sets": len(sets),
-        "trainings": kept["train"],
-        "audits": kept["audit"],
+        "trainings": counts["train"],
+        "audits": counts["audit"],
         "controls": sum(record.stage == "train" for record in controls),
     }
 
@@ -79,10 +79,10 @@ def _near(record: Record, scopes: Iterable[tuple[str, str, str]]) -> bool:
     return record.stage == "train" and not record.custom and scope_of(record) in scopes
 
 
-def _copy_sets(own: list[Record], store: Store, packs: list[Path], out: Path) -> None:
+def _copy_sets(records: list[Record], store: Store, packs: list[Path], out: Path) -> None:
     """Copies the files of new sets that packs only name by their hash, such as token vectors."""
     packed = Accepted(out / RECORDS) if packs else None
-    for record in own:
+    for record in records:
         if packed is None or record.stage != "distil" or packed.get(record.id) is None or packed.keeps(record.id):
             continue
         if record.distil is None or record.distil.n_train_exact or record.distil.n_public_exact:

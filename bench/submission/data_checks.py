@@ -44,7 +44,7 @@ def _key(record: Record) -> _Key:
 
 def _holds(text: str, known: frozenset[str]) -> bool:
     """Tells whether a bare text is one of those known, or has a long one of them in it."""
-    return text in known or any(len(one) >= LONG_TEXT and one in text for one in known)
+    return text in known or any(len(other) >= LONG_TEXT and other in text for other in known)
 
 
 class _Texts:
@@ -131,8 +131,8 @@ def _load(record: Record, report: Report) -> TaskData | None:
         return None
     if (data.fingerprint, data.data_kind) != (cell.data_fingerprint, cell.data_kind):
         here = f"{data.data_kind} with fingerprint {data.fingerprint}"
-        said = f"results are on {cell.data_kind} data with fingerprint {cell.data_fingerprint}; here are {here}."
-        report.add("unchecked", "data", cell.task, said)
+        message = f"results are on {cell.data_kind} data with fingerprint {cell.data_fingerprint}; here are {here}."
+        report.add("unchecked", "data", cell.task, message)
         return None
     return data
 
@@ -172,42 +172,42 @@ def _check_scores(record: Record, data: TaskData, where: str, report: Report) ->
         )
 
 
-def _check_set(record: Record, made: DistilledSet, texts: _Texts, where: str, report: Report) -> None:
-    said = record.distil
-    assert said is not None
+def _check_set(record: Record, distilled: DistilledSet, texts: _Texts, where: str, report: Report) -> None:
+    recorded = record.distil
+    assert recorded is not None
     real, cell = texts.data.train, record.cell
     try:
-        made.check(Budget(cell.budget, cell.per_class, cell.tokens_per_class), real)
-        resolved = made.resolve(real)
-        tokens = sum(made.token_counts(real))
+        distilled.check(Budget(cell.budget, cell.per_class, cell.tokens_per_class), real)
+        resolved = distilled.resolve(real)
+        tokens = sum(distilled.token_counts(real))
     except TDBenchError as error:
         report.error("budget" if "allows" in str(error) else "set", where, f"{error}")
         return
     except (IndexError, KeyError, ValueError) as error:
         report.error("set", where, f"it does not fit the train split ({error}).")
         return
-    if (tokens, made.n_bytes(real)) != (said.n_tokens, said.n_bytes):
-        sizes = f"{tokens:,} tokens, {made.n_bytes(real):,} bytes; recorded are {said.n_tokens:,}, {said.n_bytes:,}"
+    if (tokens, distilled.n_bytes(real)) != (recorded.n_tokens, recorded.n_bytes):
+        sizes = f"{tokens:,} tokens, {distilled.n_bytes(real):,} bytes; recorded are {recorded.n_tokens:,}, {recorded.n_bytes:,}"
         report.error("count", where, f"it has {sizes}.")
-    if made.soft is None:
+    if distilled.soft is None:
         _check_leaks(record, resolved, texts, where, report)
-    if made.row_ids_M is not None:
-        own = real.labels_N[real.positions_of_rows(made.row_ids_M)]
-        if (resolved.labels_N != own).any() and made.soft_labels_MC is None:
-            differing = int((resolved.labels_N != own).sum())
+    if distilled.row_ids_M is not None:
+        labels = real.labels_N[real.positions_of_rows(distilled.row_ids_M)]
+        if (resolved.labels_N != labels).any() and distilled.soft_labels_MC is None:
+            differing = int((resolved.labels_N != labels).sum())
             report.add("warning", "labels", where, f"{differing} of its rows have another label than in the data.")
 
 
 def _check_leaks(record: Record, resolved: LabelledText, texts: _Texts, where: str, report: Report) -> None:
-    said = record.distil
-    assert said is not None
+    recorded = record.distil
+    assert recorded is not None
     joined = resolved.joined()
     leaked = texts.equal("test", joined)
-    if leaked != said.n_test_exact:
-        report.error("leak", where, f"{leaked} of its texts equal a test text; recorded are {said.n_test_exact}.")
-    elif leaked and said.output == "text":
+    if leaked != recorded.n_test_exact:
+        report.error("leak", where, f"{leaked} of its texts equal a test text; recorded are {recorded.n_test_exact}.")
+    elif leaked and recorded.output == "text":
         report.error("leak", where, f"{leaked} of its new texts equal a test text.")
-    if said.output != "text":
+    if recorded.output != "text":
         return
     near = texts.holding_test(joined)
     if near > MOST_NEAR_FRAC * len(joined):
@@ -222,8 +222,8 @@ def _check_leaks(record: Record, resolved: LabelledText, texts: _Texts, where: s
             f"{near} of its {len(joined)} new texts are or hold a test text but for punctuation.",
         )
     copied = texts.equal("train", joined)
-    if copied != said.n_train_exact:
-        report.error("leak", where, f"{copied} of its texts equal a train text; recorded are {said.n_train_exact}.")
+    if copied != recorded.n_train_exact:
+        report.error("leak", where, f"{copied} of its texts equal a train text; recorded are {recorded.n_train_exact}.")
 
 
 def _check_promise(record: Record, data: TaskData, where: str, report: Report) -> None:
@@ -258,13 +258,13 @@ def check_by_training(contents: Contents, report: Report, *, count: int, device:
     drawn = [slow.pop(secrets.randbelow(len(slow))) for _ in range(min(count, len(slow)))]
     done = 0
     for record in [*quick, *drawn]:
-        found = _problem(record, contents.distilled[record.distil_id], contents.data[record.id], device)
-        done += found is not None
-        if found:
-            report.error("trained-again", contents.where(record), found)
+        problem = _problem(record, contents.distilled[record.distil_id], contents.data[record.id], device)
+        done += problem is not None
+        if problem:
+            report.error("reproduction", contents.where(record), problem)
     hint = "" if done == len(trained) else "; `--retrain N` repeats N of the others"
-    said = f"{done} of {len(trained)} trainings were repeated on their sets{hint}."
-    report.add("note", "trained-again", "records", said)
+    message = f"{done} of {len(trained)} trainings were repeated on their sets{hint}."
+    report.add("note", "reproduction", "records", message)
 
 
 def _is_quick(learner: str) -> bool:
@@ -272,15 +272,15 @@ def _is_quick(learner: str) -> bool:
     return entry is not None and entry.plugin is not None and not entry.plugin.uses_lr
 
 
-def _problem(record: Record, made: DistilledSet, data: TaskData, device: str) -> str | None:
-    """Says what is wrong with a training, nothing where it comes out again; None where it cannot be repeated here."""
+def _problem(record: Record, distilled: DistilledSet, data: TaskData, device: str) -> str | None:
+    """Says what is wrong with a training, nothing where it is reproduced; None where it cannot be repeated here."""
     train = record.train
     assert train is not None
     learner = resolve_learner(train.learner)
     if learner.available() is not None or learner.identity() != train.learner_spec:
         return None
     try:
-        predictions = _predictions(record, made, data, device)
+        predictions = _predictions(record, distilled, data, device)
     except Exception as error:
         return f"training on its set failed ({type(error).__name__}: {error})."
     recorded = np.array(train.predictions)
@@ -290,19 +290,19 @@ def _problem(record: Record, made: DistilledSet, data: TaskData, device: str) ->
     least, most = (QUICK_EQUAL_FRAC, QUICK_TOLERANCE_FRAC) if quick else (LEAST_EQUAL_FRAC, TOLERANCE_FRAC)
     if equal >= least and abs(accuracy - train.accuracy_frac) <= most:
         return ""
-    again = f"{accuracy:.1%} accuracy and {equal:.1%} equal predictions"
-    return f"training on its set again gives {again}; recorded is {train.accuracy_frac:.1%}."
+    figures = f"{accuracy:.1%} accuracy and {equal:.1%} equal predictions"
+    return f"a reproduction on its set gives {figures}; recorded is {train.accuracy_frac:.1%}."
 
 
-def _predictions(record: Record, made: DistilledSet, data: TaskData, device: str) -> np.ndarray:
+def _predictions(record: Record, distilled: DistilledSet, data: TaskData, device: str) -> np.ndarray:
     protocol, cell, train = check_values(Protocol, record.protocol or {}), record.cell, record.train
     assert train is not None
     budget = Budget(cell.budget, cell.per_class, cell.tokens_per_class)
-    made.check(budget, data.train)
+    distilled.check(budget, data.train)
     learner = resolve_learner(train.learner)
-    distil = DistilJob(cell, record.method_facts, External(made, cell.method), budget, data)
+    distil = DistilJob(cell, record.method_facts, External(distilled, cell.method), budget, data)
     recipe = recipe_for(protocol, cell.task, train.learner, learner, full_data=False)
     job = TrainJob(distil, train.learner, learner, train.seed_index, protocol, recipe)
-    inputs, test, recipe = train_inputs(job, made)
+    inputs, test, recipe = train_inputs(job, distilled)
     context = TrainContext(train_seed(job), device, CostMeter(device))
     return fitted_scores(job, inputs, test, recipe, context).argmax(axis=1)

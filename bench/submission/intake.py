@@ -247,8 +247,8 @@ def _depth(text: str) -> int:
     """Returns how deep brackets are nested outside of strings, in one pass and without recursion."""
     deepest = depth = 0
     inside = False
-    for found in _SIGN.finditer(text):
-        sign = found[0]
+    for match in _SIGN.finditer(text):
+        sign = match[0]
         if sign == '"':
             inside = not inside
         elif not inside and len(sign) == 1:
@@ -275,12 +275,12 @@ def _short(text: str) -> int:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in values:
             raise StrictError(f"the key {key[:80]!r} stands there twice")
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def strict_yaml(content: bytes) -> Any:
@@ -323,12 +323,12 @@ class _OnceLoader(yaml.SafeLoader):
 def _finite_values(value: Any) -> Any:
     stack = [value]
     while stack:
-        one = stack.pop()
-        if isinstance(one, float) and not math.isfinite(one):
+        item = stack.pop()
+        if isinstance(item, float) and not math.isfinite(item):
             raise StrictError("it holds a number that is not finite")
-        if isinstance(one, int) and abs(one) >= 10**_MOST_DIGITS:
+        if isinstance(item, int) and abs(item) >= 10**_MOST_DIGITS:
             raise StrictError(f"it holds a whole number of more than {_MOST_DIGITS} digits")
-        stack += list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else []
+        stack += list(item.values()) if isinstance(item, dict) else item if isinstance(item, list) else []
     return value
 
 
@@ -418,7 +418,7 @@ def _folder(path: Path, report: Report) -> dict[str, bytes]:
         if inside.count("/") > MOST_DEPTH:
             report.error("file-name", inside, f"it lies more than {MOST_DEPTH} folders deep.")
             continue
-        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        for entry in sorted(os.scandir(folder), key=lambda item: item.name):
             name = f"{inside}{entry.name}"
             kind = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(kind.st_mode):
@@ -433,9 +433,9 @@ def _folder(path: Path, report: Report) -> dict[str, bytes]:
     return reader.files
 
 
-def check_names(files: dict[str, bytes], wanted: set[str], report: Report) -> None:
+def check_names(files: dict[str, bytes], required: set[str], report: Report) -> None:
     """Reports files that a submission needs and lacks."""
-    if missing := wanted - set(files):
+    if missing := required - set(files):
         report.error("missing-file", listed(missing), "it is not there; `tdbench submit` writes it.")
 
 
@@ -495,11 +495,11 @@ def read_contents(files: dict[str, bytes], report: Report) -> Contents:
     contents.form = _form(files.get(FORM), report)
     packs = 0
     for name in sorted(files):
-        if found := _PACK.fullmatch(name):
+        if match := _PACK.fullmatch(name):
             packs += 1
-            _read_pack(name, files[name], found, contents, report)
-        elif found := _SET_FILE.fullmatch(name):
-            contents.set_files.setdefault(found[1], {})[found[2]] = files[name]
+            _read_pack(name, files[name], match, contents, report)
+        elif match := _SET_FILE.fullmatch(name):
+            contents.set_files.setdefault(match[1], {})[match[2]] = files[name]
         elif name not in {FORM, MANIFEST} | _PROSE:
             report.error("unexpected-file", name, "a submission holds the form, the manifest, packs and sets only.")
     if not packs:
@@ -515,13 +515,13 @@ def _check_manifest(files: dict[str, bytes], report: Report) -> None:
     except (StrictError, ValidationError) as error:
         report.error("manifest", MANIFEST, f"it cannot be used: {_first(error)}.")
         return
-    own = {name: content for name, content in files.items() if name not in {FORM, MANIFEST}}
-    if absent := set(manifest.files) - set(own):
+    listed_files = {name: content for name, content in files.items() if name not in {FORM, MANIFEST}}
+    if absent := set(manifest.files) - set(listed_files):
         report.error("hash", listed(absent), "the manifest names files that are not there.")
-    if unknown := set(own) - set(manifest.files):
+    if unknown := set(listed_files) - set(manifest.files):
         report.error("hash", listed(unknown), "the manifest does not name these files.")
-    for name in sorted(set(own) & set(manifest.files)):
-        if hashlib.sha256(own[name]).hexdigest() != manifest.files[name]:
+    for name in sorted(set(listed_files) & set(manifest.files)):
+        if hashlib.sha256(listed_files[name]).hexdigest() != manifest.files[name]:
             report.error(
                 "hash", name, "its content is not the one that the manifest names; do not edit what the suite wrote."
             )
@@ -538,25 +538,25 @@ def _form(content: bytes | None, report: Report) -> SubmissionForm | None:
     try:
         return SubmissionForm.model_validate(raw)
     except ValidationError as error:
-        for one in error.errors():
-            place = ".".join(str(part) for part in one["loc"]) or "the file"
-            said = one["msg"].removeprefix("Value error, ")
-            report.error("form", f"{FORM} {place}", f"{said}; got {one.get('input')!r}.")
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"]) or "the file"
+            message = problem["msg"].removeprefix("Value error, ")
+            report.error("form", f"{FORM} {place}", f"{message}; got {problem.get('input')!r}.")
         return None
 
 
-def _read_pack(name: str, content: bytes, found: re.Match[str], contents: Contents, report: Report) -> None:
+def _read_pack(name: str, content: bytes, match: re.Match[str], contents: Contents, report: Report) -> None:
     try:
         records, sets = parse_pack(strict_json(content), name)
     except (StrictError, RecordError) as error:
         report.error("pack", name, f"{error}")
         return
-    protocol, task, method = found.groups()
+    protocol, task, method = match.groups()
     for record in records.values():
-        own = f"{record.cell.task}-standin" if record.cell.data_kind == "standin" else record.cell.task
+        folder = f"{record.cell.task}-standin" if record.cell.data_kind == "standin" else record.cell.task
         named = (record.protocol or {}).get("name", protocol)
-        if (named, own, record.cell.method) != (protocol, task, method):
-            report.error("pack", name, f"record {record.id} belongs to {named}/{own}/{record.cell.method}.json.")
+        if (named, folder, record.cell.method) != (protocol, task, method):
+            report.error("pack", name, f"record {record.id} belongs to {named}/{folder}/{record.cell.method}.json.")
         elif record.id in contents.records:
             report.error("duplicate", name, f"record {record.id} stands in {contents.places[record.id]} too.")
         else:
@@ -573,5 +573,5 @@ def _read_pack(name: str, content: bytes, found: re.Match[str], contents: Conten
 def _first(error: StrictError | ValidationError) -> str:
     if isinstance(error, StrictError):
         return str(error)
-    one = error.errors()[0]
-    return f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}"
+    problem = error.errors()[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"

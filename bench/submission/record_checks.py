@@ -35,7 +35,7 @@ def check_records(contents: Contents, _accepted: Accepted, report: Report) -> No
     """Checks every record, and what they say together."""
     for record in contents.records.values():
         where = contents.where(record)
-        _check_standing(record, where, report)
+        _check_status(record, where, report)
         _check_texts(record, where, report)
         _check_costs(record, where, report)
         if record.stage == "distil":
@@ -49,7 +49,7 @@ def check_records(contents: Contents, _accepted: Accepted, report: Report) -> No
     _check_source(contents.records.values(), report)
 
 
-def _check_standing(record: Record, where: str, report: Report) -> None:
+def _check_status(record: Record, where: str, report: Report) -> None:
     if record.status != "ok":
         report.error("failed-record", where, "it is the record of a failure; only finished stages are submitted.")
     if record.custom:
@@ -77,21 +77,21 @@ def _check_standing(record: Record, where: str, report: Report) -> None:
 
 def _check_dirty(contents: Contents, report: Report) -> None:
     """Tells which states of the suite had local changes, once each."""
-    found: dict[str, list[Record]] = defaultdict(list)
+    by_commit: dict[str, list[Record]] = defaultdict(list)
     for record in contents.records.values():
         if record.provenance.git_dirty:
-            found[record.provenance.git_commit or "unknown"].append(record)
-    for commit, records in found.items():
-        said = f"the suite had local changes upon commit {commit[:10]} when {len(records)} records were made; commit the plug-in first."
-        report.add("warning", "dirty", contents.where(records[0]), said)
+            by_commit[record.provenance.git_commit or "unknown"].append(record)
+    for commit, records in by_commit.items():
+        message = f"the suite had local changes upon commit {commit[:10]} when {len(records)} records were made; commit the plug-in first."
+        report.add("warning", "dirty", contents.where(records[0]), message)
 
 
 def _is_no_date(created: str) -> bool:
     try:
-        made = datetime.fromisoformat(created)
+        date = datetime.fromisoformat(created)
     except ValueError:
         return True
-    return made.tzinfo is None or not FIRST_DAY <= made <= datetime.now(UTC)
+    return date.tzinfo is None or not FIRST_DAY <= date <= datetime.now(UTC)
 
 
 def _check_texts(record: Record, where: str, report: Report) -> None:
@@ -113,14 +113,14 @@ def _check_texts(record: Record, where: str, report: Report) -> None:
 def _texts(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
     stack = [(path, value)]
     while stack:
-        place, one = stack.pop()
-        if isinstance(one, str):
-            yield place, one
-        elif isinstance(one, dict):
-            stack += [(f"{place}.{key}".lstrip("."), item) for key, item in one.items()]
-            stack += [("a key of " + (place or "it"), key) for key in one]
-        elif isinstance(one, list):
-            stack += [(place, item) for item in one]
+        place, item = stack.pop()
+        if isinstance(item, str):
+            yield place, item
+        elif isinstance(item, dict):
+            stack += [(f"{place}.{key}".lstrip("."), part) for key, part in item.items()]
+            stack += [("a key of " + (place or "it"), key) for key in item]
+        elif isinstance(item, list):
+            stack += [(place, part) for part in item]
 
 
 def _check_costs(record: Record, where: str, report: Report) -> None:
@@ -190,8 +190,8 @@ def _check_twins(contents: Contents, report: Report) -> None:
         key = (record.cell.task, record.cell.method, str(record.cell.config), record.cell.budget, set_sha256(record))
         other = sets.setdefault(key, record)
         if other is not record:
-            said = f"its set equals set {other.cell.set_index}; sets of a method that draws differ, unless there is only one choice."
-            report.add("warning", "twins", contents.where(record), said)
+            message = f"its set equals set {other.cell.set_index}; sets of a method that draws differ, unless there is only one choice."
+            report.add("warning", "twins", contents.where(record), message)
 
 
 def _says_one_thing(predictions: tuple[int, ...]) -> bool:
@@ -201,11 +201,11 @@ def _says_one_thing(predictions: tuple[int, ...]) -> bool:
 
 def _check_source(records: Iterable[Record], report: Report) -> None:
     """Looks for results of several states of one plug-in under one version."""
-    found: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+    by_version: dict[tuple[str, int], Counter[str]] = defaultdict(Counter)
     for record in records:
         if record.stage == "distil" and record.provenance.plugin_source_sha256:
-            found[record.cell.method, record.cell.method_version][record.provenance.plugin_source_sha256] += 1
-    for (method, version), hashes in found.items():
+            by_version[record.cell.method, record.cell.method_version][record.provenance.plugin_source_sha256] += 1
+    for (method, version), hashes in by_version.items():
         if len(hashes) > 1:
             report.add(
                 "warning",
@@ -268,7 +268,7 @@ def _check_recipe(record: Record, contents: Contents, where: str, report: Report
         report.error(
             "engine",
             where,
-            f"its engine's numbers are version {train.engine_numerics}, those of today {ENGINE_NUMERICS}; run it again.",
+            f"its engine's numbers are version {train.engine_numerics}, those of today {ENGINE_NUMERICS}; run it anew.",
         )
     if record.cell.budget == ALL.name:
         return
@@ -313,12 +313,12 @@ def check_audit(record: Record, contents: Contents, where: str, report: Report) 
             where,
             f"a run released {max(audit.n_released)} texts; {cell.budget} allows {cell.per_class * classes}.",
         )
-    if any(copied > made for copied, made in zip(audit.exact_members, audit.n_released, strict=True)):
+    if any(copied > released for copied, released in zip(audit.exact_members, audit.n_released, strict=True)):
         report.error("audit", where, "more texts are said to be members than were released.")
     if len(set(audit.set_sha256s)) < len(audit.set_sha256s) or not all(map(_SHA.fullmatch, audit.set_sha256s)):
         report.add("warning", "audit", where, "sets that it attacked are the same, or no hashes.")
-    said = "its figures come from sets made for the attack, which are not here; `tdbench run ... audit=model` makes them again."
-    report.add("unchecked", "audit", where, said)
+    message = "its figures come from sets made for the attack, which are not here; `tdbench run ... audit=model` reproduces them."
+    report.add("unchecked", "audit", where, message)
 
 
 LEAST_S = {"seconds": 0.0, "minutes": 20.0, "hours": 900.0}
@@ -384,14 +384,14 @@ def _check_facts(
         report.error("options", where, f"its options are none of {cell.method}: {error}")
         return
     card = built.card
-    said = {name: getattr(card, name) for name in _FROM_CARD} | {
+    expected = {name: getattr(card, name) for name in _FROM_CARD} | {
         "reference": built.reference,
         "external": built.external,
     }
     if record.train is not None and record.protocol is not None:
         protocol = ProtocolFacts.model_validate(record.protocol)
-        said["seeds_per_set"] = protocol.seeds_of_method(card.cost_class, built.seeds_per_set)
-    for name, value in said.items():
+        expected["seeds_per_set"] = protocol.seeds_of_method(card.cost_class, built.seeds_per_set)
+    for name, value in expected.items():
         if getattr(facts, name) != value:
             report.error(
                 "method",
@@ -428,26 +428,28 @@ def _budgets() -> dict[str, dict[str, Any]]:
 
 def _check_times(method: str, records: list[Record], report: Report) -> None:
     """Compares the declared cost class with the time that was measured: a dearer class asks for fewer sets."""
-    made = [r for r in records if r.stage == "distil" and r.cell.budget != ALL.name]
+    distils = [r for r in records if r.stage == "distil" and r.cell.budget != ALL.name]
     by_class: dict[str, list[Record]] = defaultdict(list)
-    for record in made:
+    for record in distils:
         by_class[record.method_facts.cost_class].append(record)
-    for name, own in by_class.items():
-        times = [sum(cost.wall_s or 0.0 for cost in record.cost) for record in own]
+    for name, distils_of_class in by_class.items():
+        times = [sum(cost.wall_s or 0.0 for cost in record.cost) for record in distils_of_class]
         if max(times) >= LEAST_S[name]:
             continue
-        on_gpu = any(record.provenance.gpu for record in own)
-        said = f"its cost class is {name}, which asks for fewer sets; making one took {fmean(times):.1f} s."
-        report.add("warning" if on_gpu else "error", "cost-class", method, said)
+        on_gpu = any(record.provenance.gpu for record in distils_of_class)
+        message = f"its cost class is {name}, which asks for fewer sets; making one took {fmean(times):.1f} s."
+        report.add("warning" if on_gpu else "error", "cost-class", method, message)
 
 
 def _check_seeds(records: Iterable[Record], report: Report) -> None:
     """Seeds are those that come first: nobody chooses them afterwards."""
-    found: dict[tuple[Any, ...], set[int]] = defaultdict(set)
+    by_training: dict[tuple[Any, ...], set[int]] = defaultdict(set)
     for record in records:
         if record.train is not None:
-            found[record.distil_id, record.learner, (record.protocol or {}).get("name")].add(record.train.seed_index)
-    for (distil_id, learner, _), seeds in found.items():
+            by_training[record.distil_id, record.learner, (record.protocol or {}).get("name")].add(
+                record.train.seed_index
+            )
+    for (distil_id, learner, _), seeds in by_training.items():
         if seeds != set(range(len(seeds))):
             report.error(
                 "seed",

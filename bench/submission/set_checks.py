@@ -60,19 +60,19 @@ def _read(record: Record, contents: Contents, where: str, report: Report) -> Dis
         if "not_kept" in raw:
             report.add("unchecked", "set", where, _absent(record))
             return None
-        made = _from_pack(raw)
+        distilled = _from_pack(raw)
     except (TDBenchError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         report.error("set", where, f"its content cannot be read ({type(error).__name__}: {error}).")
         return None
-    _check_hash(made, record, where, report)
-    return made
+    _check_hash(distilled, record, where, report)
+    return distilled
 
 
 def _absent(record: Record) -> str:
     """Says why a set can only be seen by its hash."""
-    made = record.distil
-    if made is not None and made.n_train_exact + made.n_public_exact:
-        return "some of its texts are said to be those of data sets, so that it is named by its hash alone: its method makes it again."
+    result = record.distil
+    if result is not None and result.n_train_exact + result.n_public_exact:
+        return "some of its texts are said to be those of data sets, so that it is named by its hash alone: its method reproduces it."
     return "its content is not here, only its hash; `tdbench submit` adds it."
 
 
@@ -150,12 +150,12 @@ def _from_files(record: Record, files: dict[str, bytes], where: str, report: Rep
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
-def _check_hash(made: DistilledSet, record: Record, where: str, report: Report) -> None:
+def _check_hash(distilled: DistilledSet, record: Record, where: str, report: Report) -> None:
     """Writes the set anew and compares its files' hashes; other versions of the writing library may give other bytes."""
     import pyarrow
 
     with tempfile.TemporaryDirectory() as name:
-        hashes = made.save(Path(name), {})
+        hashes = distilled.save(Path(name), {})
     differing = [file for file, sha in hashes.items() if file != CARD_FILE and record.artefacts.get(file) != sha]
     if not differing:
         return
@@ -167,27 +167,29 @@ def _check_hash(made: DistilledSet, record: Record, where: str, report: Report) 
             f"its content does not give the recorded hash of {differing[0]}: the set or its record was changed.",
         )
     else:
-        said = f"its hash was written by pyarrow {theirs}, here is {pyarrow.__version__}; install that to compare."
-        report.add("unchecked", "set-hash", where, said)
+        message = f"its hash was written by pyarrow {theirs}, here is {pyarrow.__version__}; install that to compare."
+        report.add("unchecked", "set-hash", where, message)
 
 
-def _count(made: DistilledSet, record: Record, where: str, report: Report) -> None:
-    said, cell = record.distil, record.cell
-    assert said is not None
-    counts = np.bincount(made.labels_M, minlength=len(said.rows_per_class)).tolist()
-    if len(made) != said.n_rows or counts != list(said.rows_per_class):
+def _count(distilled: DistilledSet, record: Record, where: str, report: Report) -> None:
+    recorded, cell = record.distil, record.cell
+    assert recorded is not None
+    counts = np.bincount(distilled.labels_M, minlength=len(recorded.rows_per_class)).tolist()
+    if len(distilled) != recorded.n_rows or counts != list(recorded.rows_per_class):
         report.error(
             "count",
             where,
-            f"it holds {len(made)} rows, {counts} by class; recorded are {said.n_rows}, {list(said.rows_per_class)}.",
+            f"it holds {len(distilled)} rows, {counts} by class; recorded are {recorded.n_rows}, {list(recorded.rows_per_class)}.",
         )
     if cell.per_class is not None and max(counts, default=0) > cell.per_class:
         report.error("budget", where, f"a class has {max(counts)} rows; budget {cell.budget} allows {cell.per_class}.")
-    if made.output != said.output:
-        report.error("track", where, f"it holds {made.output}, recorded is {said.output}.")
-    if made.track != said.track:
-        report.error("track", where, f"it belongs to the track {made.track}, recorded is {said.track}.")
-    if made.soft_labels_MC is not None and not np.isfinite(made.soft_labels_MC).all():
+    if distilled.output != recorded.output:
+        report.error("track", where, f"it holds {distilled.output}, recorded is {recorded.output}.")
+    if distilled.track != recorded.track:
+        report.error("track", where, f"it belongs to the track {distilled.track}, recorded is {recorded.track}.")
+    if distilled.soft_labels_MC is not None and not np.isfinite(distilled.soft_labels_MC).all():
         report.error("set", where, "its soft labels are not finite.")
-    if made.weights_M is not None and not (np.isfinite(made.weights_M).all() and (made.weights_M > 0).all()):
+    if distilled.weights_M is not None and not (
+        np.isfinite(distilled.weights_M).all() and (distilled.weights_M > 0).all()
+    ):
         report.error("set", where, "its weights are not positive finite numbers.")

@@ -44,7 +44,7 @@ def check(plugin: Any) -> Report:
 
 
 def assert_conforms(plugin: Any) -> None:
-    """Raises AssertionError with every failed check of a plug-in and how to mend it, or when it could not be run at all."""
+    """Raises AssertionError with every failed check of a plug-in and how to fix it, or when it could not be run at all."""
     report = check(plugin)
     failed = [f"{finding.what}: {finding.fix}" for finding in report.findings if not finding.ok]
     assert report.ok, "\n".join(failed or [f"{report.name} was not run", *report.notes])

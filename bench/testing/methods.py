@@ -69,8 +69,8 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
         config = config.model_copy(update={"lm": tiny_generator()})
         report.notes.append("its language model was replaced by a tiny random one")
     if plugin(config).llms:
-        asked = [option for option in MODEL_OPTIONS if option in plugin.Config.model_fields]
-        config = config.model_copy(update=dict.fromkeys(asked, "fake:0"))
+        options = [option for option in MODEL_OPTIONS if option in plugin.Config.model_fields]
+        config = config.model_copy(update=dict.fromkeys(options, "fake:0"))
         report.notes.append("the language models that it asks were replaced by a script")
     registered = plugin.name in METHODS.names() and METHODS.get(plugin.name) is plugin
     if registered:
@@ -97,7 +97,7 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
 def _check_hash_order(report: Report, plugin: type[Method]) -> None:
     """Runs a registered method in processes whose sets and dictionaries of strings have other orders."""
     command = [sys.executable, "-m", "tdbench.bench.testing.again", plugin.name]
-    made = []
+    sets = []
     for seed in ("1", "2"):
         done = subprocess.run(  # noqa: S603 - fixed words and the name of a plug-in
             command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False
@@ -105,11 +105,11 @@ def _check_hash_order(report: Report, plugin: type[Method]) -> None:
         if done.returncode != 0:
             report.check(False, "it runs in a process of its own", f"it stopped there: {done.stderr.strip()[-600:]}")
             return
-        made.append(done.stdout.strip())
+        sets.append(done.stdout.strip())
     report.check(
-        made[0] == made[1],
+        sets[0] == sets[1],
         "the order of hashes changes nothing",
-        f"two processes gave {made[0]} and {made[1]}; sort what comes out of a set, never use hash().",
+        f"two processes gave {sets[0]} and {sets[1]}; sort what comes out of a set, never use hash().",
     )
 
 
@@ -152,30 +152,30 @@ class _Trial:
             if skip is not None:
                 report.notes.append(f"{where}: left out by the method itself ({skip.reason})")
                 return
-        made: list[DistilledSet] = []
+        sets: list[DistilledSet] = []
         with report.step(f"it makes a set within its budget ({where})"):
             for seed, world in ((0, 1), (0, 2), (1, 3)):
-                made.append(self.run(seed, world))
-        if len(made) == 3:
-            self._compare(*made)
+                sets.append(self.run(seed, world))
+        if len(sets) == 3:
+            self._compare(*sets)
             if isinstance(self.method, PrivateMethod):
                 with report.step(f"its promise can be checked ({where})"):
                     Promise(report, self.method, self.data.train, where, self._release).check()
 
-    def _compare(self, made: DistilledSet, again: DistilledSet, other: DistilledSet) -> None:
+    def _compare(self, distilled: DistilledSet, again: DistilledSet, other: DistilledSet) -> None:
         report, where, card = self.report, self.where, self.method.card
         report.check(
-            made.output == self.method.output,
+            distilled.output == self.method.output,
             f"its card's output is what it makes ({where})",
-            f"the card says '{self.method.output}', the set holds '{made.output}'; correct the card.",
+            f"the card says '{self.method.output}', the set holds '{distilled.output}'; correct the card.",
         )
         report.check(
-            content_of(made) == content_of(again),
+            content_of(distilled) == content_of(again),
             f"the same seed gives the same set ({where})",
             "two runs with one seed differ; draw all randomness from ctx.rng(axis) or ctx.torch_seed(axis), never from "
             "global generators, clocks or the order of sets.",
         )
-        differs = content_of(made) != content_of(other)
+        differs = content_of(distilled) != content_of(other)
         if card.deterministic:
             fix = "the card says so and another seed gave another set; set deterministic=False."
             report.check(not differs, f"it is deterministic ({where})", fix)
@@ -184,8 +184,8 @@ class _Trial:
                 f"{where}: another seed gave the same set; if that is always so, set deterministic=True"
             )
         with report.step(f"its set survives its files ({where})"), tempfile.TemporaryDirectory() as folder:
-            loaded = DistilledSet.load(Path(folder), made.save(Path(folder), {}))
-            if content_of(loaded) != content_of(made):
+            loaded = DistilledSet.load(Path(folder), distilled.save(Path(folder), {}))
+            if content_of(loaded) != content_of(distilled):
                 raise ValueError("a set that was saved and loaded differs; use int64 labels and float32 tensors.")
 
     def run(self, seed: int, world: int) -> DistilledSet:
@@ -195,24 +195,24 @@ class _Trial:
         with tempfile.TemporaryDirectory() as scratch, watching() as watch, contextlib.redirect_stdout(sys.stderr):
             started = time.perf_counter()
             with cost.phase("distil"):
-                made = self.method.distil(real, self.budget, self._context(seed, cost, scratch))
+                distilled = self.method.distil(real, self.budget, self._context(seed, cost, scratch))
             self.spent.append(time.perf_counter() - started)
-        if not isinstance(made, DistilledSet):
-            raise TypeError(f"distil returned {type(made).__name__}; expected a DistilledSet.")
+        if not isinstance(distilled, DistilledSet):
+            raise TypeError(f"distil returned {type(distilled).__name__}; expected a DistilledSet.")
         _check_manners(self.report, watch, self.where)
         if real.copy().fingerprint != self.data.train.fingerprint:
             raise ValueError("it changed the train split in place; work on a copy.")
-        made.check(self.budget, self.data.train)
-        copied = made.n_exact(self.data.train, self.data.train) if made.output == "text" else 0
+        distilled.check(self.budget, self.data.train)
+        copied = distilled.n_exact(self.data.train, self.data.train) if distilled.output == "text" else 0
         if copied:
             raise ValueError(
                 f"{copied} of its new texts are train texts; hand over row ids with DistilledSet.from_rows."
             )
-        if CANARY in " ".join(made.resolve(self.data.train).joined()):
+        if CANARY in " ".join(distilled.resolve(self.data.train).joined()):
             raise ValueError(
                 "its texts come from a file of the data folder; a method sees the train split, nothing else."
             )
-        return made
+        return distilled
 
     def _release(self, method: PrivateMethod, rows: LabelledText) -> Outcome:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):

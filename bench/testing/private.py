@@ -41,7 +41,7 @@ class HashedEncoder:
         tick: Callable[[float], None] = lambda _: None,
     ) -> NDArray[np.float32]:
         """Returns (N, 24) float32 features with L2 norm 1."""
-        rows = [sum(map(_direction, one.lower().split()), _direction("")) for one in text.joined()]
+        rows = [sum(map(_direction, words.lower().split()), _direction("")) for words in text.joined()]
         tick(1.0)
         return np.array([row / np.linalg.norm(row) for row in rows], dtype=np.float32)
 
@@ -52,9 +52,9 @@ def _direction(word: str) -> NDArray[np.float64]:
 
 def small_pool(kind: str) -> PublicPool:
     """Returns public texts beside a small task: test texts of the others, and some of its own."""
-    texts = [text for other in ("two classes", "four classes") for text in small_task(other).test.joined()]
-    own = [text for column in small_task(kind).test.fields.values() for text in column]
-    distinct = tuple(dict.fromkeys(text for pair in zip(texts, own, strict=False) for text in pair))
+    others = [text for other in ("two classes", "four classes") for text in small_task(other).test.joined()]
+    texts = [text for column in small_task(kind).test.fields.values() for text in column]
+    distinct = tuple(dict.fromkeys(text for pair in zip(others, texts, strict=False) for text in pair))
     return PublicPool(distinct, (PublicResource(name="small texts", sha256="0" * 16, overlap="none"),))
 
 
@@ -96,16 +96,16 @@ class Promise:
 
     def check(self) -> None:
         """Compares what comes of different rows and must be alike, and looks into the books."""
-        said = self.run(self.method, self.rows).release.statement
+        statement = self.run(self.method, self.rows).release.statement
         self.report.check(
-            not said.raw_reads,
+            not statement.raw_reads,
             f"it reads no row outside of a mechanism ({self.where})",
-            f"it asked for the rows themselves ({'; '.join(said.raw_reads)}); nothing is promised then.",
+            f"it asked for the rows themselves ({'; '.join(statement.raw_reads)}); nothing is promised then.",
         )
         exact = self.run(self._with(epsilon="inf"), self.rows)
         blind = self.run(self._with(oracle="noise-only"), self.rows)
         self.report.check(
-            bool(said.queries) and exact.parts() != blind.parts(),
+            bool(statement.queries) and exact.parts() != blind.parts(),
             f"its set depends on the answers ({self.where})",
             "exact answers and noise alone gave the same set; is it private, or only public?",
         )

@@ -19,7 +19,7 @@ class Finding:
     Args:
         ok: Whether it holds.
         what: What was checked.
-        fix: How to mend it; empty where it holds.
+        fix: How to fix it; empty where it holds.
     """
 
     ok: bool

@@ -61,31 +61,31 @@ def _imports(tree: ast.Module, nodes: Any) -> set[str]:
         if isinstance(block, ast.If) and getattr(block.test, "id", getattr(block.test, "attr", "")) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
-    found: set[str] = set()
+    names: set[str] = set()
     for node in nodes:
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             module = node.module or ""
-            found |= {f"{module}.{alias.name}" if module == _PROJECT else module for alias in node.names}
-    return found
+            names |= {f"{module}.{alias.name}" if module == _PROJECT else module for alias in node.names}
+    return names
 
 
 def _unpickling(tree: ast.Module) -> list[str]:
     """Names calls that read pickles: joblib.load, torch.load without weights_only, numpy with allow_pickle."""
-    found = []
+    calls = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
         given = {word.arg: ast.unparse(word.value) for word in node.keywords}
         if name == "joblib.load" or (name == "torch.load" and given.get("weights_only") == "False"):
-            found.append(name)
+            calls.append(name)
         if given.get("allow_pickle") == "True":
-            found.append(f"{name}(allow_pickle=True)")
-    return found
+            calls.append(f"{name}(allow_pickle=True)")
+    return calls
 
 
 def check_options(report: Report, plugin: Any, config: Any) -> Any:

@@ -43,8 +43,8 @@ def _draw(schema: StandinSchema, split: str, n_rows: int) -> LabelledText:
     return LabelledText(fields, frame["label"].to_numpy(np.int64), schema.label_names, np.arange(n_rows) * 3 + 1)
 
 
-def content_of(made: DistilledSet) -> list[Any]:
+def content_of(distilled: DistilledSet) -> list[Any]:
     """Returns everything that a set holds, comparable."""
-    rows = None if made.row_ids_M is None else made.row_ids_M.tolist()
-    tensors = {name: np.asarray(tensor).tolist() for name, tensor in made.tensors().items()}
-    return [made.fields, np.asarray(made.labels_M).tolist(), rows, tensors]
+    rows = None if distilled.row_ids_M is None else distilled.row_ids_M.tolist()
+    tensors = {name: np.asarray(tensor).tolist() for name, tensor in distilled.tensors().items()}
+    return [distilled.fields, np.asarray(distilled.labels_M).tolist(), rows, tensors]

@@ -163,10 +163,10 @@ def forge_predictions(share: float):
 
 def test_predictions_that_no_model_made_are_found_by_training_on_the_set_again(submission):
     report = report_of(submission)
-    assert any(f.code == "trained-again" and "2 of 2 trainings" in f.message for f in report.findings), report.sorted()
+    assert any(f.code == "reproduction" and "2 of 2 trainings" in f.message for f in report.findings), report.sorted()
     report = report_of(tampered(submission, forge_predictions(0.1), PACK))
     assert "metric-differs" not in report.codes()
-    assert "trained-again" in report.codes(), report.sorted()
+    assert "reproduction" in report.codes(), report.sorted()
 
 
 def test_copies_of_test_texts_are_found_behind_punctuation(submission):

@@ -114,7 +114,7 @@ def test_an_audit_in_words_begins_with_the_copies():
     assert "40 of 1,096 rows that it was made from (0 non-members), in a set of 40" in lines[1]
     assert "bigram-lm (headline)" in lines[2]
     assert "would have found 0.520" in lines[2]
-    assert any("1 of 1 right" in line and "epsilon at least 2.12" in line for line in lines)
+    assert any("1 of 1 right" in line and "empirical epsilon lower bound 2.12" in line for line in lines)
     assert lines[-2:] == ["  promised epsilon 1.0: REFUTED", "  note: seen"]
     deaf = ATTACK.model_copy(update={"auc": 0.5, "detectable_auc": None})
     assert (
