@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbench.bench.budget import Budget
-from tdbench.bench.canonical import seed_from
+from tdbench.bench.canonical import content_id, seed_from
 from tdbench.bench.config import settings_for
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
@@ -32,6 +30,7 @@ from tdbench.bench.settings import LLMSettings
 from tdbench.bench.testing.guard import CANARY, Watch, watching
 from tdbench.bench.testing.private import HashedEncoder, Outcome, Promise, small_pool
 from tdbench.bench.testing.report import Report, one_thread, scramble
+from tdbench.bench.testing.second_process import hash_elsewhere
 from tdbench.bench.testing.source import check_options, check_source
 from tdbench.bench.testing.texts import KINDS, content_of, small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_generator, tiny_learner
@@ -95,22 +94,23 @@ def check_method(plugin: type[Method], config: Any = None) -> Report:
 
 
 def _check_hash_order(report: Report, plugin: type[Method]) -> None:
-    """Runs a registered method in processes whose sets and dictionaries of strings have other orders."""
-    command = [sys.executable, "-m", "tdbench.bench.testing.again", plugin.name]
-    sets = []
-    for seed in ("1", "2"):
-        done = subprocess.run(  # noqa: S603 - fixed words and the name of a plug-in
-            command, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            report.check(False, "it runs in a process of its own", f"it stopped there: {done.stderr.strip()[-600:]}")
-            return
-        sets.append(done.stdout.strip())
+    """Compares a registered method with itself in a process whose sets and dictionaries of strings have another order."""
+    try:
+        hashes = [content_hash(plugin.name), hash_elsewhere(plugin.name)]
+    except RuntimeError as error:
+        report.check(False, "it runs in a process of its own", f"it stopped there: {error}")
+        return
     report.check(
-        sets[0] == sets[1],
+        hashes[0] == hashes[1],
         "the order of hashes changes nothing",
-        f"two processes gave {sets[0]} and {sets[1]}; sort what comes out of a set, never use hash().",
+        f"two processes gave {hashes[0]} and {hashes[1]}; sort what comes out of a set, never use hash().",
     )
+
+
+def content_hash(name: str) -> str:
+    """Returns one hash of the sets that a registered method makes of small texts, with a fixed seed."""
+    plugin = METHODS.get(name)
+    return content_id([run_once(plugin(), kind, budget) for kind, budget in runs_of(plugin)])
 
 
 def run_once(method: Method, kind: str, budget: Budget) -> list[Any]:
