@@ -27,6 +27,7 @@ from tdbench.bench.data import standin
 from tdbench.bench.data.sources import hub_reachable
 from tdbench.bench.models.resolve import resolve
 from tdbench.bench.registry import PLUGINS_VARIABLE, REGISTRIES, load_file
+from tdbench.bench.training.modules import tokenizer_for, word_vectors
 
 PLACES = ("RECORDS", "VERIFIED")
 GENERATE, COMPOSE = standin.generate, config._hydra
@@ -83,11 +84,11 @@ def _as_if_new(cwd: Path, environment: dict[str, str], records: Path | None) -> 
             patch.setattr(config, "_hydra", lambda overrides: _composed(tuple(overrides)).copy())
         if records is not None:
             _redirect(patch, records)
-        _forget()
+        forget()
         try:
             yield
         finally:
-            _forget()
+            forget()
             sys.path[:] = path
 
 
@@ -107,14 +108,15 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
     return COMPOSE(list(overrides))
 
 
-def _forget() -> None:
+def forget() -> None:
     """Drops what a process finds out once: plug-ins, models, whether the Hub is there."""
     for registry in REGISTRIES:
         registry._entries = None
     for group in PLUGIN_GROUPS:
         ConfigStore.instance().repo.pop(group, None)
     load_file.cache_clear()
-    resolve.cache_clear()
+    for of_a_name in (resolve, tokenizer_for, word_vectors):
+        of_a_name.cache_clear()
     hub_reachable.cache_clear()
     for name in [name for name in sys.modules if name.startswith("tdbench_plugin_")]:
         del sys.modules[name]

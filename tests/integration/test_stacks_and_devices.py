@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,26 @@ from tdbench.bench.experiment.plan import Plan, Planner
 from tdbench.bench.experiment.provenance import choose_device, joined_by, other_devices
 from tdbench.bench.experiment.runner import Outcome, Runner
 from tdbench.bench.experiment.store import Store
-from tdbench.bench.models.resolve import MINILM, available
+from tdbench.bench.models.resolve import MODELS_VARIABLE
 from tdbench.bench.progress import SilentReporter
 from tdbench.bench.record import Record
+from tests import commands
 
 WORDS = ["task=sst2", "method=random,kcenter", "budget=dpc5", "protocol=smoke", "data.kind=standin"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def models(tiny_models: Path) -> Iterator[None]:
+    """All learners share the vocabulary of a tiny MiniLM."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MODELS_VARIABLE, str(tiny_models))
+        commands.forget()
+        yield
+    commands.forget()
+
+
 @pytest.fixture(scope="module")
-def plan() -> Plan:
-    if available(MINILM) is not None:
-        pytest.skip(f"no weights of {MINILM}: without them every set has a vocabulary of its own")
+def plan(models: None) -> Plan:
     return Planner().plan(settings_for([*WORDS, "learners=[textcnn,bilstm]", "sets=3", "seeds=2"], multirun=True))
 
 
