@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tdbench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from tdbench.api import DistilledSet, MethodCard, PrivateConfig, PrivateMethod, Query, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ class DPGradMM(PrivateMethod):
                 f"{len(labels)} texts are wanted and {len(drawn)} are candidates; raise method.candidates."
             )
         rows = public.rows.take(drawn)
-        if oracle.is_silent:
+        if oracle.zero_budget:
             return DistilledSet.from_texts(rows.take(np.arange(len(labels))).fields, labels)
         h_MD = oracle.embed(rows).astype(np.float64)
         center_D = h_MD.mean(0)
@@ -116,10 +116,10 @@ class DPGradMM(PrivateMethod):
     def _ask(self, oracle: PrivateOracle) -> Released:
         """Asks for all gradients; the heads follow from the answers."""
         config, n_classes = self.config, oracle.n_classes
-        questions = [Planned(SUMS)]
+        queries = [Query(SUMS)]
         if config.heads > 1:
-            questions.append(Planned(GRADIENTS, steps=config.heads - 1))
-        oracle.plan(*questions)
+            queries.append(Query(GRADIENTS, steps=config.heads - 1))
+        oracle.allocate(*queries)
         sums_CD, counts_C = oracle.class_sums(SUMS, config.count_weight)
         center_D = sums_CD.sum(0) / oracle.n_rows
         inputs_CE = np.column_stack([sums_CD - counts_C[:, None] * center_D, counts_C])

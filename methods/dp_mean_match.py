@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from tdbench.api import DistilledSet, MethodCard, Planned, PrivateConfig, PrivateMethod, UsageError
+from tdbench.api import DistilledSet, MethodCard, PrivateConfig, PrivateMethod, Query, UsageError
 
 if TYPE_CHECKING:
     from tdbench.api import Budget, Context, PrivateOracle
@@ -54,7 +54,7 @@ class DPMeanMatch(PrivateMethod):
             raise UsageError(
                 f"{len(labels)} texts are wanted and {len(drawn)} are candidates; raise method.candidates."
             )
-        if oracle.is_silent:
+        if oracle.zero_budget:
             chosen = drawn[: len(labels)]
         else:
             chosen = drawn[self._chosen(oracle, oracle.embed(pool.rows(oracle.field_names, drawn)), budget.per_class)]
@@ -62,7 +62,7 @@ class DPMeanMatch(PrivateMethod):
 
     def _chosen(self, oracle: PrivateOracle, candidates_MD: np.ndarray, per_class: int) -> list[int]:
         """Returns the positions of the chosen candidates, class after class; none is chosen twice."""
-        oracle.plan(Planned(QUESTION))
+        oracle.allocate(Query(QUESTION))
         sums_CD, counts_C = oracle.class_sums(QUESTION, self.config.count_weight)
         means_CD = sums_CD / np.maximum(counts_C, 1.0)[:, None]
         means_CD = candidates_MD.mean(0) + self.config.strength * (means_CD - means_CD.mean(0))

@@ -13,9 +13,9 @@ from tdbench.api import (
     Estimate,
     LabelledText,
     MethodCard,
-    Planned,
     PrivateConfig,
     PrivateMethod,
+    Query,
     UsageError,
 )
 from tdbench.api.llm import NamesModels
@@ -147,7 +147,7 @@ class DPPE(PrivateMethod):
         return (self.config.llm,) if self.config.variation == "asked" else ()
 
     def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:
-        """A question for each variation of each survivor, of every round but the last."""
+        """A query for each variation of each survivor, of every round but the last."""
         if not self.llms:
             return None
         config, words = self.config, np.mean([len(text.split()) for text in real.joined()] or [20])
@@ -171,12 +171,12 @@ class DPPE(PrivateMethod):
             raise UsageError(
                 f"{len(labels)} texts are wanted and {min(len(rows), config.candidates)} are candidates; raise method.candidates."
             )
-        if oracle.is_silent:
+        if oracle.zero_budget:
             return DistilledSet.from_texts(rows.take(np.arange(len(labels))).fields, labels)
         shared = config.ballot == "shared"
         source = _Pool(list(zip(*rows.fields.values(), strict=True)), oracle.embed(rows), oracle.n_classes)
         breeder = source if config.variation == "nearest" else _Writer(self._variations(oracle, ctx), oracle, ctx)
-        oracle.plan(Planned(QUESTION, steps=config.rounds))
+        oracle.allocate(Query(QUESTION, steps=config.rounds))
         population = source.first(config.candidates)
         kept_CK = np.empty((oracle.n_classes, 0), dtype=np.int64)
         for left in reversed(range(config.rounds)):

@@ -138,7 +138,7 @@ def _audited(settings: RunSettings, data: TaskData, released: Released) -> dict[
     from tdbench.bench.experiment.stages import public_encoder
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.privacy.attacks.text import TextAttacks
-    from tdbench.bench.privacy.games import Match
+    from tdbench.bench.privacy.audit import Match
 
     pool, members_G, draw = _candidates(settings, data, released.real)
     notes: list[str] = []

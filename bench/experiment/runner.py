@@ -35,7 +35,7 @@ from tdbench.bench.experiment.stages import (
 )
 from tdbench.bench.experiment.store import Busy, Store
 from tdbench.bench.models.llm.client import Spending
-from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.audit import baseline_auc, check_baseline
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.progress import Reporter
 from tdbench.bench.record import Record, set_sha256
@@ -398,7 +398,7 @@ class Audits:
             return True
         complete = True
         try:
-            check_blind(blind_auc(audit.pool, audit.pool.membership(len(audit.shadows))[::2]))
+            check_baseline(baseline_auc(audit.pool, audit.pool.membership(len(audit.shadows))[::2]))
         except DataError as error:  # before anything is distilled in vain
             refused = error
             return self._ensured(audit, lambda _: _refuse(refused), wait)

@@ -35,7 +35,7 @@ from tdbench.bench.metrics import score
 from tdbench.bench.models.encoder import CachedEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.attacks.vectors import VectorAttacks
-from tdbench.bench.privacy.games import Match, SetAttacks
+from tdbench.bench.privacy.audit import Audit, SetAttacks
 from tdbench.bench.privacy.private_method import PrivateMethod, release_from
 from tdbench.bench.quality.evaluator import evaluator_of, judged, nearest_tokens
 from tdbench.bench.record import DistilResult, Failure, PrivacyStatement, Record, TextQuality, TrainResult, set_sha256
@@ -325,7 +325,7 @@ def run_audit(
     runs, null = (targets, None) if job.null is None else (targets[:-1], targets[-1])
     notes: list[str] = []
     with cost.phase("attack"):
-        match = Match(
+        match = Audit(
             pool=job.pool,
             runs=runs,
             null=null,
@@ -333,7 +333,7 @@ def run_audit(
             members_SG=job.pool.membership(len(runs)),
             claim=_claim(records),
         )
-        result = match.play(tick)
+        result = match.evaluate(tick)
     result |= {
         "audit_version": AUDIT_VERSION,
         "settings": job.settings.content,

@@ -1,4 +1,4 @@
-"""The only way in which a private method meets the rows: questions that are answered with noise, and books that are kept of them.
+"""Oracle of private methods: their only access to the rows, by queries that are answered with noise and entered in a ledger.
 
 Shapes: N private rows, C classes, D features, M candidates.
 """
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A question that a method is going to ask.
+class Query:
+    """Query that a method is going to make.
 
     Args:
         name: What for; the same name is used when it is asked.
         steps: How often it is asked.
         kind: `gaussian`, `sampled-gaussian` or `laplace`.
         rate: Probability with which every row takes part in a step, for `sampled-gaussian`.
-        weight: How exact the answers are to be in comparison with the other questions': twice the weight is half the noise.
+        weight: How exact the answers are to be in comparison with the other queries': twice the weight is half the noise.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Planned:
 
     def __post_init__(self) -> None:
         if not (0 < self.weight < math.inf and self.steps >= 1):
-            raise PluginError(f"question '{self.name}' needs a positive weight and at least one step; got {self}.")
+            raise PluginError(f"query '{self.name}' needs a positive weight and at least one step; got {self}.")
 
 
 @dataclass
 class Ledger:
-    """What was planned and what was asked."""
+    """Ledger of a private run: the allocated budget, and the queries that were made."""
 
     noise: dict[str, Mechanism] = field(default_factory=dict)
     """Name -> the mechanism, with its noise multiplier and the number of answers that the budget holds."""
@@ -67,7 +67,7 @@ class Ledger:
     raw_reads: list[str] = field(default_factory=list)
 
     def queries(self) -> tuple[PrivateQuery, ...]:
-        """Returns the questions as they were answered."""
+        """Returns the queries as they were answered."""
         return tuple(
             PrivateQuery(
                 name=name,
@@ -85,9 +85,9 @@ _CHECKED, _LARGE = 6, 10**8
 
 
 class PrivateOracle:
-    """Answers questions about private rows with noise that was planned beforehand.
+    """Answers queries about private rows with noise that was planned beforehand.
 
-    What is public: the number of rows, the classes, the names of the fields. Nothing else is known without a question.
+    What is public: the number of rows, the classes, the names of the fields. Nothing else is known without a query.
 
     Args:
         rows: The private rows.
@@ -107,7 +107,7 @@ class PrivateOracle:
         self._noise_only, self._ctx = noise_only, ctx
         self._noise = noise_for(ctx.noise_name, ctx.seed)
         self._rng = self._noise.stream
-        self._rows = _Vault(rows)
+        self._rows = PrivateRows(rows)
 
     @property
     def noise_description(self) -> str:
@@ -120,23 +120,21 @@ class PrivateOracle:
         return len(self.label_names)
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the budget is 0: then no question may be asked, and a method uses what is public alone."""
+    def zero_budget(self) -> bool:
+        """Whether the budget is 0: then no query may be asked, and a method uses what is public alone."""
         return self.epsilon == 0
 
-    def plan(self, *planned: Planned) -> None:
-        """Divides the budget among questions, before the first one is asked.
+    def allocate(self, *planned: Query) -> None:
+        """Divides the budget among queries, before the first one is asked.
 
         Raises:
-            PluginError: The oracle is silent, or has a plan already, or two questions have one name.
-            UsageError: The accountants disagree about the plan.
+            PluginError: The budget is 0, or is allocated already, or two queries have one name.
+            UsageError: The accountants disagree about the allocation.
         """
-        if self.is_silent or self.ledger.noise:
-            raise PluginError("plan the budget once, and not with epsilon=0: test oracle.is_silent first.")
+        if self.zero_budget or self.ledger.noise:
+            raise PluginError("allocate the budget once, and not with epsilon=0: test oracle.zero_budget first.")
         if len({one.name for one in planned}) < len(planned):
-            raise PluginError(
-                f"two questions have the same name: {', '.join(one.name for one in planned)}; rename one."
-            )
+            raise PluginError(f"two queries have the same name: {', '.join(one.name for one in planned)}; rename one.")
         relative = {one.name: Mechanism(one.kind, 1.0 / one.weight, one.rate, one.steps) for one in planned}
         exact = math.isinf(self.epsilon)
         scale = 0.0 if exact else scale_for(tuple(relative.values()), self.epsilon, self.delta, group=self.group)
@@ -149,7 +147,7 @@ class PrivateOracle:
         """Sums the encoder's features of every class's rows; each row has length 1 and belongs to one class.
 
         Args:
-            name: A planned question of kind `gaussian`.
+            name: A planned query of kind `gaussian`.
             count_weight: A further coordinate of every row, so that the number of rows of each class is learnt from the same answer; 0
                 for none. It raises the sensitivity from 1 to sqrt(1 + count_weight^2).
 
@@ -171,7 +169,7 @@ class PrivateOracle:
         """Lets every row vote for the candidate whose features are nearest (private evolution; Lin et al., 2024).
 
         Args:
-            name: A planned question of kind `gaussian`.
+            name: A planned query of kind `gaussian`.
             candidates_MD: Features of public texts, of length 1.
             open_CM: Candidates that rows of each class may vote for; None for all.
 
@@ -192,7 +190,7 @@ class PrivateOracle:
         """Sums the gradients of every class's rows at a public linear head on the encoder's features (GRADMM, section 3).
 
         Args:
-            name: A planned question of kind `gaussian`.
+            name: A planned query of kind `gaussian`.
             weight_CE: The head's weights, E = D + 1; the last column holds its offsets.
             center_D: Public vector that is taken from the features, which have length 1.
             clip: L2 norm that a row's gradient is clipped to; the sensitivity.
@@ -208,21 +206,21 @@ class PrivateOracle:
         return self._gaussian(name, clip, (self.n_classes, *weight_CE.shape), exact)
 
     def class_counts(self, name: str) -> NDArray[np.float64]:
-        """Counts the rows of every class, a planned question of kind `laplace`: (C,) noisy numbers."""
-        noise = self._asked(name, "laplace", 1.0)
+        """Counts the rows of every class, a planned query of kind `laplace`: (C,) noisy numbers."""
+        noise = self._charge(name, "laplace", 1.0)
         counts = self._rng.laplace(0.0, 1.0, self.n_classes) * noise
         if not self._noise_only:
             counts += np.bincount(self._rows.open().labels_N, minlength=self.n_classes)
         return counts
 
     def train(self, name: str, model: RowModel, options: TrainingOptions) -> None:
-        """Trains a model on the rows by DP-SGD, in place; a planned question of kind `sampled-gaussian` (`training_plan`).
+        """Trains a model on the rows by DP-SGD, in place; a planned query of kind `sampled-gaussian` (`training_query`).
 
         Gradients by row are first compared, on public texts, with those of batches of one row. A copy of the model meets the rows; its
         trained weights, and nothing else of it, come back.
 
         Raises:
-            PluginError: The card does not say that public texts are read, or the plan is of another kind.
+            PluginError: The card does not say that public texts are read, or the query is of another kind.
             UsageError: The model's gradients cannot be taken apart by row.
         """
         from tdbench.bench.privacy.row_checks import check_rows
@@ -230,10 +228,10 @@ class PrivateOracle:
 
         planned = self._planned(name)
         if planned.kind == "laplace":
-            raise PluginError(f"question '{name}' was planned as 'laplace'; training needs oracle.training_plan.")
+            raise PluginError(f"query '{name}' was planned as 'laplace'; training needs oracle.training_plan.")
         if self._ctx.public_pool is None:
             raise PluginError("training is checked on public texts first; the card must say reads=('public',).")
-        self._asked(name, planned.kind, options.clip, times=planned.steps)
+        self._charge(name, planned.kind, options.clip, times=planned.steps)
         n_weights = sum(weight.numel() for weight in model.module.parameters() if weight.requires_grad)
         few = np.arange(_CHECKED if n_weights < _LARGE else 2)  # each has all its gradients held, twice
         public = self._ctx.public().rows(self.field_names, few)
@@ -245,15 +243,15 @@ class PrivateOracle:
                 options,
                 mechanism=planned,
                 noise=self._rng,
-                blind=self._noise_only,
+                noise_only=self._noise_only,
                 tick=self._ctx.progress,
             )
 
-    def training_plan(self, name: str, batch: int, epochs: float) -> Planned:
-        """Returns the question that training is: about so many passes over the rows, in Poisson samples of an expected size."""
+    def training_query(self, name: str, batch: int, epochs: float) -> Query:
+        """Returns the query that training is: about so many passes over the rows, in Poisson samples of an expected size."""
         rate = min(1.0, batch / self.n_rows)
         kind: Kind = "gaussian" if rate == 1.0 else "sampled-gaussian"
-        return Planned(name, steps=max(1, round(epochs / rate)), kind=kind, rate=rate)
+        return Query(name, steps=max(1, round(epochs / rate)), kind=kind, rate=rate)
 
     def records(self, reason: str) -> LabelledText:
         """Hands the rows over as they are. From then on the run promises nothing: its epsilon is infinite, for the reason given."""
@@ -286,31 +284,31 @@ class PrivateOracle:
     def _gaussian(
         self, name: str, sensitivity: float, shape: tuple[int, ...], exact: Callable[[], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        noise = self._asked(name, "gaussian", sensitivity)
+        noise = self._charge(name, "gaussian", sensitivity)
         answer = self._rng.standard_normal(shape) * (noise * sensitivity)
         return answer if self._noise_only else answer + exact()
 
-    def _asked(self, name: str, kind: Kind, sensitivity: float, times: int = 1) -> float:
-        """Enters a question into the books and returns its noise multiplier.
+    def _charge(self, name: str, kind: Kind, sensitivity: float, times: int = 1) -> float:
+        """Charges a query to the ledger and returns its noise multiplier.
 
         Raises:
-            PluginError: It was not planned, or has been asked as often as was planned, or differs from the plan.
+            PluginError: It was not planned, or has been asked as often as was planned, or differs from what was planned.
         """
         one = self._planned(name)
         if one.kind != kind:
-            raise PluginError(f"question '{name}' was planned as '{one.kind}' and asked as '{kind}'.")
+            raise PluginError(f"query '{name}' was planned as '{one.kind}' and asked as '{kind}'.")
         asked = self.ledger.asked.get(name, 0) + times
         if asked > one.steps:
-            raise PluginError(f"question '{name}' was planned to be asked {one.steps} times; the budget holds no more.")
+            raise PluginError(f"query '{name}' was planned to be asked {one.steps} times; the budget holds no more.")
         if self.ledger.sensitivity.setdefault(name, sensitivity) != sensitivity:
-            raise PluginError(f"question '{name}' was asked with another sensitivity before; plan it under two names.")
+            raise PluginError(f"query '{name}' was made with another sensitivity before; allocate it under two names.")
         self.ledger.asked[name] = asked
         return one.noise
 
     def _planned(self, name: str) -> Mechanism:
         if name not in self.ledger.noise:
             known = ", ".join(self.ledger.noise) or "none"
-            raise PluginError(f"question '{name}' was not planned; call oracle.plan first. Planned: {known}.")
+            raise PluginError(f"query '{name}' was not planned; call oracle.allocate first. Planned: {known}.")
         return self.ledger.noise[name]
 
 
@@ -320,13 +318,14 @@ def bounded(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
     return known_ND / np.maximum(1.0, np.linalg.norm(known_ND, axis=1, keepdims=True))
 
 
-class _Vault:
-    """Keeps the rows where nothing lies open: printing the oracle shows none."""
+class PrivateRows:
+    """Private rows; printing the oracle shows none of them."""
 
     def __init__(self, rows: LabelledText) -> None:
         self.__rows = rows
 
     def open(self) -> LabelledText:
+        """Returns the rows."""
         return self.__rows
 
     def __repr__(self) -> str:

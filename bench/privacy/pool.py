@@ -32,14 +32,14 @@ LEAST_ROWS = 200
 class Pool:
     """One random split of a train split. Shapes: R candidate rows in G duplicate groups, A auxiliary rows.
 
-    Members and non-members come from the same R rows by independent fair coins, one a group, so nothing but membership tells them apart.
-    Run 2k takes the groups whose k-th coin shows heads, run 2k + 1 the others.
+    Members and non-members are drawn from the same R rows, each with probability 1/2, independently for every group, so nothing but
+    membership tells them apart. Run 2k takes the groups of the k-th membership mask, run 2k + 1 the others.
 
     Args:
         rows: The R candidates.
         group_R: Group of every candidate.
         auxiliary: Rows that are in no run and have no near-duplicate in the pool: the attacker's own text.
-        seed: Of the coins.
+        seed: Of the membership masks.
     """
 
     rows: LabelledText
@@ -57,18 +57,18 @@ class Pool:
         """(G,) whether a group has one record: a promise for one record says less about larger ones."""
         return np.bincount(self.group_R) == 1
 
-    def coins(self, run: int) -> NDArray[np.bool_]:
+    def membership_mask(self, run: int) -> NDArray[np.bool_]:
         """Returns the (G,) membership of a run."""
-        heads = np.random.default_rng(seed_from(self.seed, "coins", run // 2)).random(self.n_groups) < 0.5
-        return ~heads if run % 2 else heads
+        mask_G = np.random.default_rng(seed_from(self.seed, "coins", run // 2)).random(self.n_groups) < 0.5
+        return ~mask_G if run % 2 else mask_G
 
     def membership(self, n_runs: int) -> NDArray[np.bool_]:
         """Returns the (S, G) membership of runs 0 to S - 1."""
-        return np.array([self.coins(run) for run in range(n_runs)])
+        return np.array([self.membership_mask(run) for run in range(n_runs)])
 
     def members(self, run: int) -> LabelledText:
         """Returns the rows that a method sees in a run."""
-        return self.rows.take(np.flatnonzero(self.coins(run)[self.group_R]))
+        return self.rows.take(np.flatnonzero(self.membership_mask(run)[self.group_R]))
 
     @cached_property
     def null_rows(self) -> LabelledText:
@@ -93,7 +93,7 @@ class Pool:
 
 
 def compared(data: TaskData, members: LabelledText, n_rows: int, n_auxiliary: int) -> tuple[Pool, NDArray[np.bool_]]:
-    """Sets given members beside as many other train rows, for a set whose members no coin has drawn.
+    """Sets given members beside as many other train rows, for a set whose members were not drawn at random.
 
     Near-duplicates across the two sides are left out.
 

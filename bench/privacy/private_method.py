@@ -29,7 +29,7 @@ class PrivateConfig(MethodConfig):
     """Options that every private method has."""
 
     epsilon: NonNegativeFloat | Literal["inf"] = 4.0
-    """Budget of one set: `inf` asks the same questions and adds no noise, 0 asks none."""
+    """Budget of one set: `inf` asks the same queries and adds no noise, 0 asks none."""
     delta: float | None = Field(default=None, gt=0, lt=1)
     """Null for 1 / (10 N), for N private rows."""
     group: int = Field(default=1, ge=1)
@@ -70,7 +70,7 @@ class PrivateMethod(Method):
         """Makes one distilled set.
 
         Args:
-            oracle: Answers questions about the private rows; `oracle.plan` divides the budget first.
+            oracle: Answers queries about the private rows; `oracle.allocate` divides the budget first.
             budget: How large the set may be.
             ctx: Seeds, cost meter, device, encoder, and `ctx.public` texts.
         """

@@ -186,12 +186,12 @@ def p_value(guesses: int, right: int, epsilon: float, delta: float = 0.0, candid
     """Bounds the chance of so many right guesses under (epsilon, delta)-differential privacy (Steinke et al., 2023, theorem 5.2).
 
     Args:
-        guesses: Candidates r whose membership was guessed. With delta 0 their number may be read off the sets, as in the phantom test; with
-            delta above 0 the theorem wants it fixed beforehand, and the bound is then an approximation.
+        guesses: Candidates r whose membership was guessed. With delta 0 their number may be read off the sets, as in the duplicate-match
+            test; with delta above 0 the theorem wants it fixed beforehand, and the bound is then an approximation.
         right: Right guesses v.
         epsilon: The promise.
         delta: The promise.
-        candidates: Coins m that were thrown; `guesses` where nothing is said.
+        candidates: Memberships m that were drawn; `guesses` where nothing is said.
     """
     from scipy import stats
 

@@ -67,10 +67,10 @@ def train_privately(oracle: PrivateOracle, model: RowModel, config: TrainingConf
     """
     from tdbench.bench.privacy.training import TrainingOptions
 
-    if oracle.is_silent:
+    if oracle.zero_budget:
         return
     epochs = min(config.epochs, config.most_steps * min(1.0, config.batch / oracle.n_rows))
-    oracle.plan(oracle.training_plan(QUESTION, config.batch, epochs))
+    oracle.allocate(oracle.training_query(QUESTION, config.batch, epochs))
     options = TrainingOptions(
         lr=config.lr,
         clip=config.clip,

@@ -84,7 +84,7 @@ def train_rows(
     *,
     mechanism: Mechanism,
     noise: np.random.Generator,
-    blind: bool = False,
+    noise_only: bool = False,
     tick: Callable[[float], None] = lambda _: None,
 ) -> None:
     """Trains a model with differential privacy. A copy meets the rows; the weights that it has trained are all that comes back.
@@ -96,7 +96,7 @@ def train_rows(
         mechanism: Noise over the clipping norm (0: ordinary training on the same samples, without clipping), probability with which each
             row is in a step's sample, and steps. An empty sample is a step of noise alone.
         noise: Draws samples, what the loss needs by chance, and noise.
-        blind: Whether every step is the noise alone; everything else is done as it would be.
+        noise_only: Whether every step is the noise alone; everything else is done as it would be.
         tick: Receives the finished fraction.
     """
     worker = copy.deepcopy(model)
@@ -113,7 +113,7 @@ def train_rows(
                 batch = worker.draw({name: column[chunk] for name, column in data.items()}, chance)
                 # Rounded products make gradients a little less exact; what is clipped and summed is what was computed, so the bound holds.
                 with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
-                    engine.add({name: column.to(device) for name, column in batch.items()}, counted=not blind)
+                    engine.add({name: column.to(device) for name, column in batch.items()}, counted=not noise_only)
             engine.step(options.rate(step, mechanism.steps))
             tick((step + 1) / mechanism.steps)
     finally:

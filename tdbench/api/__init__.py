@@ -13,7 +13,7 @@ from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
 from tdbench.bench.errors import DataError, PrerequisiteError, UsageError
 from tdbench.bench.method import Method
-from tdbench.bench.privacy.oracle import Planned, PrivateOracle
+from tdbench.bench.privacy.oracle import PrivateOracle, Query
 from tdbench.bench.privacy.private_method import PrivateConfig, PrivateMethod
 from tdbench.bench.selection import kmeans_rows
 from tdbench.bench.training.batches import Encoded

@@ -68,8 +68,8 @@ def data(n_rows: int = 40, seed: int = 0) -> dict[str, torch.Tensor]:
 def train(learner: RowModel, rows: LabelledText, options: TrainingOptions, seed: int, **settings: Any) -> None:
     kind = "gaussian" if settings["rate"] == 1 else "sampled-gaussian"
     mechanism = Mechanism(kind, settings["noise"], settings["rate"], settings["steps"])
-    blind = settings.get("blind", False)
-    train_rows(learner, rows, options, mechanism=mechanism, noise=np.random.default_rng(seed), blind=blind)
+    noise_only = settings.get("noise_only", False)
+    train_rows(learner, rows, options, mechanism=mechanism, noise=np.random.default_rng(seed), noise_only=noise_only)
 
 
 def drawn(learner: Tokens, n_rows: int = 12) -> dict[str, torch.Tensor]:

@@ -15,8 +15,8 @@ from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.privacy.accounting import Mechanism, scale_for
 from tdbench.bench.privacy.attacks.text import TextAttacks
-from tdbench.bench.privacy.games import Match
-from tdbench.bench.privacy.oracle import Planned, PrivateOracle
+from tdbench.bench.privacy.audit import Audit
+from tdbench.bench.privacy.oracle import PrivateOracle, Query
 from tdbench.bench.privacy.pool import Pool, draw_pool
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.privacy.statistics import epsilon_lower
@@ -38,7 +38,7 @@ def pool() -> Pool:
 def histogram(pool: Pool, members: LabelledText, seed: int, share: float) -> DistilledSet:
     """Releases the candidates that private rows voted for by noisy votes: each has 1 if it is a row, else almost always 0."""
     oracle = PrivateOracle(members, EPSILON, DELTA, group=1, noise_only=False, ctx=context(seed))
-    oracle.plan(Planned("votes"))
+    oracle.allocate(Query("votes"))
     oracle.ledger.noise = {k: replace(m, noise=m.noise * share) for k, m in oracle.ledger.noise.items()}
     votes_CM = oracle.votes("votes", oracle.embed(pool.rows))
     kept = np.flatnonzero(votes_CM[pool.rows.labels_N, np.arange(len(pool.rows))] > 0.5)
@@ -48,16 +48,16 @@ def histogram(pool: Pool, members: LabelledText, seed: int, share: float) -> Dis
 @NOISES
 def test_the_consistency_check_of_an_audit_refutes_a_histogram_with_a_tenth_of_its_noise(pool, share, is_caught):
     runs = [Released(histogram(pool, pool.members(run), run, share), pool.members(run)) for run in range(4)]
-    game = Match(
+    game = Audit(
         pool=pool,
         runs=runs,
         null=None,
         attacks=TextAttacks(pool.rows, pool.auxiliary, None),
-        members_SG=np.array([pool.coins(run) for run in range(4)]),
+        members_SG=np.array([pool.membership_mask(run) for run in range(4)]),
         claim=(EPSILON, DELTA),
     )
     more: dict[str, Any] = {"audit_version": 1, "settings": {"name": "text"}, "games": ("text",), "set_sha256s": ()}
-    found = AuditResult.model_validate({**game.play(), **more})
+    found = AuditResult.model_validate({**game.evaluate(), **more})
     assert (found.epsilon_lower > EPSILON) is is_caught, found.epsilon_lower
 
 

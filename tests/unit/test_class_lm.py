@@ -130,7 +130,7 @@ def test_the_public_model_knows_the_commonest_tokens_only(public):
 def trained(public: Any, rows: LabelledText, epsilon: float, **options: Any) -> tuple[RowLM, PrivateOracle]:
     ctx = public[0]
     asked = PrivateOracle(rows, epsilon, 1e-4, ctx=ctx, **{"group": 1, "noise_only": False, **options})
-    asked.plan(asked.training_plan("training", batch=60, epochs=5))
+    asked.allocate(asked.training_query("training", batch=60, epochs=5))
     made = model(public)
     asked.train("training", made, TrainingOptions(lr=0.02))
     return made, asked

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tdbench.api import DistilledSet, Method, MethodCard, Planned, PrivateConfig, PrivateMethod, Skip
+from tdbench.api import DistilledSet, Method, MethodCard, PrivateConfig, PrivateMethod, Query, Skip
 from tdbench.bench.context import Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import PluginError
@@ -40,8 +40,8 @@ class Votes(PrivateMethod):
     def release(self, oracle: Any, budget: Any, ctx: Any) -> DistilledSet:
         rows = ctx.public().rows(oracle.field_names, ctx.rng("public").permutation(40))
         votes_CM = np.zeros((oracle.n_classes, len(rows)))
-        if not oracle.is_silent:
-            oracle.plan(Planned("votes"))
+        if not oracle.zero_budget:
+            oracle.allocate(Query("votes"))
             votes_CM = oracle.votes("votes", oracle.embed(rows))
         best = np.argsort(-votes_CM, axis=1, kind="stable")[:, : budget.per_class]
         labels = np.repeat(np.arange(oracle.n_classes), budget.per_class)

@@ -13,7 +13,7 @@ import torch
 from tdbench.bench.budget import Budget
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
-from tdbench.bench.privacy.oracle import Planned, PrivateOracle
+from tdbench.bench.privacy.oracle import PrivateOracle, Query
 from tdbench.bench.privacy.private_method import Release, release_from
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing.private import HashedEncoder, small_pool
@@ -38,7 +38,7 @@ def context(folder: Path = Path("unused"), seed: int = 0) -> Context:
 def asked(rows: Any = ROWS, epsilon: float = np.inf, clip: float = 1.0, **options: Any) -> np.ndarray:
     settings = {"group": 1, "noise_only": False, **options}
     oracle = PrivateOracle(rows, epsilon, 1e-5, ctx=context(), **settings)
-    oracle.plan(Planned("gradients"))
+    oracle.allocate(Query("gradients"))
     return oracle.head_gradients("gradients", WEIGHT, CENTER, clip)
 
 

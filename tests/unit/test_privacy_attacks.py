@@ -77,14 +77,14 @@ def test_a_pool_is_fair_and_apart_from_the_attackers_rows() -> None:
     )
     assert not set(both[:400]) & set(both[400:])
     for run in (0, 2, 4):
-        assert (pool.coins(run) == ~pool.coins(run + 1)).all()
-        assert abs(pool.coins(run).mean() - 0.5) < 4 * 0.5 / math.sqrt(pool.n_groups)
+        assert (pool.membership_mask(run) == ~pool.membership_mask(run + 1)).all()
+        assert abs(pool.membership_mask(run).mean() - 0.5) < 4 * 0.5 / math.sqrt(pool.n_groups)
         seen = set(pool.members(run).row_ids_N) | set(pool.members(run + 1).row_ids_N)
         assert seen == set(pool.rows.row_ids_N)
-    assert abs((pool.coins(0) == pool.coins(2)).mean() - 0.5) < 4 * 0.5 / math.sqrt(pool.n_groups)
+    assert abs((pool.membership_mask(0) == pool.membership_mask(2)).mean() - 0.5) < 4 * 0.5 / math.sqrt(pool.n_groups)
     assert not set(pool.null_rows.row_ids_N) & set(pool.population.row_ids_N)
     again = draw_pool(data, 400, 300)
-    assert (again.coins(3) == pool.coins(3)).all()
+    assert (again.membership_mask(3) == pool.membership_mask(3)).all()
     assert again.rows.fingerprint == pool.rows.fingerprint
 
 

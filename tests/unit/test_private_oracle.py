@@ -1,4 +1,4 @@
-"""The oracle: exact answers without noise, the right noise with it, and books that cannot be cheated through the API."""
+"""The oracle: exact answers without noise, the right noise with it, and a ledger that cannot be cheated through the API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PluginError, UsageError
-from tdbench.bench.privacy.oracle import Planned, PrivateOracle
+from tdbench.bench.privacy.oracle import PrivateOracle, Query
 from tdbench.bench.testing.private import HashedEncoder
 from tdbench.bench.testing.texts import small_task
 from tests.unit.tiny_models import context
@@ -27,7 +27,7 @@ def oracle(epsilon: float, rows: LabelledText = ROWS, seed: int = 0, **options: 
 
 def answers(epsilon: float, rows: LabelledText = ROWS, seed: int = 0, **options: Any) -> dict[str, np.ndarray]:
     asked = oracle(epsilon, rows, seed, **options)
-    asked.plan(Planned("sums"), Planned("votes", steps=2), Planned("counts", kind="laplace"))
+    asked.allocate(Query("sums"), Query("votes", steps=2), Query("counts", kind="laplace"))
     sums_CD, counts_C = asked.class_sums("sums", 0.5)
     votes_CM = asked.votes("votes", asked.embed(CANDIDATES))
     return {"sums": sums_CD, "sizes": counts_C, "votes": votes_CM, "counts": asked.class_counts("counts")}
@@ -62,7 +62,7 @@ def test_one_row_changes_no_sum_by_more_than_its_sensitivity():
 
 def test_a_class_votes_only_for_candidates_that_are_open_to_it():
     asked = oracle(np.inf)
-    asked.plan(Planned("votes"))
+    asked.allocate(Query("votes"))
     open_CM = np.zeros((4, len(CANDIDATES)), dtype=bool)
     open_CM[0, :5] = open_CM[2, 5:9] = True
     votes_CM = asked.votes("votes", asked.embed(CANDIDATES), open_CM)
@@ -72,11 +72,11 @@ def test_a_class_votes_only_for_candidates_that_are_open_to_it():
 
 def test_the_noise_has_the_planned_spread_and_law():
     asked = oracle(1.0, noise_only=True)
-    asked.plan(Planned("sums"), Planned("votes", weight=2.0), Planned("counts", kind="laplace"))
+    asked.allocate(Query("sums"), Query("votes", weight=2.0), Query("counts", kind="laplace"))
     assert asked.ledger.noise["sums"].noise == pytest.approx(2 * asked.ledger.noise["votes"].noise)
     draws = np.concatenate([answers(1.0, seed=seed, noise_only=True)["votes"].ravel() for seed in range(20)])
     planned = oracle(1.0)
-    planned.plan(Planned("sums"), Planned("votes", steps=2), Planned("counts", kind="laplace"))
+    planned.allocate(Query("sums"), Query("votes", steps=2), Query("counts", kind="laplace"))
     assert stats.kstest(draws, stats.norm(scale=planned.ledger.noise["votes"].noise).cdf).pvalue > 0.01
     sums = np.concatenate([answers(1.0, seed=seed, noise_only=True)["sums"].ravel() for seed in range(20)])
     spread = planned.ledger.noise["sums"].noise * np.sqrt(1 + 0.5**2)
@@ -130,7 +130,7 @@ def test_the_features_of_the_rows_are_paid_for_once():
             return super().embed(text, cost, tick)
 
     asked = PrivateOracle(ROWS, 1.0, 1e-5, group=1, noise_only=False, ctx=context(encoder=Counted))
-    asked.plan(Planned("votes", steps=3), Planned("sums"))
+    asked.allocate(Query("votes", steps=3), Query("sums"))
     candidates_MD = asked.embed(CANDIDATES)
     for _ in range(3):
         asked.votes("votes", candidates_MD)
@@ -146,7 +146,7 @@ def test_features_are_bounded_whatever_the_encoder_says():
             return made
 
     asked = PrivateOracle(ROWS, np.inf, 1e-5, group=1, noise_only=False, ctx=context(encoder=Loud))
-    asked.plan(Planned("sums"))
+    asked.allocate(Query("sums"))
     sums_CD, _ = asked.class_sums("sums")
     expected = np.zeros_like(sums_CD)
     for feature, label in zip(features(ROWS)[1:], ROWS.labels_N[1:], strict=True):
@@ -154,9 +154,9 @@ def test_features_are_bounded_whatever_the_encoder_says():
     assert sums_CD == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_books_hold_what_was_asked():
+def test_the_ledger_holds_what_was_asked():
     asked = oracle(2.0)
-    asked.plan(Planned("sums"), Planned("votes", steps=3))
+    asked.allocate(Query("sums"), Query("votes", steps=3))
     asked.class_sums("sums")
     asked.votes("votes", asked.embed(CANDIDATES))
     found = {one.name: one for one in asked.ledger.queries()}
@@ -165,13 +165,13 @@ def test_the_books_hold_what_was_asked():
     assert found["votes"].noise_multiplier == asked.ledger.noise["votes"].noise
 
 
-def test_questions_outside_of_the_plan_are_refused():
+def test_queries_outside_of_the_allocation_are_refused():
     asked = oracle(1.0)
-    with pytest.raises(PluginError, match=r"'votes' was not planned; call oracle.plan first. Planned: none"):
+    with pytest.raises(PluginError, match=r"'votes' was not planned; call oracle.allocate first. Planned: none"):
         asked.votes("votes", asked.embed(CANDIDATES))
-    asked.plan(Planned("sums"), Planned("votes", steps=2))
-    with pytest.raises(PluginError, match=r"plan the budget once"):
-        asked.plan(Planned("more"))
+    asked.allocate(Query("sums"), Query("votes", steps=2))
+    with pytest.raises(PluginError, match=r"allocate the budget once"):
+        asked.allocate(Query("more"))
     with pytest.raises(PluginError, match=r"'sums' was planned as 'gaussian' and asked as 'laplace'"):
         asked.class_counts("sums")
     asked.class_sums("sums")
@@ -180,9 +180,9 @@ def test_questions_outside_of_the_plan_are_refused():
     asked.votes("votes", asked.embed(CANDIDATES))
 
 
-def test_a_question_cannot_become_more_sensitive():
+def test_a_query_cannot_become_more_sensitive():
     asked = oracle(1.0)
-    asked.plan(Planned("sums", steps=2))
+    asked.allocate(Query("sums", steps=2))
     asked.class_sums("sums")
     with pytest.raises(PluginError, match="another sensitivity"):
         asked.class_sums("sums", count_weight=1.0)
@@ -190,22 +190,22 @@ def test_a_question_cannot_become_more_sensitive():
 
 def test_at_epsilon_zero_nothing_can_be_planned():
     asked = oracle(0.0)
-    assert asked.is_silent
+    assert asked.zero_budget
     with pytest.raises(PluginError, match="positive weight"):
-        Planned("votes", weight=0.0)
-    with pytest.raises(PluginError, match="two questions have the same name"):
-        oracle(1.0).plan(Planned("votes"), Planned("votes"))
+        Query("votes", weight=0.0)
+    with pytest.raises(PluginError, match="two queries have the same name"):
+        oracle(1.0).allocate(Query("votes"), Query("votes"))
     with pytest.raises(UsageError, match="unknown mechanism 'gauss'"):
-        oracle(1.0).plan(Planned("votes", kind="gauss"))  # type: ignore[arg-type]
+        oracle(1.0).allocate(Query("votes", kind="gauss"))  # type: ignore[arg-type]
     with pytest.raises(PluginError, match="not with epsilon=0"):
-        asked.plan(Planned("votes"))
+        asked.allocate(Query("votes"))
 
 
 def test_features_that_depend_on_other_rows_are_refused():
     from tdbench.bench.models.encoder import TfidfEncoder
 
     asked = PrivateOracle(ROWS, 1.0, 1e-5, group=1, noise_only=False, ctx=context(encoder=TfidfEncoder))
-    asked.plan(Planned("votes"))
+    asked.allocate(Query("votes"))
     with pytest.raises(UsageError, match="one row changes the features of all"):
         asked.class_sums("votes")
 

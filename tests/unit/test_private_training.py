@@ -125,11 +125,11 @@ def test_an_empty_sample_is_a_step_of_noise(monkeypatch):
     assert all(float(one.std()) > 0.5 for one in found)
 
 
-def test_blind_training_is_on_noise_whatever_the_rows():
+def test_noise_only_training_is_on_noise_whatever_the_rows():
     trained = []
     for seed in (0, 1):
         learner = model()
-        train(learner, rows_of(seed=seed), TrainingOptions(1e-2), 2, noise=1.0, rate=0.3, steps=3, blind=True)
+        train(learner, rows_of(seed=seed), TrainingOptions(1e-2), 2, noise=1.0, rate=0.3, steps=3, noise_only=True)
         trained.append(torch.cat([weight.detach().flatten() for weight in weights_of(learner)]))
     assert torch.equal(*trained)
     assert not torch.equal(trained[0], torch.cat([weight.detach().flatten() for weight in weights_of(model())]))

@@ -14,8 +14,7 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError
 from tdbench.bench.models.encoder import CachedEncoder, SlicedEncoder, TfidfEncoder, TransformerEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks
-from tdbench.bench.privacy.games import Match
-from tdbench.bench.privacy.guards import blind_auc, check_blind
+from tdbench.bench.privacy.audit import Audit, baseline_auc, check_baseline
 from tdbench.bench.privacy.pool import Pool, compared, draw_pool
 from tdbench.bench.privacy.released import Released
 from tdbench.bench.privacy.statistics import estimate_auc
@@ -67,15 +66,15 @@ def released(rows: LabelledText, scores=None) -> Released:
 
 
 def match(pool: Pool, attacks, n_runs: int = 4, **more) -> AuditResult:
-    game = Match(
+    game = Audit(
         pool=pool,
         runs=[released(pool.members(run)) for run in range(n_runs)],
         null=released(pool.null_rows),
         attacks=attacks,
-        members_SG=np.array([pool.coins(run) for run in range(n_runs)]),
+        members_SG=np.array([pool.membership_mask(run) for run in range(n_runs)]),
         **more,
     )
-    return AuditResult.model_validate({**game.play(), **MORE})
+    return AuditResult.model_validate({**game.evaluate(), **MORE})
 
 
 def test_an_attack_of_known_strength_comes_out_as_that(pool):
@@ -92,7 +91,7 @@ def test_an_attack_of_known_strength_comes_out_as_that(pool):
     assert len(told.roc_tpr) == 31
     assert deaf.roc_tpr == ()
     assert told.tpr_at_1pct is None  # fewer than 1,000 non-members
-    assert found.n_members == tuple(int(pool.coins(run).sum()) for run in range(4))
+    assert found.n_members == tuple(int(pool.membership_mask(run).sum()) for run in range(4))
     assert all(a + b == pool.n_groups for a, b in zip(found.n_members, found.n_non_members, strict=True))
 
 
@@ -129,8 +128,8 @@ def test_coins_that_nobody_threw_bound_nothing(pool):
 
 
 def test_one_run_alone_has_an_interval_and_bounds(pool):
-    game = Match(pool, [released(pool.members(0))], None, Leaky(pool, 1.0), pool.coins(0)[None])
-    found = AuditResult.model_validate({**game.play(), **MORE})
+    game = Audit(pool, [released(pool.members(0))], None, Leaky(pool, 1.0), pool.membership_mask(0)[None])
+    found = AuditResult.model_validate({**game.evaluate(), **MORE})
     assert found.attacks[0].auc_low > 0.6
     assert found.attacks[0].null_auc is None
     assert found.epsilon_lower > 0.2
@@ -141,18 +140,18 @@ def test_members_that_a_classifier_tells_apart_stop_the_audit(data):
     train = data.train
     ids = train.row_ids_N[train.labels_N < 2]  # members are two of the four classes
     pool, members = compared(data, train.take(train.positions_of_rows(ids)), 800, 400)
-    found = blind_auc(pool, members[None])
+    found = baseline_auc(pool, members[None])
     assert found.low > 0.6
     with pytest.raises(DataError, match="tells members from non-members"):
-        check_blind(found)
+        check_baseline(found)
 
 
 def test_fair_coins_pass_the_blind_classifier(pool):
-    runs = np.array([pool.coins(run) for run in (0, 2, 4)])
-    check_blind(blind_auc(pool, runs))
-    each = [blind_auc(pool, run[None]) for run in runs]
+    runs = np.array([pool.membership_mask(run) for run in (0, 2, 4)])
+    check_baseline(baseline_auc(pool, runs))
+    each = [baseline_auc(pool, run[None]) for run in runs]
     worst = max(each, key=lambda one: one.low)
-    together = blind_auc(pool, runs)
+    together = baseline_auc(pool, runs)
     assert together.auc == worst.auc
     assert together.high - together.low > worst.high - worst.low  # three were tried
 
@@ -186,8 +185,8 @@ def test_controls_come_out_as_they_must(control, data, pool):
 
     runs = [made(run) for run in range(6)]
     attacks = TextAttacks(pool.rows, pool.auxiliary, None)
-    game = Match(pool, runs, None, attacks, np.array([pool.coins(run) for run in range(6)]))
-    found = AuditResult.model_validate({**game.play(), **MORE})
+    game = Audit(pool, runs, None, attacks, np.array([pool.membership_mask(run) for run in range(6)]))
+    found = AuditResult.model_validate({**game.evaluate(), **MORE})
     headline = found.attacks[0]
     if control == "random":
         assert found.exact_members == (80,) * 6
@@ -204,7 +203,7 @@ def test_controls_come_out_as_they_must(control, data, pool):
 
 
 def _null_p(pool: Pool, attacks: TextAttacks, run: Released) -> list[float]:
-    sides = np.array([pool.coins(run) for run in (0, 2, 4)])
+    sides = np.array([pool.membership_mask(run) for run in (0, 2, 4)])
     scores = attacks.scores([run], [0])
     return [estimate_auc(np.tile(pool.by_group(s[0]), (3, 1)), sides, [0, 1, 2]).p_value for s in scores.values()]
 
