@@ -90,10 +90,10 @@ def figures(  # noqa: PLR0917 - typer's options are parameters
     json_: JsonFlag = False,
 ) -> None:
     """Draw the leaderboard's figures for a paper."""
-    from tdbench.bench.commands.figures import Wanted, figures_command
+    from tdbench.bench.commands.board import FigureSelection, figures_command
 
-    wanted = Wanted(*(tuple(names or ()) for names in (tasks, budgets, tracks, kinds)))
-    raise typer.Exit(figures_command(out, form, wanted, root=root, with_runs=with_runs, as_json=json_))
+    selection = FigureSelection(*(tuple(names or ()) for names in (tasks, budgets, tracks, kinds)))
+    raise typer.Exit(figures_command(out, form, selection, root=root, with_runs=with_runs, as_json=json_))
 
 
 def submit(

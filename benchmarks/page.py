@@ -24,15 +24,15 @@ CHROMIUM = "/usr/bin/chromium"
 FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
 
-def copies(records: list[Record], n_rows: int, rows_of_one: int) -> list[Record]:
+def copies(records: list[Record], n_rows: int, rows_of_board: int) -> list[Record]:
     """Repeats records under other tasks."""
-    made = list(records)
-    for number in range(1, -(-n_rows // rows_of_one)):
+    repeated = list(records)
+    for number in range(1, -(-n_rows // rows_of_board)):
         for record in records:
             cell = record.cell.model_copy(update={"task": f"{record.cell.task}-{number}"})
             ids = {"id": f"{record.id}-{number}", "distil_id": f"{record.distil_id}-{number}"}
-            made.append(record.model_copy(update={"cell": cell, **ids}))
-    return made
+            repeated.append(record.model_copy(update={"cell": cell, **ids}))
+    return repeated
 
 
 def timed(page: Any, act: str) -> float:
@@ -52,7 +52,7 @@ def measure(path: Path, repeats: int) -> dict[str, float]:
         "sort_ms": "document.querySelectorAll('#table thead button')[2].click()",
         "search_ms": f"const select = document.querySelector('input[name=q]'); select.value = 'a'; {change}",
     }
-    found: dict[str, list[float]] = {"interactive_ms": [], **{name: [] for name in acts}}
+    times: dict[str, list[float]] = {"interactive_ms": [], **{name: [] for name in acts}}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for _ in range(repeats):
@@ -61,12 +61,12 @@ def measure(path: Path, repeats: int) -> dict[str, float]:
             page.goto(path.as_uri(), wait_until="commit")
             page.wait_for_selector("#table tbody tr")
             page.evaluate(FRAME)
-            found["interactive_ms"].append(1000 * (time.perf_counter() - start))
+            times["interactive_ms"].append(1000 * (time.perf_counter() - start))
             for name, act in acts.items():
-                found[name].append(timed(page, act))
+                times[name].append(timed(page, act))
             page.close()
         browser.close()
-    return {name: round(statistics.median(values), 1) for name, values in found.items()}
+    return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
 def main() -> None:
@@ -75,20 +75,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON (always)")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     records = Accepted(RECORDS).records()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         one = len(build(records, folder, folder / "site", []).rows)
         start = time.perf_counter()
-        rows = len(build(copies(records, asked.rows, one), folder, folder / "site", []).rows)
+        rows = len(build(copies(records, options.rows, one), folder, folder / "site", []).rows)
         build_s = round(time.perf_counter() - start, 1)
         page = folder / "site" / "index.html"
         result = {
             "rows": rows,
             "page_mb": round(page.stat().st_size / 1e6, 2),
             "build_s": build_s,
-            **measure(page, asked.repeats),
+            **measure(page, options.repeats),
         }
     print(json.dumps(result))
 

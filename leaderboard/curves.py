@@ -1,4 +1,4 @@
-"""Scaling over budgets: a curve for every method with enough budgets and sets, and what a distilled text is worth in random real ones."""
+"""Scaling over budgets: a curve for every method with enough budgets and sets, and the data equivalence of distilled texts."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ HEADINGS = (
 
 
 def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
-    """Fits a curve to every method with six budgets of three sets each, and writes into rows what their texts are worth.
+    """Fits a curve to every method with six budgets of three sets each, and writes the data equivalence of their texts into rows.
 
     Args:
-        entries: All entries of the board; rows of the source learner with a budget in texts per class get `worth` fields.
+        entries: All entries of the board; rows of the source learner with a budget in texts per class get `data_equivalence` fields.
 
     Returns:
         Sections in the order of their titles.
@@ -95,20 +95,20 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
         ):
             families[entry.key.scope, entry.key.data_version].append(entry)
     sections = []
-    for (scope, _), found in families.items():
-        fits = _fits(found)
+    for (scope, _), family in families.items():
+        fits = _fits(family)
         if not fits:
             continue
-        lines = [ScalingLine(_name(own), fit, own.row["reference"]) for own, fit in fits]
-        learner, metric = found[0].row["learner"], found[0].row["metric"]
+        lines = [ScalingLine(_name(entry), fit, entry.row["reference"]) for entry, fit in fits]
+        learner, metric = family[0].row["learner"], family[0].row["metric"]
         title = (
             f"{scope.task} · {scope.protocol}{f' (custom {scope.custom_id})' if scope.custom_id else ''} · {learner}"
         )
         ordered = tuple(sorted(lines, key=lambda line: line.name))
         sections.append(ScalingSection(scope.task, scope.protocol, scope.data_kind, title, metric, ordered))
-        random = next((fit for own, fit in fits if own.key.method == "random" and not own.key.options), None)
+        random = next((fit for entry, fit in fits if entry.key.method == "random" and not entry.key.options), None)
         if random is not None:
-            _fill_worth(found, random)
+            _fill_data_equivalence(family, random)
     return sorted(sections, key=lambda section: section.title)
 
 
@@ -118,32 +118,39 @@ def _fits(entries: list[Entry]) -> list[tuple[Entry, Fit]]:
     for entry in entries:
         methods[_without_budget(entry.key)][size_of(entry)] = entry
     fits = []
-    for own in methods.values():
-        if len(own) < LEAST_BUDGETS:
+    for by_size in methods.values():
+        if len(by_size) < LEAST_BUDGETS:
             continue
-        points = Points.of({size: [1 - value for value in entry.units] for size, entry in own.items() if entry.units})
+        points = Points.of(
+            {size: [1 - value for value in entry.units] for size, entry in by_size.items() if entry.units}
+        )
         if points.enough:
-            fits.append((next(iter(own.values())), fit_law(points, n_draws=DRAWS)))
+            fits.append((next(iter(by_size.values())), fit_law(points, n_draws=DRAWS)))
     return fits
 
 
-def _fill_worth(entries: list[Entry], random: Fit) -> None:
+def _fill_data_equivalence(entries: list[Entry], random: Fit) -> None:
     for entry in entries:
         errors = [1 - value for value in entry.units]
-        if errors and not (entry.key.method == "random" and not entry.key.options):  # a random text is worth one
-            worth = data_equivalence(random, size_of(entry), errors)
-            above, below = worth.most if worth.beyond else None, worth.least if worth.below else None
+        if errors and not (entry.key.method == "random" and not entry.key.options):  # that of a random text is one
+            equivalence = data_equivalence(random, size_of(entry), errors)
+            above, below = (
+                equivalence.most if equivalence.beyond else None,
+                equivalence.least if equivalence.below else None,
+            )
             entry.row.update(
-                data_equivalence=worth.value, data_equivalence_low=worth.low, data_equivalence_high=worth.high
+                data_equivalence=equivalence.value,
+                data_equivalence_low=equivalence.low,
+                data_equivalence_high=equivalence.high,
             )
             entry.row.update(data_equivalence_above=above, data_equivalence_below=below)
 
 
 def size_of(entry: Entry) -> int:
     """Returns the texts a class of a budget `dpcN`."""
-    found = _PER_CLASS.fullmatch(entry.key.budget)
-    assert found is not None
-    return int(found[1])
+    match = _PER_CLASS.fullmatch(entry.key.budget)
+    assert match is not None
+    return int(match[1])
 
 
 def _without_budget(key: MethodKey) -> MethodKey:

@@ -1,4 +1,4 @@
-"""How a method's error falls with the number of texts: the rectified scaling law, and what a text is worth in random real ones.
+"""How a method's error falls with the number of texts: the rectified scaling law, and the data equivalence of a text in random real ones.
 
 L(D) = B / (D_l + D^beta) + E (Lin et al., 2024), with D texts a class. D_l says how much the learner knew before, E what no number of
 texts removes. With D_l = E = 0 it is the plain power law. Fits are least squares of logarithms, so that a point counts by its relative
@@ -72,12 +72,12 @@ class Points:
     @property
     def means(self) -> Floats:
         """Mean error of every size."""
-        return np.array([own.mean() for own in self.errors])
+        return np.array([errors.mean() for errors in self.errors])
 
     @property
     def enough(self) -> bool:
         """Whether there are sizes and sets enough for a fit."""
-        return len(self.sizes) >= LEAST_BUDGETS and min(len(own) for own in self.errors) >= LEAST_SETS
+        return len(self.sizes) >= LEAST_BUDGETS and min(len(errors) for errors in self.errors) >= LEAST_SETS
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Fit:
 
     def interval(self, sizes: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
         """Returns the bounds of the curve at some sizes."""
-        made = np.array([law(sizes) for law in self.draws])
+        laws = np.array([law(sizes) for law in self.draws])
         tail = 50 * (1 - level)
-        low, high = np.percentile(made, [tail, 100 - tail], axis=0)
+        low, high = np.percentile(laws, [tail, 100 - tail], axis=0)
         return low, high
 
     def floor_interval(self, level: float = 0.9) -> tuple[float, float]:
@@ -124,7 +124,7 @@ def fit_law(points: Points, seed: int = 0, n_draws: int = BOOTSTRAPS) -> Fit:
     """Fits the rectified law, and the power law beside it.
 
     Intervals come from a parametric bootstrap: the spread between sets, in logarithms, is taken to be the same for all sizes and
-    estimated from all of them together, and its own uncertainty is drawn too. Resampling three sets a size would understate both.
+    estimated from all of them together, and its errors uncertainty is drawn too. Resampling three sets a size would understate both.
 
     Args:
         points: At least four sizes; `Points.enough` says whether a fit may be published.
@@ -132,7 +132,7 @@ def fit_law(points: Points, seed: int = 0, n_draws: int = BOOTSTRAPS) -> Fit:
         n_draws: Draws.
     """
     logs = np.log(points.means)
-    counts = np.array([len(own) for own in points.errors], dtype=float)
+    counts = np.array([len(errors) for errors in points.errors], dtype=float)
     law, misfit = _fitted(points.sizes, logs, counts, _starts(points))
     draws = tuple(_drawn(points, law, seed, n_draws))
     return Fit(law, misfit, _power_misfit(points.sizes, logs), draws, points, _without_floor(points, law))
@@ -140,8 +140,8 @@ def fit_law(points: Points, seed: int = 0, n_draws: int = BOOTSTRAPS) -> Fit:
 
 def _spread(points: Points) -> tuple[float, int]:
     """Returns the variance of logarithms between sets of one size, and its degrees of freedom."""
-    degrees = sum(len(own) - 1 for own in points.errors)
-    squares = sum(float(np.square(np.log(own) - np.log(own).mean()).sum()) for own in points.errors)
+    degrees = sum(len(errors) - 1 for errors in points.errors)
+    squares = sum(float(np.square(np.log(errors) - np.log(errors).mean()).sum()) for errors in points.errors)
     return (squares / degrees if degrees else 0.0), degrees
 
 
@@ -150,28 +150,28 @@ def _without_floor(points: Points, law: Law) -> float:
     variance, degrees = _spread(points)
     if not variance:
         return 1.0
-    counts = np.array([len(own) for own in points.errors], dtype=float)
+    counts = np.array([len(errors) for errors in points.errors], dtype=float)
     logs = np.log(points.means)
     bare, _ = _fitted(
         points.sizes, logs, counts, [replace(start, floor=0.0) for start in (law, *_starts(points))], most_floor=1e-9
     )
     more = sum(
-        float(counts @ np.square(logs - np.log(one(points.sizes)))) * sign for one, sign in ((bare, 1), (law, -1))
+        float(counts @ np.square(logs - np.log(each(points.sizes)))) * sign for each, sign in ((bare, 1), (law, -1))
     )
     return float(special.fdtrc(1, degrees, max(0.0, more) / variance))
 
 
 def _drawn(points: Points, law: Law, seed: int, n_draws: int) -> list[Law]:
     rng = np.random.default_rng(seed)
-    counts = np.array([len(own) for own in points.errors], dtype=float)
+    counts = np.array([len(errors) for errors in points.errors], dtype=float)
     variance, degrees = _spread(points)
     smooth = np.log(law(points.sizes))
-    made = []
+    laws = []
     for _ in range(n_draws if variance else 1):
         drawn = variance * degrees / rng.chisquare(degrees) if variance else 0.0
         logs = smooth + rng.normal(size=len(counts)) * np.sqrt(drawn / counts)
-        made.append(_fitted(points.sizes, logs, counts, [law])[0])
-    return made
+        laws.append(_fitted(points.sizes, logs, counts, [law])[0])
+    return laws
 
 
 def _starts(points: Points) -> list[Law]:
@@ -222,8 +222,8 @@ def _power_misfit(sizes: Floats, logs: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What one distilled text is worth in random real ones.
+class DataEquivalence:
+    """Number of random real texts that one distilled text equals.
 
     Args:
         value: Random texts that reach the same error, for each distilled one; None where the error lies outside of what was measured.
@@ -244,8 +244,10 @@ class Worth:
     least: float
 
 
-def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: float = 0.95, seed: int = 0) -> Worth:
-    """Returns how many random real texts one distilled text is worth, within the range of sizes that random texts were measured at.
+def data_equivalence(
+    random: Fit, size: int, errors: Sequence[float], level: float = 0.95, seed: int = 0
+) -> DataEquivalence:
+    """Returns how many random real texts one distilled text equals, within the range of sizes that random texts were measured at.
 
     Args:
         random: Curve of random texts.
@@ -268,7 +270,7 @@ def data_equivalence(random: Fit, size: int, errors: Sequence[float], level: flo
         bounds = (None if low <= sizes[0] else float(low) / size, None if high >= sizes[-1] else float(high) / size)
         beyond, below = bool(low >= sizes[-1]), bool(high <= sizes[0])
     ends = {"most": float(sizes[-1] / size), "least": float(sizes[0] / size)}
-    return Worth(None if value is None else value / size, *bounds, beyond=beyond, below=below, **ends)
+    return DataEquivalence(None if value is None else value / size, *bounds, beyond=beyond, below=below, **ends)
 
 
 def _clamped(law: Law, error: float, sizes: Floats) -> float:
