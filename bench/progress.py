@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 PLAIN_INTERVAL_S = 15.0
 
 
-class Reporter(Protocol):
-    """Receives what happens in a run. Expected durations are in any unit: only their proportions matter."""
+class Reporter:
+    """Receives what happens in a run and says nothing; for `--json` and tests. Of expected durations only proportions matter."""
 
     def start(self, expected: list[float]) -> None:
         """Begins a run of stages with these expected durations."""
@@ -72,7 +72,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
-class PlainReporter:
+class PlainReporter(Reporter):
     """One line a stage, and one every 15 s inside long stages; for logs and pipes."""
 
     def start(self, expected: list[float]) -> None:
@@ -97,16 +97,13 @@ class PlainReporter:
         self._clock.finish()
         self._say(f"{outcome} in {duration(time.monotonic() - self._began)}")
 
-    def close(self) -> None:
-        """Nothing is left open."""
-
     def _say(self, text: str) -> None:
         eta = self._clock.eta_s()
         left = f"   ETA {duration(eta)}" if eta is not None and self._i < self._n else ""
         print(f"[{self._i:>{len(str(self._n))}}/{self._n}] {self._title}: {text}{left}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-class BarReporter:
+class BarReporter(Reporter):
     """A live bar with an ETA, and one line a finished stage."""
 
     def start(self, expected: list[float]) -> None:
@@ -158,27 +155,8 @@ class BarReporter:
         )
 
 
-class SilentReporter:
-    """Says nothing; for `--json` and tests."""
-
-    def start(self, expected: list[float]) -> None:
-        """Begins a run."""
-
-    def stage(self, title: str) -> None:
-        """Begins the next stage."""
-
-    def tick(self, fraction: float) -> None:
-        """Reports progress."""
-
-    def done(self, outcome: str) -> None:
-        """Ends a stage."""
-
-    def close(self) -> None:
-        """Ends the run."""
-
-
 def reporter(silent: bool = False) -> Reporter:
     """Chooses how to report: silent, a bar on a terminal, or plain lines."""
     if silent:
-        return SilentReporter()
+        return Reporter()
     return BarReporter() if sys.stderr.isatty() and sys.stdout.isatty() else PlainReporter()

@@ -19,6 +19,7 @@ from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import PrerequisiteError, UsageError
 from tdbench.bench.models.llm.access import ModelName
 from tdbench.bench.models.llm.client import dollars
+from tdbench.bench.progress import Reporter, duration, reporter
 
 if TYPE_CHECKING:
     from tdbench.bench.experiment.archive import Accepted
@@ -96,7 +97,6 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     from tdbench.bench.experiment.provenance import joined_by, other_devices
     from tdbench.bench.experiment.runner import Runner
     from tdbench.bench.experiment.store import Store
-    from tdbench.bench.progress import reporter
 
     plan, accepted = _planned(runs, method)
     say = (lambda _: None) if args.json else _say
@@ -130,11 +130,10 @@ def plan_command(words: list[str]) -> int:
     args = parse(words)
     from tdbench.bench.experiment.runner import Runner
     from tdbench.bench.experiment.store import Store
-    from tdbench.bench.progress import SilentReporter
 
     runs = settings_for(args.overrides, args.multirun)
     plan, accepted = _planned(runs)
-    states = Runner(Store(runs[0].runtime.root), runs[0].runtime, SilentReporter(), accepted).states(plan)
+    states = Runner(Store(runs[0].runtime.root), runs[0].runtime, Reporter(), accepted).states(plan)
     if args.json:
         requests = {name: vars(expected) for name, expected in estimate(plan, states).items()}
         print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing, "llm": requests}))  # noqa: T201
@@ -154,8 +153,6 @@ def plan_command(words: list[str]) -> int:
 
 def _counted(states: list[dict[str, Any]]) -> str:
     """Returns how many stages are finished, failed and to run, and how long the last take."""
-    from tdbench.bench.progress import duration
-
     counts = Counter(state["state"] for state in states)
     text = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
     left = sum(state["expected_s"] for state in states if state["state"] == "to run")
@@ -164,14 +161,12 @@ def _counted(states: list[dict[str, Any]]) -> str:
 
 def _method_lines(plan: Plan, states: list[dict[str, Any]]) -> list[str]:
     """Writes one line for each method: stages, how many are finished, failed and to run, and expected time of the last."""
-    from tdbench.bench.progress import duration
-
     labels = {job.id: distil.facts.label for distil, trains in plan.cells for job in (distil, *trains)}
     labels |= {job.id: audit.distil.facts.label for audit in plan.audits for job in (*audit.jobs, audit)}
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for state in states:
         rows[labels[state["id"]]].append(state)
-    width = max((len(label) for label in rows), default=0)
+    width = max(map(len, ("method", *rows)))
     lines = [f"{'method':{width}}  stages  finished  failed  to run  expected"] if rows else []
     for label, method_states in rows.items():
         finished, failed, to_run = (sum(state["state"] == name for state in method_states) for name in STATES)

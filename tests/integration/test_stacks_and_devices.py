@@ -16,7 +16,7 @@ from tdbench.bench.experiment.provenance import choose_device, joined_by, other_
 from tdbench.bench.experiment.runner import Outcome, Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.models.resolve import MODELS_VARIABLE
-from tdbench.bench.progress import SilentReporter
+from tdbench.bench.progress import Reporter
 from tdbench.bench.record import Record
 from tests import commands
 
@@ -42,7 +42,7 @@ def plan(models: None) -> Plan:
 def run(plan: Plan, tmp_path: Path) -> Callable[..., tuple[Outcome, list[Record]]]:
     def call(stacks: bool, root: str = "runs") -> tuple[Outcome, list[Record]]:
         runtime = settings_for([*WORDS, f"runtime.root={tmp_path / root}"], multirun=True)[0].runtime
-        runner = Runner(Store(tmp_path / root), runtime, SilentReporter())
+        runner = Runner(Store(tmp_path / root), runtime, Reporter())
         runner._stacks = stacks
         outcome = runner.run(plan)
         return outcome, [record for record in Store(tmp_path / root).records() if record.stage == "train"]

@@ -101,7 +101,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.timeout(600)
-@settings(max_examples=EACH, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=EACH // 5, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(st.data())
 def test_packs_with_one_part_replaced_are_checked_to_the_end(small, nothing_accepted, data):
     """Any value in the place of any part of a real pack: a report, never an exception."""
