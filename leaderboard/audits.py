@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tdbench.bench.record import AttackResult, AuditResult, Cell, Record
-from tdbench.leaderboard.fields import AuditFields, PrivacyFields
 from tdbench.leaderboard.runs import Scope, options_text
 from tdbench.leaderboard.stats import holm
 
@@ -31,6 +30,12 @@ class Audit:
     result: AuditResult
     learner: str | None
     invalid: frozenset[str]
+
+    @property
+    def worst_copies(self) -> tuple[int, int, int]:
+        """Copied texts, texts of the set and members of the run with the largest share of copies."""
+        worst, result = self.result.worst_run, self.result
+        return result.exact_members[worst], result.n_released[worst], result.n_member_rows[worst]
 
     def headline(self, game: Literal["text", "model"]) -> AttackResult | None:
         """Returns the attack that was named beforehand."""
@@ -99,57 +104,6 @@ def _invalid_games(records: Iterable[Record]) -> set[tuple[str, str]]:
         for (about, _), p in zip(family, holm([p for _, p in family]), strict=True)
         if p < NULL_LEVEL
     }
-
-
-def privacy_fields(epsilon: float | None, audit: Audit | None, learner: str) -> tuple[PrivacyFields, AuditFields]:
-    """Writes what a method promises and what its audit found.
-
-    Args:
-        epsilon: The promise.
-        audit: The method's audit, or None.
-        learner: Learner of the row; what a model leaks is said of the audited learner alone.
-    """
-    one = None if audit is None else audit.headline("text")
-    two = None if audit is None or learner != audit.learner else audit.headline("model")
-    result = None if audit is None else audit.result
-    copied, released, members = (None, None, None) if result is None else _worst(result)
-    claim = None if result is None else result.epsilon_claim
-    invalid = frozenset() if audit is None else audit.invalid
-    privacy: PrivacyFields = {
-        "epsilon": epsilon,
-        "t1_auc": one and one.auc,
-        "t1_auc_low": one and one.auc_low,
-        "t1_auc_high": one and one.auc_high,
-        "t1_exact_matches": copied,
-        "t1_members": members,
-        "t2_auc": two and two.auc,
-    }
-    reach: AuditFields = {
-        "t1_released": released,
-        "t1_detectable_auc": one and one.detectable_auc,
-        "t1_tpr_at_1pct": one and one.tpr_at_1pct,
-        "t1_null_auc": one and one.null_auc,
-        "t2_auc_low": two and two.auc_low,
-        "t2_auc_high": two and two.auc_high,
-        "t2_detectable_auc": two and two.detectable_auc,
-        "t2_null_auc": two and two.null_auc,
-        "epsilon_lower": result and result.epsilon_lower,
-        "claim_refuted": result is not None
-        and claim is not None
-        and not invalid
-        and result.epsilon_lower > float(claim),
-        "t1_invalid": "text" in invalid,
-        "t2_invalid": "model" in invalid and two is not None,
-        "audit_runs": result and len(result.n_members),
-        "audit_id": "" if audit is None else audit.audit_id,
-    }
-    return privacy, reach
-
-
-def _worst(result: AuditResult) -> tuple[int, int, int]:
-    """Returns the copied texts, the texts of the set and the members of the run with the largest share."""
-    worst = result.worst_run
-    return result.exact_members[worst], result.n_released[worst], result.n_member_rows[worst]
 
 
 def set_curves(records: Iterable[Record]) -> dict[str, tuple[float, ...]]:

@@ -6,31 +6,32 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pandas as pd
 
 from tdbench.bench.errors import RecordError
 from tdbench.bench.record import Record
 from tdbench.leaderboard.audits import set_curves
-from tdbench.leaderboard.json_schema import INFINITE, board_schema, ranking_json
+from tdbench.leaderboard.columns import joined
+from tdbench.leaderboard.fields import FIELDS, INFINITE, ROW_KEYS
+from tdbench.leaderboard.json_schema import board_schema, ranking_json
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import PageContext, render_page
 from tdbench.leaderboard.reported import reported
 from tdbench.leaderboard.rows import Findings, find
-from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, ROW_KEYS, Row
+from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, Row, Texts
 from tdbench.leaderboard.tables import build_tables
 
 DECIMALS = 6
 
-_TINY = frozenset({"delta", "p_holm"})
-"""Fields whose digits are counted from the first that is not 0."""
-
+_SMALL = frozenset(field.name for field in FIELDS if field.small)
 _DTYPES: dict[Any, str] = {
     str: "string",
+    Texts: "string",
     bool: "bool",
     int: "Int64",
     int | None: "Int64",
@@ -55,7 +56,7 @@ def build(
     built_from: list[str],
     *,
     context: PageContext | None = None,
-    again: Iterable[Record] = (),
+    reproductions: Iterable[Record] = (),
 ) -> Board:
     """Computes the board and writes all its files; equal records give equal bytes.
 
@@ -65,13 +66,13 @@ def build(
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
         context: What the page says besides rows.
-        again: Trainings that were run again.
+        reproductions: Trainings that were made a second time.
 
     Raises:
         RecordError: A train record does not hold a whole protocol.
     """
     given = list(records)
-    found = find(given, again)
+    found = find(given, reproductions)
     rows, tables = found.rows, build_tables(found.rows)
     places = sorted(set(built_from))
     frame = frame_of(rows)
@@ -88,10 +89,13 @@ def build(
     return Board(tuple(rows), tuple(contents))
 
 
-def frame_of(rows: list[Row]) -> pd.DataFrame:
-    """Returns the rounded rows as a frame with the declared type of every field, so that a column of nulls keeps its type."""
-    frame = pd.DataFrame([_rounded(row) for row in rows], columns=pd.Index(ROW_KEYS))
-    return frame.astype({key: _DTYPES[kind] for key, kind in get_type_hints(Row).items()})
+def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """Returns the rounded rows as a frame with the declared type of every field; several texts are joined by `; `."""
+    written = [
+        {key: joined(v) if isinstance(v, tuple | list) else v for key, v in _rounded(row).items()} for row in rows
+    ]
+    frame = pd.DataFrame(written, columns=pd.Index(ROW_KEYS))
+    return frame.astype({field.name: _DTYPES[field.type] for field in FIELDS})
 
 
 def _rounded(row: Row) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def _rounded_value(key: str, value: Any) -> Any:
         return value
     if math.isnan(value):
         return None
-    return float(f"{value:.{DECIMALS}g}") if key in _TINY else round(value, DECIMALS) + 0.0
+    return float(f"{value:.{DECIMALS}g}") if key in _SMALL else round(value, DECIMALS) + 0.0
 
 
 def json_row(row: Row) -> dict[str, Any]:

@@ -1,39 +1,138 @@
-"""The registry of display columns. Markdown, page and terminal show the same texts under the same headings."""
+"""Formats of cells. Markdown, page and terminal show the same texts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from tdbench.leaderboard.column import (
-    IN_DOCUMENTS,
-    MISSING,
-    ON_PAGE,
-    ON_REQUEST,
-    TIMES,
-    Column,
-    bytes_text,
-    data_equivalence_text,
-    difference_text,
-    duration_text,
-    flags_text,
-    hardware_text,
-    llm_text,
-    number_of,
-    p_text,
-    percent,
-    reference_text,
-    reproductions_text,
-    runs_text,
-    score_text,
-    status_text,
-)
-from tdbench.leaderboard.privacy_columns import PRIVACY_COLUMNS
 from tdbench.leaderboard.schema import Row
-from tdbench.leaderboard.text_columns import TEXT_COLUMNS
 
-EQUIVALENCES = ("data_equivalence", "data_equivalence_above", "data_equivalence_below")
+MISSING = "\N{EN DASH}"
+"""In the place of a result that is missing."""
+NOT_APPLICABLE = "n/a"
+"""A cell that cannot be filled."""
+INVALID = "invalid"
+"""In the place of results that are not to be believed."""
+SAME_SETS = "\N{DAGGER}"
+"""Behind an interval over trainings, where all sets are the same."""
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def joined(texts: Iterable[str], separator: str = "; ") -> str:
+    """Writes a field of several texts."""
+    return separator.join(texts)
+
+
+def percent(fraction: float | None) -> str:
+    """Writes a fraction as a percentage without its sign."""
+    return MISSING if fraction is None else f"{100 * fraction:.1f}"
+
+
+def shortened(text: str, most: int = 30) -> str:
+    """Cuts a label of a figure to a number of letters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def score_text(row: Row) -> str:
+    """Writes the headline with half the width of its interval, such as `83.1 ± 0.9`; its bounds where they are cut."""
+    low, high = row["ci_low"], row["ci_high"]
+    if row["score_frac"] is None or low is None or high is None:
+        return percent(row["score_frac"])
+    mark = SAME_SETS if row["n_distinct_sets"] == 1 else ""
+    if abs(row["score_frac"] - (low + high) / 2) > 1e-6:  # cut at 0 or 1
+        return f"{percent(row['score_frac'])} [{percent(low)}, {percent(high)}]{mark}"
+    return f"{percent(row['score_frac'])} ± {percent((high - low) / 2)}{mark}"
+
+
+def difference_text(value: float | None, low: float | None, high: float | None) -> str:
+    """Writes a difference in points with its interval, such as `+4.2 [1.0, 7.4]`."""
+    if value is None:
+        return MISSING
+    points = f"{100 * value + 0.0:+.1f}"
+    return points if low is None or high is None else f"{points} [{100 * low + 0.0:.1f}, {100 * high + 0.0:.1f}]"
+
+
+def reference_text(row: Row) -> str:
+    """Writes the difference to the row's own reference, and which that is."""
+    text = difference_text(row["diff_reference"], row["diff_reference_low"], row["diff_reference_high"])
+    return text if not row["diff_reference_to"] else f"{text} to {row['diff_reference_to']}"
+
+
+def bytes_text(n_bytes: float | None) -> str:
+    """Writes a size in thousands of bytes."""
+    return MISSING if n_bytes is None else f"{n_bytes / 1000:.{1 if n_bytes < 1e5 else 0}f} kB"
+
+
+def duration_text(seconds: float | None) -> str:
+    """Writes a duration with a unit that keeps it short."""
+    if seconds is None:
+        return MISSING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def p_text(p: float | None) -> str:
+    """Writes a p value with three decimals."""
+    if p is None:
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def runs_text(row: Row) -> str:
+    """Writes how many sets and seeds stand behind a row."""
+    return f"{row['n_sets']} {TIMES} {row['n_seeds']}" if row["n_sets"] else MISSING
+
+
+def reproductions_text(row: Row) -> str:
+    """Writes how many of a row's trainings were reproduced, such as `2 reproduced`."""
+    counts = (
+        ("reproduced", row["n_reproduced"]),
+        ("consistent", row["n_consistent"]),
+        ("NOT reproduced", row["n_not_reproduced"]),
+    )
+    return ", ".join(f"{count} {name}" for name, count in counts if count) or MISSING
+
+
+def flags_text(row: Row) -> str:
+    """Writes warnings, and what could not be looked for."""
+    unchecked = (f"unchecked: {joined(row['flags_unchecked'])}",) if row["flags_unchecked"] else ()
+    return joined((*row["failure_flags"], *unchecked)) or MISSING
+
+
+def status_text(row: Row) -> str:
+    """Writes `ranked` or why not."""
+    if not row["ranked"]:
+        return row["unranked_reason"]
+    return "ranked" if not row["options"] else "complete; not the default options"
+
+
+def hardware_text(row: Row) -> str:
+    """Writes the hardware of the sets."""
+    return joined(row["distil_hardware"]).replace("(R)", "") or MISSING
+
+
+def data_equivalence_text(row: Row) -> str:
+    """Writes what a text is worth in random ones, such as `2.3 [1.8, 3.1]`, or `> 5` and `< 0.1` beyond what was measured."""
+    for sign, bound in ((">", row["data_equivalence_above"]), ("<", row["data_equivalence_below"])):
+        if bound is not None:
+            return f"{sign} {bound:.3g}"
+    if row["data_equivalence"] is None and row["data_equivalence_low"] is None and row["data_equivalence_high"] is None:
+        return MISSING
+    low = "?" if row["data_equivalence_low"] is None else f"{row['data_equivalence_low']:.2g}"
+    high = "?" if row["data_equivalence_high"] is None else f"{row['data_equivalence_high']:.2g}"
+    value = "?" if row["data_equivalence"] is None else f"{row['data_equivalence']:.2g}"
+    return f"{value} [{low}, {high}]" if (low, high) != ("?", "?") else value
+
+
+def llm_text(row: Row) -> str:
+    """Writes who was asked and how much, such as `task-lm: 96 calls, 200 + 2,100 tokens`."""
+    if not row["llm"]:
+        return MISSING
+    counts = [MISSING if value is None else f"{value:,.0f}" for value in (row["llm_tokens_in"], row["llm_tokens_out"])]
+    money = "" if row["llm_usd"] is None else f", {row['llm_usd']:.2f} US dollars"
+    calls = MISSING if row["llm_calls"] is None else f"{row['llm_calls']:,.0f}"
+    return f"{joined(row['llm'], ', ')}: {calls} calls, {' + '.join(counts)} tokens{money}"
 
 
 def rank_text(row: Row) -> str:
@@ -50,397 +149,113 @@ def trainings_text(trainings: float | None, least: bool = False) -> str:
     return f"{'≥ ' if least else ''}{trainings:,.0f}"
 
 
+def distil_flops_text(row: Row) -> str:
+    """Writes operations; a lower bound where some were not counted."""
+    bound = row["distil_flops_uncounted"] and row["distil_flops_counted"] is not None
+    return f"{'≥ ' if bound else ''}{count_text(row['distil_flops_counted'])}"
+
+
 def count_text(value: float | None) -> str:
     """Writes a large count with its power of ten."""
     return MISSING if value is None else f"{value:.2g}"
 
 
-def _gap(key: str, heading: str, description: str) -> Column:
-    """Returns the column of a gap that has an interval."""
-
-    def show(row: Row) -> str:
-        return difference_text(number_of(row, key), number_of(row, f"{key}_low"), number_of(row, f"{key}_high"))
-
-    return _asked(key, heading, description, show)
+def perplexity_text(row: Row) -> str:
+    """Writes a perplexity with the real texts' in brackets."""
+    value, real = row["judge_perplexity"], row["judge_perplexity_real"]
+    return MISSING if value is None or real is None else f"{value:.0f} ({real:.0f})"
 
 
-def _asked(key: str, heading: str, description: str, show: Callable[[Row], str]) -> Column:
-    """Returns a column that the page shows on request."""
-    return Column(
-        key,
-        heading,
-        description,
-        show,
-        lambda row: number_of(row, key),
-        outputs=ON_REQUEST,
-        optional=True,
-        viewpoint="set" if key.startswith("distil") else "source",
-        rising=key.endswith(("_s", "_gb", "_flops", "_cpu", "_counted")),
-    )
+def words_text(row: Row) -> str:
+    """Writes the mean length with the real texts' in brackets."""
+    value, real = row["mean_words"], row["mean_words_real"]
+    return MISSING if value is None or real is None else f"{value:.1f} ({real:.1f})"
 
 
-def _pays(against: str, unit: str, name: str, others: str) -> Column:
-    key = f"breakeven_{against}_{unit}"
-
-    def show(row: Row) -> str:
-        return trainings_text(
-            number_of(row, key), key == "breakeven_full_flops" and bool(row["distil_flops_uncounted"])
-        )
-
-    return _asked(key, f"break-even against {against}, {name}", f"The same in {name}, against {others}.", show)
+def vendi_text(row: Row) -> str:
+    """Writes how many different texts a set is worth: by sentences, and by words."""
+    return _both(row["vendi_minilm"], row["vendi_words"], ".1f")
 
 
-RANK_COLUMN = Column(
-    "rank",
-    "rank",
-    "Place among the ranked default configurations of the table, with the places that pairwise Welch tests leave open (Holm over all "
-    "pairs, 5 %); source learner. Other options of a method have no place of their own.",
-    rank_text,
-    lambda row: row["rank"],
-    outputs=IN_DOCUMENTS,
-    optional=True,
-    rising=True,
-)
-
-MORE_COLUMNS: tuple[Column, ...] = (
-    Column(
-        "breakeven_full_cpu",
-        "break-even (trainings)",
-        "Trainings of the source learner from which on making the set and training on it has cost no more processor time than training on "
-        "all data as often; said only where both were measured on the same hardware. It says nothing about the score.",
-        lambda row: trainings_text(row["breakeven_full_cpu"]),
-        lambda row: row["breakeven_full_cpu"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-        rising=True,
-    ),
-    _pays("full", "gpu", "GPU time", "training on all data"),
-    _pays("full", "flops", "FLOPs", "training on all data; at least, where some of the work was not counted"),
-    _pays("kmeans", "cpu", "processor time", "K-means medoids; never, where a training costs no less than one on them"),
-    _pays("kmeans", "gpu", "GPU time", "K-means medoids"),
-    _pays("kmeans", "flops", "FLOPs", "K-means medoids; only where all operations were counted"),
-    Column(
-        "discretisation_gap",
-        "discretisation gap",
-        "Discretisation gap in points, with its 95 % Welch interval: score of the same method's token vectors less that of its texts; "
-        "source learner. Options differ in the output, and for the default in what token vectors need.",
-        lambda row: difference_text(
-            row["discretisation_gap"], row["discretisation_gap_low"], row["discretisation_gap_high"]
-        ),
-        lambda row: row["discretisation_gap"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    _gap(
-        "transfer_gap",
-        "transfer gap",
-        "Score of the source learner less the transfer score, in points, paired by set, with its 95 % t interval.",
-    ),
-    _gap(
-        "transfer_excess",
-        "transfer gap over random",
-        "The transfer gap less that of random texts: what a set gives the learner it was distilled with and no other. 95 % Welch interval.",
-    ),
-    _asked(
-        "hard_label_recovery_frac",
-        "of full",
-        "Score in percent of that of training on all data, at most 100; hard labels only.",
-        lambda row: percent(row["hard_label_recovery_frac"]),
-    ),
-    _asked(
-        "gain_random_frac",
-        "gain over random",
-        "Percent of random selection's errors that are gone; below random, minus the percent of its score that is lost.",
-        lambda row: percent(row["gain_random_frac"]),
-    ),
-    _asked(
-        "distil_cpu_s",
-        "distil CPU time",
-        "Processor time to distil one set, all cores together.",
-        lambda row: duration_text(row["distil_cpu_s"]),
-    ),
-    _asked(
-        "distil_gpu_s", "distil GPU time", "GPU time to distil one set.", lambda row: duration_text(row["distil_gpu_s"])
-    ),
-    _asked(
-        "distil_peak_gb",
-        "distil memory",
-        "Largest resident memory while a set was distilled, in GB.",
-        lambda row: MISSING if row["distil_peak_gb"] is None else f"{row['distil_peak_gb']:.1f}",
-    ),
-    _asked(
-        "distil_flops_counted",
-        "distil FLOPs",
-        "Operations of distilling one set, as far as they were counted; the card names what was not.",
-        lambda row: (
-            ("≥ " if row["distil_flops_uncounted"] and row["distil_flops_counted"] is not None else "")
-            + count_text(row["distil_flops_counted"])
-        ),
-    ),
-    _asked(
-        "train_cpu_s",
-        "train CPU time",
-        "Processor time to train the source learner once and read the test split.",
-        lambda row: duration_text(row["train_cpu_s"]),
-    ),
-    _asked("train_flops", "train FLOPs", "Operations of the same.", lambda row: count_text(row["train_flops"])),
-)
-
-COLUMNS: tuple[Column, ...] = (
-    Column(
-        "score",
-        "{learner}",
-        "Test accuracy in percent (macro-F1 where the table says so) of a model of this kind trained on the distilled set, "
-        "with half the width of its 95 % t interval over distilled sets; † where all sets are the same: over trainings.",
-        score_text,
-        lambda row: row["score_frac"],
-        viewpoint="learner",
-    ),
-    Column(
-        "accuracy",
-        "accuracy",
-        "Test accuracy in percent where the score is macro-F1; source learner.",
-        lambda row: percent(row["accuracy_frac"]),
-        lambda row: row["accuracy_frac"],
-        metric="macro_f1_frac",
-    ),
-    Column(
-        "macro_f1",
-        "macro-F1",
-        "Mean over classes of F1 in percent; source learner.",
-        lambda row: percent(row["macro_f1_frac"]),
-        lambda row: row["macro_f1_frac"],
-        outputs=IN_DOCUMENTS,
-        metric="accuracy_frac",
-    ),
-    Column(
-        "transfer",
-        "transfer score",
-        "Mean score over the learners that the method did not distil with. A learner enters only where random with "
-        "50 texts per class beats majority by 5 points (without that run: random at the table's own budget). One "
-        "missing learner leaves a hole, never a partial mean.",
-        score_text,
-        lambda row: row["score_frac"],
-        viewpoint="unseen",
-    ),
-    RANK_COLUMN,
-    Column(
-        "diff_random",
-        "Δ random",
-        "Difference to random selection in points, with its 95 % Welch interval; source learner.",
-        lambda row: difference_text(row["diff_random"], row["diff_random_low"], row["diff_random_high"]),
-        lambda row: row["diff_random"],
-    ),
-    Column(
-        "diff_kmeans",
-        "Δ kmeans",
-        "The same difference to k-means medoids.",
-        lambda row: difference_text(row["diff_kmeans"], row["diff_kmeans_low"], row["diff_kmeans_high"]),
-        lambda row: row["diff_kmeans"],
-    ),
-    Column(
-        "diff_reference",
-        "Δ reference",
-        "The same difference to the reference with the same extras: random with teacher labels (text+soft); or the best of "
-        "the class-mean sequence and the method's own references, which learn all but the vectors (learner-bound).",
-        reference_text,
-        lambda row: row["diff_reference"],
-        tracks=frozenset({"text+soft", "learner-bound"}),
-    ),
-    Column(
-        "p_holm",
-        "p (Holm)",
-        "Two-sided Welch p value of the difference to the track's reference, Holm-adjusted over the ranked default configurations and all "
-        "learners of the table; other rows among themselves. Missing where the reference lacks sets.",
-        lambda row: p_text(row["p_holm"]),
-        lambda row: row["p_holm"],
-        outputs=IN_DOCUMENTS,
-        rising=True,
-    ),
-    Column(
-        "gap_closed",
-        "gap closed",
-        "Share of the way from random (0 %) to training on all data (100 %); source learner.",
-        lambda row: MISSING if row["gap_closed_frac"] is None else f"{100 * row['gap_closed_frac']:.0f} %",
-        lambda row: row["gap_closed_frac"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    Column(
-        "data_equivalence",
-        "equivalent random samples",
-        "How many random real texts one distilled text is worth: the number with which random selection has the same error by its fitted "
-        "curve, for each distilled text, with its 95 % interval; ? beyond what random was measured at.",
-        data_equivalence_text,
-        lambda row: next(
-            (
-                row[k]
-                for k in ("data_equivalence", "data_equivalence_above", "data_equivalence_below")
-                if row[k] is not None
-            ),
-            None,
-        ),
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    Column(
-        "collapse",
-        "collapsed",
-        "Share of trained models that stay within two points of always predicting the most frequent class, or below.",
-        lambda row: MISSING if row["collapse_frac"] is None else f"{100 * row['collapse_frac']:.0f} %",
-        lambda row: row["collapse_frac"],
-        outputs=ON_PAGE,
-        rising=True,
-    ),
-    *PRIVACY_COLUMNS,
-    Column(
-        "failure_flags",
-        "warnings",
-        "What tells that a method failed, whatever its score: generated texts that are not language (perplexity ten times that of real "
-        "texts), an empty one, repetitive ones (a tenth of them), texts drawn by weights that few of the pool carry, a score whose "
-        "interval reaches the majority's plus two points, and private rows that are not shown to beat their own controls (epsilon 0, noise "
-        "alone), with the difference. References have none; what could not be looked for is said.",
-        flags_text,
-        lambda row: float(row["failure_flags"].count(";") + 1) if row["failure_flags"] else 0.0,
-        outputs=IN_DOCUMENTS,
-        optional=True,
-    ),
-    Column(
-        "n_bytes",
-        "size",
-        "Mean bytes of a set, with all labels, step sizes and attention that it brings; real rows count as their text.",
-        lambda row: bytes_text(row["n_bytes"]),
-        lambda row: row["n_bytes"],
-        outputs=IN_DOCUMENTS,
-        viewpoint="set",
-        rising=True,
-    ),
-    Column(
-        "distil_wall",
-        "distil time",
-        "Wall time to distil one set, models and caches at their first cost. Compare within one device only.",
-        lambda row: duration_text(row["distil_wall_s"]),
-        lambda row: row["distil_wall_s"],
-        viewpoint="set",
-        rising=True,
-    ),
-    Column(
-        "hardware",
-        "hardware",
-        "What sets were made on: processor with the cores that the run could use, or GPU. Times compare within one kind only; where two "
-        "are named, times are means over both.",
-        hardware_text,
-        lambda _: None,
-        viewpoint="set",
-        outputs=IN_DOCUMENTS,
-    ),
-    Column(
-        "llm",
-        "language model",
-        "Language models that were asked, with calls and tokens (asked + replied) for one set as if every reply had been asked for anew, "
-        "and US dollars where prices were given.",
-        llm_text,
-        lambda row: row["llm_calls"],
-        outputs=IN_DOCUMENTS,
-        optional=True,
-        viewpoint="set",
-        rising=True,
-    ),
-    Column(
-        "train_wall",
-        "train time",
-        "Wall time to train the source learner once and read the test split.",
-        lambda row: duration_text(row["train_wall_s"]),
-        lambda row: row["train_wall_s"],
-        outputs=ON_PAGE,
-        rising=True,
-    ),
-    Column(
-        "runs",
-        f"sets {TIMES} seeds",
-        "Distilled sets, and trained models per set.",
-        runs_text,
-        lambda row: float(row["n_sets"] * row["n_seeds"]),
-        outputs=IN_DOCUMENTS,
-    ),
-    Column(
-        "verified",
-        "reproduced",
-        "Trainings of the source learner that were run again from the task's data on (`tdbench reproduce`): reproduced means the same set "
-        "and a score within a point; consistent, that rounding on other hardware led to another set or score, which lies where the row's "
-        "sets do (95 % prediction interval). The card says when and where.",
-        reproductions_text,
-        lambda row: float(row["n_reproduced"] - row["n_not_reproduced"]),
-        outputs=IN_DOCUMENTS,
-        viewpoint="set",
-        optional=True,
-    ),
-    Column(
-        "status",
-        "status",
-        "Ranked, or why not. Incomplete, custom and superseded rows are never ranked; of the options of a method the default has the rank.",
-        status_text,
-        lambda row: float(row["ranked"]),
-        outputs=IN_DOCUMENTS,
-    ),
-    *MORE_COLUMNS,
-    *TEXT_COLUMNS,
-)
+def distance_text(row: Row) -> str:
+    """Writes distances in thousandths with the share of sets that the MMD test rejects."""
+    rejected = [row["mmd_rejection_minilm_frac"], row["mmd_rejection_words_frac"]]
+    values = [None if value is None else 1000 * value for value in (row["mmd2_minilm"], row["mmd2_words"])]
+    if all(value is None for value in values):
+        return MISSING
+    shares = " / ".join(MISSING if share is None else f"{100 * share:.0f} %" for share in rejected)
+    return f"{_both(values[0], values[1], '.1f')}; MMD test rejects in {shares} of sets"
 
 
-@dataclass(frozen=True)
-class View:
-    """A choice of columns with a name; the page keeps their order."""
-
-    name: str
-    keys: frozenset[str]
+def agreement_text(row: Row) -> str:
+    """Writes the share of texts whose label a classifier gives, with that of real texts in brackets."""
+    value, real = row["label_agreement_frac"], row["label_agreement_real_frac"]
+    return MISSING if value is None or real is None else f"{100 * value:.0f} ({100 * real:.0f})"
 
 
-_WHO = ("score", "transfer", "rank")
+def near_text(row: Row) -> str:
+    """Writes the shares of texts with a near-duplicate in the train and in the test split."""
+    train, test = row["near_train_frac"], row["near_test_frac"]
+    if train is None and test is None:
+        return MISSING
+    return " / ".join(MISSING if share is None else f"{100 * share:.1f}" for share in (train, test))
 
-VIEWS = (
-    View(
-        "overview",
-        frozenset(
-            {
-                *(*_WHO, "accuracy", "diff_random", "diff_reference", "epsilon", "copied", "t1_auc"),
-                *("distil_wall", "hardware", "verified", "status"),
-            }
-        ),
-    ),
-    View(
-        "cost",
-        frozenset({"score", "rank", "hardware", "llm", "n_bytes"})
-        | {column.key for column in COLUMNS if column.key.startswith(("distil_", "train_", "breakeven"))},
-    ),
-    View(
-        "transfer",
-        frozenset(
-            {
-                *_WHO,
-                "transfer_gap",
-                "transfer_excess",
-                "discretisation_gap",
-                "gap_closed",
-                "data_equivalence",
-                "collapse",
-            }
-        ),
-    ),
-    View(
-        "privacy",
-        frozenset({"score", "epsilon", "copied", "t1_auc", "t1_tpr", "t2_auc", "epsilon_lower", "failure_flags"}),
-    ),
-    View("texts", frozenset({"score", "failure_flags"}) | {column.key for column in TEXT_COLUMNS}),
-    View(
-        "statistics",
-        frozenset(
-            {
-                *(*_WHO, "macro_f1", "diff_random", "diff_kmeans", "diff_reference", "p_holm", "gap_closed", "runs"),
-                *("hard_label_recovery_frac", "gain_random_frac", "status"),
-            }
-        ),
-    ),
-    View("everything", frozenset(column.key for column in COLUMNS)),
-)
-"""The first is what readers see before they choose."""
+
+def _both(left: float | None, right: float | None, form: str) -> str:
+    if left is None and right is None:
+        return MISSING
+    return " / ".join(MISSING if value is None else f"{value:{form}}" for value in (left, right))
+
+
+def epsilon_text(row: Row) -> str:
+    """Writes a privacy budget, and whether the audit refutes it; methods without a promise have none."""
+    epsilon = row["epsilon"]
+    if epsilon is None:
+        return MISSING
+    text = "inf" if math.isinf(float(epsilon)) else f"{float(epsilon):g}"
+    return f"{text} REFUTED" if row["claim_refuted"] else text
+
+
+def copied_text(row: Row) -> str:
+    """Writes how many texts of an audited set are members'."""
+    copied, released = row["t1_exact_matches"], row["t1_released"]
+    return MISSING if copied is None or released is None else f"{copied} of {released:,}"
+
+
+def auc_text(value: float | None, low: float | None, high: float | None, finds: float | None) -> str:
+    """Writes an AUC with its interval; one that may be chance, with what would have been found."""
+    if value is None or low is None or high is None:
+        return MISSING
+    text = f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{text}, finds {finds:.3f}" if low <= 0.5 <= high and finds is not None else text
+
+
+def set_text(row: Row) -> str:
+    """Writes the AUC of membership inference on the set."""
+    if row["t1_invalid"]:
+        return INVALID
+    text = auc_text(row["t1_auc"], row["t1_auc_low"], row["t1_auc_high"], row["t1_detectable_auc"])
+    return f"{text}, one set" if row["audit_runs"] == 1 and text != MISSING else text
+
+
+def model_text(row: Row) -> str:
+    """Writes the AUC of membership inference on the model."""
+    if row["t2_invalid"]:
+        return INVALID
+    return auc_text(row["t2_auc"], row["t2_auc_low"], row["t2_auc_high"], row["t2_detectable_auc"])
+
+
+def bound_text(row: Row) -> str:
+    """Writes the lower bound on epsilon."""
+    bound = row["epsilon_lower"]
+    if bound is None:
+        return MISSING
+    return INVALID if row["t1_invalid"] or row["t2_invalid"] else f"{bound:.2f}"
+
+
+def rate_text(row: Row) -> str:
+    """Writes a true-positive rate."""
+    rate = row["t1_tpr_at_1pct"]
+    if rate is None:
+        return MISSING
+    return INVALID if row["t1_invalid"] else f"{100 * rate:.1f} %"

@@ -6,9 +6,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from tdbench.leaderboard.rankings import row_id
 from tdbench.leaderboard.runs import DataVersion, Entry, MethodKey, Scope
-from tdbench.leaderboard.scaling import LEAST_BUDGETS, Fit, Points, data_equivalence, fit_law
+from tdbench.leaderboard.scaling import LEAST_BUDGETS, DataEquivalence, Fit, Points, data_equivalence, fit_law
 from tdbench.leaderboard.schema import MIXED
 
 _PER_CLASS = re.compile(r"dpc(\d+)")
@@ -75,14 +77,16 @@ HEADINGS = (
 )
 
 
-def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
-    """Fits a curve to every method with six budgets of three sets each, and writes the data equivalence of their texts into rows.
+def scaling_sections(
+    entries: Iterable[Entry],
+) -> tuple[list[ScalingSection], dict[tuple[Any, ...], DataEquivalence]]:
+    """Fits a curve to every method with six budgets of three sets each.
 
     Args:
-        entries: All entries of the board; rows of the source learner with a budget in texts per class get `data_equivalence` fields.
+        entries: All rows of the board; those of the source learner with a budget in texts per class take part.
 
     Returns:
-        Sections in the order of their titles.
+        Sections in the order of their titles, and what a text is worth in random ones by the identity of its row.
     """
     families: dict[tuple[Scope, DataVersion], list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -94,7 +98,7 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
             and not entry.row["superseded"]
         ):
             families[entry.key.scope, entry.key.data_version].append(entry)
-    sections = []
+    sections, equivalences = [], {}
     for (scope, _), family in families.items():
         fits = _fits(family)
         if not fits:
@@ -106,10 +110,10 @@ def scaling_sections(entries: Iterable[Entry]) -> list[ScalingSection]:
         )
         ordered = tuple(sorted(lines, key=lambda line: line.name))
         sections.append(ScalingSection(scope.task, scope.protocol, scope.data_kind, title, metric, ordered))
-        random = next((fit for entry, fit in fits if entry.key.method == "random" and not entry.key.options), None)
+        random = next((fit for entry, fit in fits if _is_random(entry)), None)
         if random is not None:
-            _fill_data_equivalence(family, random)
-    return sorted(sections, key=lambda section: section.title)
+            equivalences |= _equivalences(family, random)
+    return sorted(sections, key=lambda section: section.title), equivalences
 
 
 def _fits(entries: list[Entry]) -> list[tuple[Entry, Fit]]:
@@ -129,21 +133,18 @@ def _fits(entries: list[Entry]) -> list[tuple[Entry, Fit]]:
     return fits
 
 
-def _fill_data_equivalence(entries: list[Entry], random: Fit) -> None:
+def _is_random(entry: Entry) -> bool:
+    return entry.group.facts.role == "random" and not entry.key.options
+
+
+def _equivalences(entries: list[Entry], random: Fit) -> dict[tuple[Any, ...], DataEquivalence]:
+    """Returns what texts are worth, without random ones, which are worth one."""
+    found = {}
     for entry in entries:
         errors = [1 - value for value in entry.units]
-        if errors and not (entry.key.method == "random" and not entry.key.options):  # that of a random text is one
-            equivalence = data_equivalence(random, size_of(entry), errors)
-            above, below = (
-                equivalence.most if equivalence.beyond else None,
-                equivalence.least if equivalence.below else None,
-            )
-            entry.row.update(
-                data_equivalence=equivalence.value,
-                data_equivalence_low=equivalence.low,
-                data_equivalence_high=equivalence.high,
-            )
-            entry.row.update(data_equivalence_above=above, data_equivalence_below=below)
+        if errors and not _is_random(entry):
+            found[row_id(entry.row)] = data_equivalence(random, size_of(entry), errors)
+    return found
 
 
 def size_of(entry: Entry) -> int:

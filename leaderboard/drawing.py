@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from tdbench.leaderboard.column import shortened
+from tdbench.leaderboard.columns import shortened
 
 if TYPE_CHECKING:
     from matplotlib import figure

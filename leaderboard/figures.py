@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tdbench.bench.record import ROC_FPR
-from tdbench.leaderboard.column import MISSING, duration_text, hardware_text, percent, score_text
+from tdbench.leaderboard.columns import (
+    MISSING,
+    copied_text,
+    duration_text,
+    hardware_text,
+    percent,
+    rate_text,
+    score_text,
+)
 from tdbench.leaderboard.curves import ScalingSection
 from tdbench.leaderboard.drawing import (
     CARD,
@@ -25,7 +33,6 @@ from tdbench.leaderboard.drawing import (
     round_limits,
     set_ticks,
 )
-from tdbench.leaderboard.privacy_columns import copied_text, rate_text
 from tdbench.leaderboard.rankings import Ranking, competes
 from tdbench.leaderboard.schema import ALL_BUDGET, Row
 from tdbench.leaderboard.tables import Line, Table
@@ -209,9 +216,9 @@ def _costs(table: Table) -> tuple[str, list[tuple[Line, float, float]], list[tup
         if row["distil_wall_s"] is not None and row["score_frac"] is not None
     ]
     measured.sort(key=lambda point: (-point[2], point[0].title))
-    kinds = Counter(line.any_row["distil_hardware"] for line, *_ in measured)
+    kinds = Counter(hardware_text(line.any_row) for line, *_ in measured)
     most = max(sorted(kinds), key=lambda kind: kinds[kind], default="")
-    here = [point for point in measured if point[0].any_row["distil_hardware"] == most]
+    here = [point for point in measured if hardware_text(point[0].any_row) == most]
     return most, here, [point for point in measured if point not in here]
 
 

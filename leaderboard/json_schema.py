@@ -8,18 +8,16 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from tdbench.leaderboard.fields import FIELDS
 from tdbench.leaderboard.rankings import Ranking
 from tdbench.leaderboard.reported import Reported
-from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, FIELD_GROUPS, BreakevenFields
-
-INFINITE = frozenset({"epsilon", "epsilon_all_sets", *BreakevenFields.__annotations__})
-"""Fields that may be infinite; JSON has no infinity, so that it is written as the text `inf`."""
+from tdbench.leaderboard.schema import BOARD_SCHEMA_VERSION, Texts
 
 DECIMALS = 6
 
 
-class PlaceJson(TypedDict):
-    """A rank with the best and the worst place that the data leave open."""
+class RankJson(TypedDict):
+    """A rank with its confidence interval."""
 
     rank: int
     """1 is the best score; equal scores share the better rank."""
@@ -28,19 +26,19 @@ class PlaceJson(TypedDict):
 
 
 class MeanRankJson(TypedDict):
-    """One entrant over all tasks of a ranking."""
+    """One method over all tasks of a ranking."""
 
     label: str
     """Name shown in tables: the preset's, or the method's."""
     mean_rank: float
     low: float
     high: float
-    places: list[PlaceJson]
+    ranks: list[RankJson]
     """In the order of the ranking's tasks."""
 
 
 class RankingJson(TypedDict):
-    """Entrants of one pool that were measured on all tasks, best first."""
+    """Methods of one pool that were measured on all tasks, best first."""
 
     protocol: str
     """Name of the protocol."""
@@ -57,7 +55,7 @@ class RankingJson(TypedDict):
     friedman_p: float | None
     """Of Friedman's test that all are equally good; null with fewer than eight tasks."""
     mean_ranks: list[MeanRankJson]
-    holes: dict[str, dict[str, str]]
+    unranked: dict[str, dict[str, str]]
     """Methods without a mean rank -> task that they lack -> why."""
 
 
@@ -78,11 +76,11 @@ def ranking_json(ranking: Ranking) -> RankingJson:
                 "mean_rank": round(one.mean, DECIMALS),
                 "low": round(one.low, DECIMALS),
                 "high": round(one.high, DECIMALS),
-                "places": [{"rank": p.rank, "low": p.low, "high": p.high} for p in one.places],
+                "ranks": [{"rank": p.rank, "low": p.low, "high": p.high} for p in one.ranks],
             }
             for one in ranking.mean_ranks
         ],
-        "holes": {hole.label: dict(hole.missing) for hole in ranking.holes},
+        "unranked": {method.label: dict(method.missing) for method in ranking.unranked},
     }
 
 
@@ -90,10 +88,12 @@ def ranking_json(ranking: Ranking) -> RankingJson:
 def board_schema() -> dict[str, Any]:
     """Returns the schema (draft 2020-12) that every `leaderboard.json` of this version follows."""
     properties: dict[str, Any] = {}
-    for group in FIELD_GROUPS:
-        properties |= _described(group)["properties"]
-    for name in INFINITE:
-        properties[name]["anyOf"].append({"const": "inf"})
+    for field in FIELDS:
+        kind = TypeAdapter(list[str] if field.type is Texts else field.type).json_schema()
+        if field.infinite:
+            kind["anyOf"].append({"const": "inf"})
+        unit = {"unit": field.unit} if field.unit else {}
+        properties[field.name] = {**kind, "description": field.description, **unit}
     ranking = _described(RankingJson)
     definitions, figure = ranking.pop("$defs"), Reported.model_json_schema()
     return {

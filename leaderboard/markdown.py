@@ -7,10 +7,20 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tdbench.leaderboard.column import MISSING, duration_text, hardware_text, p_text, score_text
-from tdbench.leaderboard.columns import COLUMNS, rank_text
+from tdbench.leaderboard.columns import (
+    MISSING,
+    copied_text,
+    duration_text,
+    hardware_text,
+    joined,
+    model_text,
+    p_text,
+    rank_text,
+    score_text,
+    set_text,
+)
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE, ScalingSection
-from tdbench.leaderboard.privacy_columns import copied_text, model_text, set_text
+from tdbench.leaderboard.fields import COLUMNS
 from tdbench.leaderboard.rankings import ALL, RANKING_NOTE, Ranking, competes, ranking_texts
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, Reported, reported, sources
@@ -82,15 +92,12 @@ def _section(table: Table) -> list[str]:
 
 def _promises(table: Table) -> list[str]:
     """Writes the promise of every private line; sentences that all of them share stand once, at the end."""
-    split = [
-        (name, promise.removesuffix(".").split(". "), f"Released: {released}")
-        for name, promise, released in table.promises
-    ]
-    shared = [one for one in split[0][1] if all(one in own for _, own, _ in split)] if len(split) > 1 else []
-    lines = [
-        f"- **{escape(name)}**. {escape('. '.join([*(one for one in own if one not in shared), released]))}."
-        for name, own, released in split
-    ]
+    first = table.promises[0][1] if len(table.promises) > 1 else ()
+    shared = [one for one in first if all(one in sentences for _, sentences, _ in table.promises)]
+    lines = []
+    for name, sentences, released in table.promises:
+        own = [*(one for one in sentences if one not in shared), f"Released: {joined(released, ', ')}"]
+        lines.append(f"- **{escape(name)}**. {escape('. '.join(own))}.")
     return [*lines, *([f"- **All of these**. {escape('. '.join(shared))}."] if shared else [])]
 
 
@@ -111,9 +118,9 @@ def _reported(figures: Sequence[Reported]) -> list[str]:
 def _ranking(ranking: Ranking) -> list[str]:
     header = row(["method", "mean rank", *(escape(task) for task in ranking.tasks)])
     lines = [row([escape(text) for text in ranking_texts(one)]) for one in ranking.mean_ranks]
-    holes = [escape(hole.text) for hole in ranking.holes]
+    unranked = [escape(hole.text) for hole in ranking.unranked]
     rule = "|---|" + "---:|" * (len(ranking.tasks) + 1)
-    unranked = [f"Without a mean rank: {', '.join(holes)}."] if holes else []
+    unranked = [f"Without a mean rank: {', '.join(unranked)}."] if unranked else []
     return [f"### {escape(ranking.title)}", "\n".join([header, rule, *lines]), *_differences(ranking), *unranked]
 
 

@@ -11,17 +11,17 @@ from typing import Any, TypeAlias, TypedDict
 import jinja2
 from markupsafe import Markup
 
-from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output, hardware_text, reproductions_text
-from tdbench.leaderboard.columns import COLUMNS, VIEWS
+from tdbench.leaderboard.columns import MISSING, NOT_APPLICABLE, hardware_text, joined, reproductions_text
 from tdbench.leaderboard.curves import HEADINGS, SCALING_NOTE
 from tdbench.leaderboard.drawing import inline_svg
+from tdbench.leaderboard.fields import COLUMNS, VIEWS
 from tdbench.leaderboard.figures import scaling, table_figures
 from tdbench.leaderboard.json_schema import ranking_json
 from tdbench.leaderboard.markdown import SUMMARY_HEADINGS, SUMMARY_NOTE, summary_lines
 from tdbench.leaderboard.rankings import (
     RANKING_NOTE,
-    Pool,
-    PoolPlaces,
+    MethodPool,
+    PoolRanks,
     Ranking,
     competes,
     pools_of,
@@ -31,7 +31,7 @@ from tdbench.leaderboard.rankings import (
 from tdbench.leaderboard.reported import HEADINGS as REPORTED_HEADINGS
 from tdbench.leaderboard.reported import REPORTED_NOTE, reported, sources
 from tdbench.leaderboard.rows import Findings
-from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Row
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Column, Output, Row
 from tdbench.leaderboard.tables import Line, Table
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -133,8 +133,8 @@ class _Shared:
     """What all tables are written with."""
 
     columns: Sequence[Column]
-    pools: Sequence[Pool]
-    places: PoolPlaces
+    pools: Sequence[MethodPool]
+    ranks: PoolRanks
     context: PageContext
 
 
@@ -148,7 +148,7 @@ def page_data(tables: Sequence[Table], findings: Findings, context: PageContext)
     """
     columns = [column for column in COLUMNS if column.outputs & ON_PAGE]
     pools = pools_of(row for row in findings.rows if competes(row))
-    shared = _Shared(columns, pools, findings.places, context)
+    shared = _Shared(columns, pools, findings.ranks, context)
     return {
         "columns": [_column(column) for column in columns],
         "views": [{"name": view.name, "columns": sorted(view.keys)} for view in VIEWS],
@@ -220,9 +220,9 @@ def _line(line: Line, table: Table, filled: Sequence[int], shared: _Shared) -> d
             for learner, seen in line.rows.items()
         },
         "ranks": {
-            learner: {pool: [place.rank, place.low, place.high] for pool, place in shared.places[row_id(seen)].items()}
+            learner: {pool: [place.rank, place.low, place.high] for pool, place in shared.ranks[row_id(seen)].items()}
             for learner, seen in line.rows.items()
-            if row_id(seen) in shared.places
+            if row_id(seen) in shared.ranks
         },
         "card": card_of(line, table, shared.context),
     }
@@ -233,7 +233,9 @@ def _search(line: Line, row: Row) -> str:
     epsilon = "" if row["epsilon"] is None else f"epsilon={row['epsilon']:g} ε={row['epsilon']:g}"
     kind = "" if line.kind == "method" else "reference"
     badges = ("private" if row["private"] else "", kind, _badge(line), reproductions_text(row))
-    return " ".join(filter(None, (line.title, row["method"], row["family"], row["tags"], epsilon, *badges))).lower()
+    return " ".join(
+        filter(None, (line.title, row["method"], row["family"], joined(row["tags"], ", "), epsilon, *badges))
+    ).lower()
 
 
 def _badge(line: Line) -> str:
@@ -250,7 +252,7 @@ def _cell(column: Column, row: Row, first: bool) -> list[Any] | int:
     text = column.show(row)
     if text == MISSING:
         return 0
-    order = column.order(row)
+    order = column.number(row)
     return [text] if order is None else [text, _number(order)]
 
 
@@ -305,29 +307,29 @@ def _facts(row: Row) -> list[tuple[str, str]]:
     counted = row["distil_flops_uncounted"]
     return [
         ("method", f"{row['method']} v{row['method_version']}, {row['family']}{options}"),
-        ("tags", row["tags"]),
+        ("tags", joined(row["tags"], ", ")),
         ("not ranked", row["unranked_reason"]),
         ("runs", f"sets: {row['n_sets']}{same}, trainings of each: {row['n_seeds']}{failed}"),
         ("set", f"{MISSING if row['n_rows'] is None else row['n_rows']} rows, {exact} equal to a test text"),
         ("training", "" if row["mode"] == "recipe" else row["mode"]),
-        ("remarks", row["notes"]),
-        ("contamination", "; ".join(filter(None, (row["contamination"], row["distil_contamination"])))),
+        ("remarks", joined(row["notes"])),
+        ("contamination", joined((*row["contamination"], *row["distil_contamination"]))),
         *_privacy(row),
-        ("warnings", row["failure_flags"]),
-        ("references lack sets", row["incomplete_references"]),
+        ("warnings", joined(row["failure_flags"])),
+        ("references lack sets", joined(row["incomplete_references"], ", ")),
         ("hardware of the sets", hardware_text(row)),
-        ("hardware of the training", ", ".join(filter(None, (row["device"], row["hardware"])))),
-        ("FLOPs leave out", counted if row["distil_flops_counted"] is not None else ""),
+        ("hardware of the training", joined((*row["device"], *row["hardware"]), ", ")),
+        ("FLOPs leave out", joined(counted, ", ") if row["distil_flops_counted"] is not None else ""),
         ("data", f"{row['data_fingerprint']}, test {row['test_fingerprint'] or MISSING}"),
         ("measured", row["measured"]),
-        ("reproduced", f"{reproductions_text(row)}: {row['reproduced_on']}" if row["reproduced_on"] else ""),
-        ("suite", row["commits"]),
+        ("reproduced", f"{reproductions_text(row)}: {joined(row['reproduced_on'])}" if row["reproduced_on"] else ""),
+        ("suite", joined(row["commits"], ", ")),
         ("first set", row["first_set_id"]),
     ]
 
 
 def _privacy(row: Row) -> Iterator[tuple[str, str]]:
     """Writes a promise as one fact a sentence."""
-    for place, sentence in enumerate(row["promise"].removesuffix(".").split(". ")):
+    for place, sentence in enumerate(row["promise"]):
         yield ("" if place else "privacy", sentence)
-    yield "released", row["released"]
+    yield "released", joined(row["released"], ", ")

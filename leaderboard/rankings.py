@@ -1,11 +1,11 @@
-"""Mean ranks over tasks, for pools of entrants. A missing result is a hole: it is never averaged away."""
+"""Ranks of methods with their confidence intervals, in one table and over tasks. A missing result is never averaged away."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, TypeAlias
 
@@ -23,29 +23,33 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Place:
-    """A rank, 1 being the best, with the best and the worst place that are not ruled out."""
+class RankInterval:
+    """A rank, 1 being the best, with the bounds of its confidence interval."""
 
     rank: int
     low: int
     high: int
     average: float
-    """The rank, or the mean of the ranks that entrants with equal means share."""
+    """The rank, or the mean of the ranks that methods with equal means share."""
+    n_ranked: int = field(default=0, compare=False)
+    """Methods that are ranked together."""
 
 
-def places(blocks: Sequence[Mapping[str, Sequence[float]]], level: float = LEVEL) -> list[dict[str, Place]]:
-    """Ranks entrants by their means in every block, with simultaneous bounds.
+def rank_intervals(
+    blocks: Sequence[Mapping[str, Sequence[float]]], level: float = LEVEL
+) -> list[dict[str, RankInterval]]:
+    """Ranks methods by their means in every block, with simultaneous bounds.
 
-    An entrant stands below all that are better than it by a two-sided test (`family_p`), and above all that are worse. Holm's procedure
+    A method stands below all that are better than it by a two-sided test (`family_p`), and above all that are worse. Holm's procedure
     runs over all pairs of all blocks, so that with probability 1 - level no bound is wrong (Mogstad, Romano, Shaikh and Wilhelm, 2024). A
-    pair whose spread is unknown is not told apart.
+    pair whose spread is unknown counts as not different.
 
     Args:
-        blocks: For every block, such as a task: entrant -> one score per distilled set.
+        blocks: For every block, such as a task: method -> one score per distilled set.
         level: Familywise error rate.
 
     Returns:
-        For every block, the place of every entrant. Entrants with equal means share the better rank.
+        For every block, the rank of every method. Those with equal means share the better one.
     """
     above = [dict.fromkeys(block, 0) for block in blocks]
     below = [dict.fromkeys(block, 0) for block in blocks]
@@ -61,74 +65,70 @@ def places(blocks: Sequence[Mapping[str, Sequence[float]]], level: float = LEVEL
         if p <= level:
             above[number][worse] += 1
             below[number][better] += 1
-    return [_places(block, above[number], below[number]) for number, block in enumerate(blocks)]
+    return [_intervals(block, above[number], below[number]) for number, block in enumerate(blocks)]
 
 
-def _places(block: Mapping[str, Sequence[float]], above: dict[str, int], below: dict[str, int]) -> dict[str, Place]:
+def _intervals(
+    block: Mapping[str, Sequence[float]], above: dict[str, int], below: dict[str, int]
+) -> dict[str, RankInterval]:
     means = {name: fmean(values) for name, values in block.items()}
     found = {}
     for name, mean in means.items():
         rank = 1 + sum(other > mean for other in means.values())
         shared = sum(other == mean for other in means.values())
-        found[name] = Place(rank, 1 + above[name], len(block) - below[name], rank + (shared - 1) / 2)
+        found[name] = RankInterval(rank, 1 + above[name], len(block) - below[name], rank + (shared - 1) / 2, len(block))
     return found
 
 
-PoolPlaces: TypeAlias = dict[tuple[Any, ...], dict[str, Place]]
-"""Identity of a row -> pool -> place; see `row_id`."""
+PoolRanks: TypeAlias = dict[tuple[Any, ...], dict[str, RankInterval]]
+"""Identity of a row -> pool -> rank; see `row_id`."""
 
 
 def row_id(row: Row) -> tuple[Any, ...]:
     """Returns what tells a row from all others of a board."""
-    return tuple(row[name] for name in _IDENTITY)  # type: ignore[literal-required]
+    return tuple(row[name] for name in _IDENTITY)
 
 
-def fill_ranks(entries: Iterable[Entry]) -> PoolPlaces:
-    """Ranks the entrants of every table, for each learner by itself.
+def pool_ranks(entries: Iterable[Entry]) -> PoolRanks:
+    """Ranks the default configurations of every table, for each learner by itself, in every pool of methods.
 
     Args:
-        entries: All entries of the board; the places in the pool of all are written into their rows.
-
-    Returns:
-        The places in every pool.
+        entries: All rows of the board.
     """
     tables: dict[tuple[Any, ...], list[Entry]] = defaultdict(list)
     for entry in entries:
         if competes(entry.row):
             key = entry.key
-            tables[key.scope, key.data_version, key.budget, key.track, entry.row["learner"]].append(entry)
-    found: PoolPlaces = defaultdict(dict)
+            tables[key.scope, key.data_version, key.budget, key.track, entry.learner].append(entry)
+    found: PoolRanks = defaultdict(dict)
     pools = pools_of(entry.row for table in tables.values() for entry in table)
     for table in tables.values():
         for pool in pools:
             own = {entry.key.method: entry for entry in table if pool.admits(entry.row)}
-            (ranked,) = places([{name: entry.units for name, entry in own.items()}])
-            for name, place in ranked.items():
-                found[row_id(own[name].row)][pool.name] = place
-                if pool is ALL:
-                    bounds = {"rank": place.rank, "rank_low": place.low, "rank_high": place.high}
-                    own[name].row.update(**bounds, n_entrants=len(own))  # type: ignore[typeddict-item]
-    return found
+            (ranked,) = rank_intervals([{name: entry.units for name, entry in own.items()}])
+            for name, interval in ranked.items():
+                found[row_id(own[name].row)][pool.name] = interval
+    return dict(found)
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Entrants that are ranked among themselves."""
+class MethodPool:
+    """Methods that are ranked among themselves."""
 
     name: str
     description: str
     admits: Callable[[Row], bool]
 
 
-ALL = Pool("all", "every default configuration", lambda _: True)
+ALL = MethodPool("all", "every default configuration", lambda _: True)
 
 _FIXED = (
     ALL,
-    Pool("selections", "methods that choose rows of the train split", lambda row: row["output"] == "rows"),
-    Pool("generated", "methods that write new texts", lambda row: row["output"] == "text"),
-    Pool("private", "methods with a promise of differential privacy", lambda row: row["private"]),
-    Pool("no-llm", "methods that ask no language model in words", lambda row: not row["llm"]),
-    Pool(
+    MethodPool("selections", "methods that choose rows of the train split", lambda row: row["output"] == "rows"),
+    MethodPool("generated", "methods that write new texts", lambda row: row["output"] == "text"),
+    MethodPool("private", "methods with a promise of differential privacy", lambda row: row["private"]),
+    MethodPool("no-llm", "methods that ask no language model in words", lambda row: not row["llm"]),
+    MethodPool(
         "seconds",
         "methods that declare the cost class seconds: 20 sets each",
         lambda row: row["cost_class"] == "seconds",
@@ -136,28 +136,28 @@ _FIXED = (
 )
 
 
-def pools_of(rows: Iterable[Row]) -> list[Pool]:
+def pools_of(rows: Iterable[Row]) -> list[MethodPool]:
     """Returns the fixed pools and, for every tag of a method, the pool without it.
 
     Args:
         rows: Rows of the board. A tag is a fact for which someone would reasonably exclude a method.
     """
-    tags = sorted({tag for row in rows for tag in row["tags"].split(", ") if tag})
+    tags = sorted({tag for row in rows for tag in row["tags"]})
     return [*_FIXED, *(_without(tag) for tag in tags)]
 
 
-def _without(tag: str) -> Pool:
-    return Pool(f"no-{tag}", f"methods without the tag {tag}", lambda row: tag not in row["tags"].split(", "))
+def _without(tag: str) -> MethodPool:
+    return MethodPool(f"no-{tag}", f"methods without the tag {tag}", lambda row: tag not in row["tags"])
 
 
 def competes(row: Row) -> bool:
-    """Tells whether a row is an entrant: the default configuration of a method, complete and under a published protocol."""
+    """Tells whether a row has a rank: the default configuration of a method, complete and under a published protocol."""
     return row["ranked"] and not row["options"] and row["budget"] != ALL_BUDGET
 
 
 RANKING_NOTE = (
-    "Ranks of default configurations among those that were measured on every task listed, by score, with the places that pairwise Welch "
-    "tests leave open (Holm over all pairs and tasks, 5 %). The mean rank is about these tasks, with the mean of the open places; equal "
+    "Ranks of default configurations among those that were measured on every task listed, by score, with confidence intervals from "
+    "pairwise Welch tests (Holm over all pairs and tasks, 5 %). The mean rank is about these tasks, with the means of the bounds; equal "
     "scores share the mean of their ranks. Tasks of which a subset was read, or which a learner may have seen, are marked."
 )
 
@@ -170,27 +170,27 @@ _Tasks: TypeAlias = Mapping[str, Mapping[str, Entry]]
 """Task as it is shown -> method -> its default configuration, ranked or not."""
 
 
-def critical_difference(n_entrants: int, n_tasks: int, level: float = LEVEL) -> float:
+def critical_difference(n_methods: int, n_tasks: int, level: float = LEVEL) -> float:
     """Returns Nemenyi's critical difference of mean ranks (Demšar, 2006, section 3.2.2).
 
     Args:
-        n_entrants: Entrants that are ranked on every task.
+        n_methods: Methods that are ranked on every task.
         n_tasks: Tasks.
         level: Familywise error rate.
     """
     from scipy.stats import studentized_range
 
-    quantile = float(studentized_range.ppf(1 - level, n_entrants, math.inf)) / math.sqrt(2)
-    return quantile * math.sqrt(n_entrants * (n_entrants + 1) / (6 * n_tasks))
+    quantile = float(studentized_range.ppf(1 - level, n_methods, math.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * n_tasks))
 
 
 def friedman_p(scores: Sequence[Sequence[float]]) -> float | None:
-    """Returns the p value of Friedman's test that all entrants are equally good.
+    """Returns the p value of Friedman's test that all methods are equally good.
 
-    Null with fewer than three of them, or where no task tells any apart.
+    Null with fewer than three of them, or where no task finds any difference.
 
     Args:
-        scores: For every task, the mean score of every entrant.
+        scores: For every task, the mean score of every method.
     """
     from scipy.stats import friedmanchisquare
 
@@ -201,19 +201,19 @@ def friedman_p(scores: Sequence[Sequence[float]]) -> float | None:
 
 @dataclass(frozen=True)
 class MeanRank:
-    """One entrant over all tasks of a ranking."""
+    """One method over all tasks of a ranking."""
 
     label: str
-    places: tuple[Place, ...]
+    ranks: tuple[RankInterval, ...]
     """In the order of the ranking's tasks."""
     mean: float
     low: float
-    """Mean of the best places that are not ruled out."""
+    """Mean of the lower bounds."""
     high: float
 
 
 @dataclass(frozen=True)
-class Hole:
+class Unranked:
     """A method without a mean rank, and what it lacks."""
 
     label: str
@@ -228,19 +228,19 @@ class Hole:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Entrants of one pool that have been measured on all tasks, ranked by their mean rank."""
+    """Methods of one pool that have been measured on all tasks, ranked by their mean rank."""
 
     protocol: str
     budget: str
     track: str
     learner: str
     """`source` or `transfer`."""
-    pool: Pool
+    pool: MethodPool
     tasks: tuple[str, ...]
     """With `(subset)` or `(contaminated)` behind the name where that holds."""
     mean_ranks: tuple[MeanRank, ...]
     """Best first."""
-    holes: tuple[Hole, ...]
+    unranked: tuple[Unranked, ...]
     """Default configurations that lack a task; they are not ranked."""
     friedman: float | None
     """p value of Friedman's test; null with fewer than eight tasks."""
@@ -253,16 +253,16 @@ class Ranking:
 
     @property
     def critical(self) -> float | None:
-        """Difference of mean ranks from which two entrants differ (Nemenyi); null with fewer than eight tasks."""
+        """Difference of mean ranks from which two methods differ (Nemenyi); null with fewer than eight tasks."""
         enough = len(self.tasks) >= LEAST_TASKS
         return critical_difference(len(self.mean_ranks), len(self.tasks)) if enough else None
 
 
 def rankings(entries: Iterable[Entry]) -> list[Ranking]:
-    """Ranks entrants over tasks, for every protocol, budget, track, kind of learner and pool.
+    """Ranks methods over tasks, for every protocol, budget, track, kind of learner and pool.
 
-    A mean over the tasks that happen to be there would favour those who left out the hard ones: an entrant without a result on one of
-    the tasks has no mean rank. Ranks are taken among the entrants that are complete. Where more entrants share fewer tasks, these have a
+    A mean over the tasks that happen to be there would favour those who left out the hard ones: a method without a result on one of
+    the tasks has no mean rank. Ranks are taken among the methods that are complete. Where more methods share fewer tasks, these have a
     ranking besides. Real and subset data of one task are two tasks.
     """
     found: dict[tuple[str, ...], dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
@@ -303,10 +303,10 @@ def _marked(tasks: _Tasks) -> _Tasks:
     return {task + mark(methods): methods for task, methods in tasks.items()}
 
 
-def _rankings(key: tuple[str, ...], tasks: _Tasks, pool: Pool) -> Iterator[Ranking]:
-    """Ranks one pool on all tasks, and on those fewer tasks that more entrants share.
+def _rankings(key: tuple[str, ...], tasks: _Tasks, pool: MethodPool) -> Iterator[Ranking]:
+    """Ranks one pool on all tasks, and on those fewer tasks that more methods share.
 
-    Of the sets of tasks that some entrants share, one is left out where a set of as many or more tasks has as many entrants; scores have
+    Of the sets of tasks that some methods share, one is left out where a set of as many or more tasks has as many methods; scores have
     no part in the choice.
     """
     own = {task: {method: e for method, e in tasks[task].items() if pool.admits(e.row)} for task in sorted(tasks)}
@@ -326,11 +326,11 @@ def _rankings(key: tuple[str, ...], tasks: _Tasks, pool: Pool) -> Iterator[Ranki
             yield _ranking(key, pool, {task: own[task] for task in sorted(names)}, complete)
 
 
-def _ranking(key: tuple[str, ...], pool: Pool, tasks: _Tasks, complete: Sequence[str]) -> Ranking:
+def _ranking(key: tuple[str, ...], pool: MethodPool, tasks: _Tasks, complete: Sequence[str]) -> Ranking:
     protocol, budget, track, learner = key
     labels = {method: e.row["label"] for methods in tasks.values() for method, e in sorted(methods.items())}
-    found = places([{method: methods[method].units for method in complete} for methods in tasks.values()])
-    mean_ranks = [_standing(labels[method], [block[method] for block in found]) for method in complete]
+    found = rank_intervals([{method: methods[method].units for method in complete} for methods in tasks.values()])
+    mean_ranks = [_mean_rank(labels[method], [block[method] for block in found]) for method in complete]
     scores = [[methods[method].row["score_frac"] or 0.0 for method in complete] for methods in tasks.values()]
     return Ranking(
         protocol=protocol,
@@ -340,14 +340,14 @@ def _ranking(key: tuple[str, ...], pool: Pool, tasks: _Tasks, complete: Sequence
         pool=pool,
         tasks=tuple(tasks),
         mean_ranks=tuple(sorted(mean_ranks, key=lambda s: (s.mean, s.label))),
-        holes=tuple(_hole(labels[method], method, tasks) for method in sorted(labels) if method not in complete),
+        unranked=tuple(_unranked(labels[method], method, tasks) for method in sorted(labels) if method not in complete),
         friedman=friedman_p(scores) if len(tasks) >= LEAST_TASKS else None,
     )
 
 
-def _hole(label: str, method: str, tasks: _Tasks) -> Hole:
+def _unranked(label: str, method: str, tasks: _Tasks) -> Unranked:
     rows = {task: methods[method].row if method in methods else None for task, methods in tasks.items()}
-    return Hole(
+    return Unranked(
         label,
         tuple(
             (task, NOT_RUN if row is None else row["unranked_reason"])
@@ -357,17 +357,21 @@ def _hole(label: str, method: str, tasks: _Tasks) -> Hole:
     )
 
 
-def _standing(label: str, own: Sequence[Place]) -> MeanRank:
+def _mean_rank(label: str, own: Sequence[RankInterval]) -> MeanRank:
     count = len(own)
-    rank, low, high = (math.fsum(getattr(place, name) for place in own) / count for name in ("average", "low", "high"))
+    rank, low, high = (math.fsum(getattr(one, name) for one in own) / count for name in ("average", "low", "high"))
     return MeanRank(label, tuple(own), rank, low, high)
 
 
-def place_text(place: Place) -> str:
-    """Writes a place, such as `2 [1, 5]`."""
-    return f"{place.rank} [{place.low}, {place.high}]"
+def rank_interval_text(interval: RankInterval) -> str:
+    """Writes a rank with its interval, such as `2 [1, 5]`."""
+    return f"{interval.rank} [{interval.low}, {interval.high}]"
 
 
 def ranking_texts(one: MeanRank) -> list[str]:
-    """Writes an entrant's name, mean rank with its bounds, and places by task."""
-    return [one.label, f"{one.mean:.1f} [{one.low:.1f}, {one.high:.1f}]", *(place_text(place) for place in one.places)]
+    """Writes a method's name, mean rank with its bounds, and ranks by task."""
+    return [
+        one.label,
+        f"{one.mean:.1f} [{one.low:.1f}, {one.high:.1f}]",
+        *(rank_interval_text(interval) for interval in one.ranks),
+    ]

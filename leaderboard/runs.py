@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from tdbench.bench.errors import RecordError
 from tdbench.bench.record import Cell, MethodFacts, ProtocolFacts, Record, set_sha256
-from tdbench.leaderboard.schema import Row
-from tdbench.leaderboard.stats import mean_interval
+from tdbench.leaderboard.schema import ALL_BUDGET, Row
+from tdbench.leaderboard.stats import MeanInterval, mean_interval
 
 _BARE = re.compile(r"[\w.:/+-]+")
 
@@ -113,6 +113,8 @@ class Group:
     """All runs behind one row."""
 
     key: MethodKey
+    cell: Cell
+    """Cell of one of the runs; they differ in the set index alone."""
     learner: str
     is_source: bool
     facts: MethodFacts
@@ -126,6 +128,16 @@ class Group:
     stale: str
     """Why newer results supersede these; empty when nothing does."""
 
+    @property
+    def trainings(self) -> list[Record]:
+        """Finished trainings, by set and seed."""
+        return [record for seeds in self.runs.values() for record in seeds.values()]
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Seeds of the set that has the fewest."""
+        return min((len(seeds) for seeds in self.runs.values()), default=0)
+
 
 @dataclass
 class ScopeIndex:
@@ -137,7 +149,7 @@ class ScopeIndex:
     sources: set[str] = field(default_factory=set)
 
     def data_version_of(self, cell: Cell) -> DataVersion:
-        """Finds the data_version of a failed cell, which never read the test split."""
+        """Finds the data version of a failed cell, which never read the test split."""
         for data_version in reversed(self.data_versions):
             if (data_version.task_version, data_version.data_fingerprint) == (cell.task_version, cell.data_fingerprint):
                 return data_version
@@ -145,10 +157,11 @@ class ScopeIndex:
 
 
 @dataclass
-class _Pool:
+class _MethodRuns:
     """All runs of one method key, over learners."""
 
     facts: MethodFacts
+    cell: Cell
     runs: dict[str, dict[int, dict[int, Record]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
     )
@@ -222,7 +235,7 @@ def _scope_indexes(trains: list[Record]) -> tuple[dict[Scope, ScopeIndex], dict[
 
 
 def _add_train(
-    pools: dict[MethodKey, _Pool], scope: Scope, index: ScopeIndex, record: Record, distil: Record | None
+    methods: dict[MethodKey, _MethodRuns], scope: Scope, index: ScopeIndex, record: Record, distil: Record | None
 ) -> None:
     """Files one train record under its method key; a newer run of the same cell replaces an older one."""
     cell, train = record.cell, record.train
@@ -232,19 +245,19 @@ def _add_train(
         data_version = DataVersion(cell.task_version, cell.data_fingerprint, train.test_fingerprint)
     else:
         data_version = index.data_version_of(cell)
-    pool = pools.setdefault(method_key(scope, data_version, cell, track), _Pool(record.method_facts))
-    pool.facts = record.method_facts
+    method = methods.setdefault(method_key(scope, data_version, cell, track), _MethodRuns(record.method_facts, cell))
+    method.facts = record.method_facts
     if distil is not None and known:
-        pool.distils[cell.set_index] = distil
-    pool.orphan = pool.orphan or not known
+        method.distils[cell.set_index] = distil
+    method.orphan = method.orphan or not known
     if record.status == "ok" and train is not None:
-        pool.runs[train.learner][cell.set_index][train.seed_index] = record
+        method.runs[train.learner][cell.set_index][train.seed_index] = record
     else:
-        pool.failed_runs[record.learner] += 1
+        method.failed_runs[record.learner] += 1
 
 
 def _add_failed_distil(
-    pools: dict[MethodKey, _Pool], indexes: dict[Scope, ScopeIndex], record: Record, track: str
+    methods: dict[MethodKey, _MethodRuns], indexes: dict[Scope, ScopeIndex], record: Record, track: str
 ) -> None:
     """Makes a failed distillation visible under every protocol that would have trained on its set."""
     cell = record.cell
@@ -255,9 +268,9 @@ def _add_failed_distil(
             cell.data_kind,
         )
         key = method_key(scope, index.data_version_of(cell), cell, track)
-        asked_for = not scope.custom_id or key in pools
+        asked_for = not scope.custom_id or key in methods
         if same_task and asked_for and options_text(cell.source) in index.sources:
-            pools.setdefault(key, _Pool(record.method_facts)).failed_distils += 1
+            methods.setdefault(key, _MethodRuns(record.method_facts, cell)).failed_distils += 1
 
 
 def collect(records: Iterable[Record]) -> list[Group]:
@@ -277,24 +290,24 @@ def collect(records: Iterable[Record]) -> list[Group]:
     distils = {record.distil_id: record for record in newest if record.stage == "distil"}
     trains = _current_learners([record for record in newest if record.stage == "train" and _fits(record, distils)])
     indexes, scopes = _scope_indexes(trains)
-    pools: dict[MethodKey, _Pool] = {}
+    methods: dict[MethodKey, _MethodRuns] = {}
     for record in trains:
         scope = scopes[record.id]
-        _add_train(pools, scope, indexes[scope], record, distils.get(record.distil_id))
+        _add_train(methods, scope, indexes[scope], record, distils.get(record.distil_id))
     tracks = {(d.cell.method, options_text(d.cell.options)): d.distil.track for d in distils.values() if d.distil}
     for record in distils.values():
         if record.status == "failed":
             track = tracks.get((record.cell.method, options_text(record.cell.options)), "text")
-            _add_failed_distil(pools, indexes, record, track)
+            _add_failed_distil(methods, indexes, record, track)
     latest: dict[tuple[Any, ...], int] = {}
-    for key in pools:
+    for key in methods:
         line = (key.scope, key.budget, key.track, key.method, key.options)
         latest[line] = max(key.method_version, latest.get(line, key.method_version))
     groups: list[Group] = []
-    for key in sorted(pools):
+    for key in sorted(methods):
         index = indexes[key.scope]
         newest_version = latest[key.scope, key.budget, key.track, key.method, key.options]
-        groups.extend(_groups(key, pools[key], index, _stale_reason(key, index, newest_version)))
+        groups.extend(_groups(key, methods[key], index, _stale_reason(key, index, newest_version)))
     return groups
 
 
@@ -306,23 +319,25 @@ def _stale_reason(key: MethodKey, index: ScopeIndex, newest_version: int) -> str
     return ""
 
 
-def _groups(key: MethodKey, pool: _Pool, index: ScopeIndex, stale: str) -> Iterator[Group]:
+def _groups(key: MethodKey, method: _MethodRuns, index: ScopeIndex, stale: str) -> Iterator[Group]:
     """Splits one method's runs by learner."""
-    for learner in sorted({*pool.runs, *index.protocol.learners, *filter(None, pool.failed_runs)}):
-        runs = {index: dict(seeds) for index, seeds in sorted(pool.runs.get(learner, {}).items())}
-        n_failed = pool.failed_distils + pool.failed_runs[learner]
+    for learner in sorted({*method.runs, *index.protocol.learners, *filter(None, method.failed_runs)}):
+        runs = {number: dict(seeds) for number, seeds in sorted(method.runs.get(learner, {}).items())}
+        n_failed = method.failed_distils + method.failed_runs[learner]
         if not runs and not n_failed:
             continue
+        finished = [*method.distils.values(), *(record for seeds in runs.values() for record in seeds.values())]
         yield Group(
             key=key,
+            cell=finished[0].cell if finished else method.cell,
             learner=learner,
             is_source=learner == index.protocol.source,
-            facts=pool.facts,
+            facts=method.facts,
             protocol=index.protocol,
             runs=runs,
-            distils=dict(sorted(pool.distils.items())),
+            distils=dict(sorted(method.distils.items())),
             n_failed=n_failed,
-            orphan=pool.orphan,
+            orphan=method.orphan,
             stale=stale,
         )
 
@@ -361,18 +376,33 @@ def unit_values(grid: Grid, fixed: bool) -> list[float]:
     return list(unit_map(grid, fixed).values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """One row with the numbers it was computed from. Comparisons are written into `row`."""
+    """One row before it is compared, with the numbers that it was computed from."""
 
     row: Row
-    key: MethodKey
-    protocol: ProtocolFacts
+    """Measured fields alone."""
+    group: Group
+    """Runs behind the row; of the transfer score, those with one of its learners."""
     fixed: bool
-    grids: dict[str, Grid]
+    grids: Mapping[str, Grid]
     """Metric -> values."""
-    options: Mapping[str, Any]
-    """Options of the method that differ from its defaults."""
+    status: Status
+
+    @property
+    def key(self) -> MethodKey:
+        """Identity of the method within its scope."""
+        return self.group.key
+
+    @property
+    def learner(self) -> str:
+        """Name of the learner, or `transfer`."""
+        return self.row["learner"]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Options of the method that differ from its defaults."""
+        return self.group.cell.options
 
     @property
     def by_unit(self) -> dict[int, float]:
@@ -385,9 +415,76 @@ class Entry:
         return list(self.by_unit.values())
 
 
-def score_fields(grids: dict[str, Grid], metric: str, fixed: bool) -> dict[str, Any]:
-    """Returns the fields of a row that hold scores: the mean of every metric, and the headline with its interval, cut at 0 and 1."""
-    interval = mean_interval(unit_values(grids[metric], fixed))
-    means = {name: mean_interval(unit_values(grid, fixed)).mean for name, grid in grids.items()}
-    low, high = (None if bound is None else min(1.0, max(0.0, bound)) for bound in (interval.low, interval.high))
-    return {**means, "metric": metric, "score_frac": interval.mean, "ci_low": low, "ci_high": high}
+@dataclass(frozen=True)
+class Scores:
+    """Means of every metric, and the headline with its interval, cut at 0 and 1."""
+
+    means: Mapping[str, float | None]
+    headline: MeanInterval
+
+    @classmethod
+    def of(cls, grids: Mapping[str, Grid], metric: str, fixed: bool) -> Scores:
+        """Averages the trained models of a row."""
+        intervals = {name: mean_interval(unit_values(grid, fixed)) for name, grid in grids.items()}
+        own = intervals[metric]
+        low, high = (None if bound is None else min(1.0, max(0.0, bound)) for bound in (own.low, own.high))
+        return cls({name: one.mean for name, one in intervals.items()}, MeanInterval(own.mean, low, high))
+
+
+@dataclass(frozen=True)
+class Status:
+    """Whether a row may be ranked."""
+
+    missing: str
+    """What is missing of the sets and seeds that the protocol asks for; empty when nothing is."""
+    reason: str
+    """Why it is not ranked; empty when it is."""
+    of_method: bool = False
+    """Whether the reason holds whoever the learner is."""
+
+
+def status_of(group: Group) -> Status:
+    """Returns what a group's runs say about its status."""
+    key, missing = group.key, _missing(group)
+    own = f"{key.scope.protocol} makes one set: a first look, not a result"
+    checks = (
+        (bool(group.stale), group.stale, True),
+        (_copies_test(group), "its texts repeat test texts", False),
+        (
+            group.facts.external,
+            "external: made outside the suite, so its cost and how it was chosen are unknown",
+            False,
+        ),
+        (group.facts.full_data, "reference line: trained on all real data", True),
+        (key.budget == ALL_BUDGET, "reference line: ignores the budget", True),
+        (bool(key.scope.custom_id), "custom protocol settings", True),
+        (group.learner not in group.protocol.learners, f"learner is not part of {group.protocol.name}", False),
+        (group.orphan, "the record of its distilled set is missing", False),
+        (bool(missing), missing, False),
+        (group.protocol.replication(group.facts) == (1, 1), own, False),
+    )
+    return next((Status(missing, why, shared) for applies, why, shared in checks if applies), Status(missing, ""))
+
+
+def _missing(group: Group) -> str:
+    """Says what is missing of the sets and seeds that the protocol asks for; empty when nothing is."""
+    need_sets, need_seeds = group.protocol.replication(group.facts)
+    sets, n_seeds = sorted(group.runs), group.fewest_seeds
+    if group.n_failed:
+        return f"{group.n_failed} failed run{'s' if group.n_failed > 1 else ''}"
+    if sets != list(range(len(sets))):
+        return f"set indices have a gap: {', '.join(map(str, sets))}"
+    if len(sets) < need_sets:
+        return f"{len(sets)} of {need_sets} sets"
+    if n_seeds < need_seeds:
+        return f"{n_seeds} of {need_seeds} seeds"
+    if any(sorted(seeds) != list(range(len(seeds))) for seeds in group.runs.values()):
+        return "seed indices have a gap"
+    return ""
+
+
+def _copies_test(group: Group) -> bool:
+    """Tells whether new text repeats the test split. Rows of the train split may: official data sets hold such twins."""
+    return any(
+        r.distil is not None and r.distil.output == "text" and r.distil.n_test_exact for r in group.distils.values()
+    )

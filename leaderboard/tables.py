@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tdbench.leaderboard.column import MISSING, NOT_APPLICABLE, Column, Output
-from tdbench.leaderboard.columns import COLUMNS
-from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Row, budget_order
+from tdbench.leaderboard.columns import MISSING, NOT_APPLICABLE, joined
+from tdbench.leaderboard.fields import COLUMNS
+from tdbench.leaderboard.schema import ALL_BUDGET, MIXED, TRANSFER, Column, Output, Row, Texts, budget_order
 
 MIXED_NOTE = (
     "MIXTURE: learners train on the distilled set and on random real texts of every class, the same for all methods, so differences to "
@@ -34,17 +34,19 @@ def table_notes(rows: list[Row], custom: bool) -> Iterator[str]:
         yield "Custom protocol settings: no row of this table is ranked."
     if rows[0]["metric"] != "accuracy_frac":
         yield "Scores are macro-F1, the mean over classes, because accuracy hides the rare class; accuracy has a column of its own."
-    for learner, why in sorted({(row["learner"], row["contamination"]) for row in rows if row["contamination"]}):
+    for learner, why in sorted(
+        {(row["learner"], joined(row["contamination"])) for row in rows if row["contamination"]}
+    ):
         if learner != TRANSFER:
             yield f"{learner} is CONTAMINATED: {why}."
     chosen: dict[str, set[str]] = {}
     for row in rows:
         if row["distil_contamination"]:
-            chosen.setdefault(row["distil_contamination"], set()).add(row["label"])
+            chosen.setdefault(joined(row["distil_contamination"]), set()).add(row["label"])
     for why, labels in sorted(chosen.items()):
         yield f"Made with CONTAMINATED features ({', '.join(sorted(labels))}): {why}."
     yield from _about_comparisons(rows)
-    devices = {device for row in rows for device in row["device"].split(", ") if device}
+    devices = {device for row in rows for device in row["device"]}
     if devices == {"cpu"}:
         yield CPU_NOTE
     if rows[0]["track"].endswith(MIXED):
@@ -54,17 +56,17 @@ def table_notes(rows: list[Row], custom: bool) -> Iterator[str]:
     # What is said of majority and full is said by their rows.
     noted = [row for row in rows if row["notes"] and row["budget"] != ALL_BUDGET and row["learner"] != TRANSFER]
     for learner in sorted({row["learner"] for row in noted}):
-        remarks = sorted({row["notes"] for row in noted if row["learner"] == learner})
+        remarks = sorted({joined(row["notes"]) for row in noted if row["learner"] == learner})
         yield f"{learner}: {'; '.join(remarks)}"
 
 
 def _about_comparisons(rows: list[Row]) -> Iterator[str]:
-    lacking = sorted({one for row in rows for one in row["incomplete_references"].split(", ") if one})
+    lacking = sorted({one for row in rows for one in row["incomplete_references"]})
     if lacking:
         yield f"Differences rest on references that lack sets: {', '.join(lacking)}."
-    unseen = sorted({row["transfer_learners"] for row in rows if row["transfer_learners"]})
-    if unseen:
-        yield f"The transfer score is the mean over {'; or '.join(unseen)}."
+    averaged = sorted({joined(row["transfer_learners"], ", ") for row in rows if row["transfer_learners"]})
+    if averaged:
+        yield f"The transfer score is the mean over {'; or '.join(averaged)}."
 
 
 FULL_FALLBACK_PROTOCOL = "lite-v1"
@@ -124,7 +126,7 @@ class Field:
     def order(self, line: Line) -> float | None:
         """Returns the number that sorts the cell."""
         row = self._row(line)
-        return None if row is None else self.column.order(row)
+        return None if row is None else self.column.number(row)
 
     def _row(self, line: Line) -> Row | None:
         return line.rows.get(self.learner, line.any_row if self.column.viewpoint == "set" else None)
@@ -161,8 +163,8 @@ class Table:
         return "macro-F1" if self.metric == "macro_f1_frac" else "accuracy"
 
     @property
-    def promises(self) -> list[tuple[str, str, str]]:
-        """Returns (method with its options, promise, what it releases) of every private line."""
+    def promises(self) -> list[tuple[str, Texts, Texts]]:
+        """Returns (method with its options, sentences of its promise, what it releases) of every private line."""
         rows = [(line.title, line.any_row) for line in self.lines]
         return [(title, row["promise"], row["released"]) for title, row in rows if row["promise"]]
 
@@ -194,7 +196,7 @@ class Table:
         bound = self.track == "learner-bound"
         if column.viewpoint in {"source", "set"}:
             yield Field(column, column.heading, self.source)
-        elif column.viewpoint == "unseen":
+        elif column.viewpoint == "transfer":
             yield Field(column, column.heading, TRANSFER, bound)
         else:
             for learner in self.learners:
@@ -280,10 +282,9 @@ def _table(own: list[Row], shared: list[Row], budget: str, track: str) -> Table:
     )
 
 
-def _learners(rows: list[Row], protocol_learners: str) -> tuple[str, tuple[str, ...]]:
+def _learners(rows: list[Row], planned: Texts) -> tuple[str, tuple[str, ...]]:
     """Returns the source learner and all learners, the protocol's in its order and others after them."""
-    planned = protocol_learners.split(", ")
-    met = {row["learner"] for row in rows if row["protocol_learners"] == protocol_learners} - {TRANSFER}
+    met = {row["learner"] for row in rows if row["protocol_learners"] == planned} - {TRANSFER}
     names = [*planned, *sorted(met - set(planned))]
     sources = {row["learner"] for row in rows if row["is_source"]}
     source = next((name for name in names if name in sources), names[0])

@@ -34,11 +34,16 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     kept, accepted, store = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
     samples = generated_samples(kept, accepted, store)
-    again = Accepted(VERIFIED).records()
+    reproductions = Accepted(VERIFIED).records()
     method_info = about_methods((record.cell.method for record in kept), SUBMISSIONS)
     return list(
         build(
-            kept, out, out / "site", built_from, context=PageContext(samples, method_info, __version__), again=again
+            kept,
+            out,
+            out / "site",
+            built_from,
+            context=PageContext(samples, method_info, __version__),
+            reproductions=reproductions,
         ).rows
     )
 

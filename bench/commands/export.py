@@ -25,7 +25,7 @@ from tdbench.bench.experiment.cell_data import data_of, task_of
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
 from tdbench.leaderboard.markdown import escape
-from tdbench.leaderboard.rows import run_command
+from tdbench.leaderboard.measures import run_command
 
 TABLE = "data/train.parquet"
 TENSORS = "data/tensors.safetensors"

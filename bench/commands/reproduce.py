@@ -23,7 +23,7 @@ from tdbench.bench.progress import reporter
 from tdbench.bench.record import Record
 from tdbench.bench.registry import METHODS
 from tdbench.bench.settings import BudgetSettings, Protocol, RunSettings, check_values
-from tdbench.leaderboard.fields import machine, verdict
+from tdbench.leaderboard.measures import machine, verdict
 
 
 def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_json: bool) -> int:

@@ -57,7 +57,7 @@ const drawRankings = () => {
   const built = found.map((one) => {
     const heads = ["method", "mean rank", ...one.tasks].map((text) => node("th", { scope: "col" }, text));
     const rows = one.lines.map(([label, ...cells]) => node("tr", {}, node("th", { scope: "row" }, label), ...cells.map((text) => node("td", {}, text))));
-    const missing = Object.entries(one.holes).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
+    const missing = Object.entries(one.unranked).map(([label, tasks]) => `${label} (${Object.entries(tasks).map(([task, why]) => `${task}: ${why}`).join("; ")})`);
     const region = node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Ranks, ${one.title}` });
     region.append(node("table", {}, node("thead", {}, node("tr", {}, ...heads)), node("tbody", {}, ...rows)));
     const block = node("div", {}, node("h3", {}, one.title), region);

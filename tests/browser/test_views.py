@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tdbench.leaderboard.build import build
-from tdbench.leaderboard.columns import VIEWS
+from tdbench.leaderboard.fields import VIEWS
 from tdbench.leaderboard.page import PageContext
 from tests.browser.conftest import AGNEWS, NAMES, column, texts
 from tests.unit.conftest import RecordFactory

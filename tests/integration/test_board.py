@@ -16,7 +16,7 @@ from tdbench.bench.experiment.archive import Accepted
 from tdbench.bench.metrics import score
 from tdbench.bench.registry import METHODS
 from tdbench.leaderboard.audits import Audits
-from tdbench.leaderboard.rows import run_command
+from tdbench.leaderboard.measures import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md")

@@ -46,6 +46,13 @@ PROTOCOL: dict[str, Any] = {
 FACTS = ("label", "family", "cost_class", "deterministic", "reference", "private", "full_data", "external", "tags")
 CELL = ("task", "task_options", "task_version", "data_kind", "data_fingerprint", "method_version", "options", "source")
 
+ROLES = {
+    **{name: name for name in ("random", "kmeans", "full", "majority")},
+    "teacher-labels": "soft-labels",
+    "class-mean": "vectors",
+}
+"""Roles of methods in synthetic records, by name."""
+
 
 class RecordFactory:
     """Makes the records of one method: a list of sets, each a list of seed accuracies, for every learner."""
@@ -154,7 +161,7 @@ class RecordFactory:
             "source": {"learner": "minilm"},
             **{name: facts[name] for name in CELL if name in facts},
         }
-        card = {"label": method, "family": "selection", "cost_class": "seconds"}
+        card = {"label": method, "family": "selection", "cost_class": "seconds", "role": ROLES.get(method, "")}
         return Record(
             distil_id=self._distil_id(method, set_index, facts),
             cell=Cell(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tdbench.leaderboard.audits import Audits
-from tdbench.leaderboard.privacy_columns import PRIVACY_COLUMNS
+from tdbench.leaderboard.fields import COLUMNS
 from tdbench.leaderboard.rows import build_rows
 from tests.unit.audit_results import ATTACK, RESULT
 
@@ -38,14 +38,14 @@ def test_an_audit_stands_on_the_rows_of_its_method(audited):
         assert (rows[learner]["t1_exact_matches"], rows[learner]["audit_id"]) == (40, "a")
         assert rows[learner]["t1_members"] == min(result.n_member_rows)  # the run with the largest share
         assert rows[learner]["claim_refuted"]
-    texts = {column.key: column.show(rows["minilm"]) for column in PRIVACY_COLUMNS}
+    texts = {column.key: column.show(rows["minilm"]) for column in COLUMNS}
     assert texts["copied"] == "40 of 40"
     assert texts["t1_auc"].startswith(f"{result.attacks[0].auc:.3f} [")
     assert texts["t2_auc"] == "–"
     assert texts["epsilon_lower"] == f"{result.epsilon_lower:.2f}"
     assert texts["epsilon"] == "–"  # the distil records promise nothing
     private = rows["minilm"] | {"epsilon": 0.1}
-    assert next(c for c in PRIVACY_COLUMNS if c.key == "epsilon").show(private) == "0.1 REFUTED"
+    assert next(c for c in COLUMNS if c.key == "epsilon").show(private) == "0.1 REFUTED"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_null_run_that_leaks_makes_the_audit_invalid(audited):
     row = rows_by_learner([*records, audit(audit=result.model_copy(update={"attacks": (leaky,)}))])["minilm"]
     assert row["t1_invalid"]
     assert not row["claim_refuted"]
-    shown = {column.key: column.show(row) for column in PRIVACY_COLUMNS}
+    shown = {column.key: column.show(row) for column in COLUMNS}
     assert (shown["t1_auc"], shown["epsilon_lower"]) == ("invalid", "invalid")
     # Twenty audits: one small p value among them is chance.
     chance = result.attacks[0].model_copy(update={"null_p": 0.01})

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tdbench.leaderboard.build import build
+from tdbench.leaderboard.fields import ROW_KEYS
 from tdbench.leaderboard.json_schema import board_schema
-from tdbench.leaderboard.schema import ROW_KEYS
 
 FILES = (
     "leaderboard.json",

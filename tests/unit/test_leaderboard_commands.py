@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from tdbench.bench.record import Cell
-from tdbench.leaderboard.rows import hydra_value, run_command
+from tdbench.leaderboard.measures import hydra_value, run_command
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
 SCALAR = st.one_of(

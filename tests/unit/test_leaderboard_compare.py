@@ -196,7 +196,7 @@ def test_a_reference_that_lacks_sets_is_named_and_gives_no_p_value(board_records
     records += board_records.runs("random", {"minilm": [[0.5], [0.51]]}, reference=True)
     row = pick(build_rows(records), method="m", learner="minilm")
     assert row["diff_random"] == pytest.approx(0.205)
-    assert (row["p_holm"], row["incomplete_references"]) == (None, "random (2 sets)")
+    assert (row["p_holm"], row["incomplete_references"]) == (None, ("random (2 sets)",))
     (table,) = build_tables(build_rows(records))
     assert "Differences rest on references that lack sets: random (2 sets)." in table.notes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tdbench.leaderboard.column import data_equivalence_text
+from tdbench.leaderboard.columns import data_equivalence_text
 from tdbench.leaderboard.curves import scaling_sections
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import render_page

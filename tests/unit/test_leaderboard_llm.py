@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tdbench.bench.record import LLMCost, PhaseCost
-from tdbench.leaderboard.column import llm_text
+from tdbench.leaderboard.columns import llm_text
 from tdbench.leaderboard.rows import build_rows
 
 
@@ -19,7 +19,12 @@ def row_of(board_records, *phases):
 
 def test_calls_of_a_set_add_up_over_its_phases(board_records):
     row = row_of(board_records, cost(), cost(models=("task-lm",), calls_kept=10), PhaseCost(phase="select", wall_s=1.0))
-    assert (row["llm"], row["llm_calls"], row["llm_tokens_in"], row["llm_usd"]) == ("openai:m, task-lm", 20, 2000, 1.0)
+    assert (row["llm"], row["llm_calls"], row["llm_tokens_in"], row["llm_usd"]) == (
+        ("openai:m", "task-lm"),
+        20,
+        2000,
+        1.0,
+    )
     assert llm_text(row) == "openai:m, task-lm: 20 calls, 2,000 + 600 tokens, 1.00 US dollars"
 
 
@@ -31,4 +36,4 @@ def test_what_one_call_does_not_know_is_not_known(board_records):
 
 def test_methods_that_ask_nobody_have_no_calls(board_records):
     row = row_of(board_records, PhaseCost(phase="distil", wall_s=1.0))
-    assert (row["llm"], row["llm_calls"], llm_text(row)) == ("", None, "\N{EN DASH}")
+    assert (row["llm"], row["llm_calls"], llm_text(row)) == ((), None, "\N{EN DASH}")

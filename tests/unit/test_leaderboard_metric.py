@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sklearn.metrics import f1_score
 
-from tdbench.leaderboard.column import MISSING
+from tdbench.leaderboard.columns import MISSING
 from tdbench.leaderboard.figures import scores
 from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.rows import build_rows
@@ -105,8 +105,8 @@ def test_tables_say_which_metric_they_show_and_show_the_other_beside_it(board_re
 def test_a_contaminated_learner_is_named_with_the_reason(board_records):
     facts = {"contamination": {"minilm": "it was trained on these pairs"}}
     rows = build_rows(board_records.runs("m", SETS, **facts))
-    assert pick(rows, learner="minilm")["contamination"] == "it was trained on these pairs"
-    assert pick(rows, learner="textcnn")["contamination"] == ""
+    assert pick(rows, learner="minilm")["contamination"] == ("it was trained on these pairs",)
+    assert pick(rows, learner="textcnn")["contamination"] == ()
     page = render_markdown(build_tables(rows))
     assert "minilm is CONTAMINATED: it was trained on these pairs." in page
     rows = build_rows(board_records.runs("m", SETS, distil_contamination="its encoder was"))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tdbench.bench.record import PrivacyStatement, PrivateQuery
-from tdbench.leaderboard.fields import NO_PROMISE, promise_fields
 from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.measures import Promise
 from tdbench.leaderboard.page import PageContext, card_of
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
@@ -45,7 +45,7 @@ def rows_of(board_records: Any, said: PrivacyStatement, **facts: Any) -> list[An
 def test_a_row_prints_everything_that_its_promise_rests_on(board_records):
     row = rows_of(board_records, statement())[0]
     assert (row["epsilon"], row["delta"], row["epsilon_all_sets"]) == (4.0, 2e-6, 7.5)
-    assert row["released"] == "labels, texts"
+    assert row["released"] == ("labels", "texts")
     for words in (
         "Epsilon 4 at delta 2e-06 under adding or removing one row of the train split, spent 3.990, checked 4.000 (PLD; PRV)",
         "all 3 sets together 7.50",
@@ -55,7 +55,7 @@ def test_a_row_prints_everything_that_its_promise_rests_on(board_records):
         "Public: pool (0123456789abcdef; overlap: none known)",
         "Noise: PCG64",
     ):
-        assert words in row["promise"]
+        assert words in ". ".join(row["promise"])
 
 
 def test_tables_list_promises_and_the_page_holds_them(board_records):
@@ -81,19 +81,20 @@ def test_a_promise_that_was_lost_says_why(board_records):
         accountants=(),
     )
     row = rows_of(board_records, said)[0]
-    assert row["promise"].startswith("No promise: epsilon is infinite under adding or removing one row")
-    assert "Rows were read outside of any mechanism: to count words" in row["promise"]
+    assert row["promise"][0].startswith("No promise: epsilon is infinite under adding or removing one row")
+    assert "Rows were read outside of any mechanism: to count words" in ". ".join(row["promise"])
     assert row["epsilon_all_sets"] is None
 
 
 def test_controls_groups_and_questions_that_were_not_asked(board_records):
-    assert (
-        "CONTROL: every answer is the noise alone. Epsilon 4"
-        in rows_of(board_records, statement(oracle="noise-only"))[0]["promise"]
+    assert "CONTROL: every answer is the noise alone. Epsilon 4" in ". ".join(
+        rows_of(board_records, statement(oracle="noise-only"))[0]["promise"]
     )
-    assert "adding or removing one group of 3 rows" in rows_of(board_records, statement(group=3))[0]["promise"]
+    assert "adding or removing one group of 3 rows" in ". ".join(
+        rows_of(board_records, statement(group=3))[0]["promise"]
+    )
     blind = statement(epsilon=0.0, epsilon_spent=0.0, queries=())
-    assert "no question about the rows" in rows_of(board_records, blind)[0]["promise"]
+    assert "no question about the rows" in ". ".join(rows_of(board_records, blind)[0]["promise"])
 
 
 def test_the_weakest_of_several_promises_counts(board_records):
@@ -101,13 +102,13 @@ def test_the_weakest_of_several_promises_counts(board_records):
         board_records.distil("dp", i, privacy=said).distil
         for i, said in enumerate((statement(), statement(epsilon=8.0, epsilon_spent=7.9)))
     ]
-    found = promise_fields([*results, None])
-    assert found["promise"].startswith("Epsilon 8 at")
-    assert found["epsilon_all_sets"] == 7.5  # the set that failed may have asked
-    assert promise_fields([None]) == NO_PROMISE
+    found = Promise.of([*results, None])
+    assert found.sentences[0].startswith("Epsilon 8 at")
+    assert found.epsilon_all_sets == 7.5  # the set that failed may have asked
+    assert Promise.of([None]) == Promise()
 
 
 @pytest.mark.parametrize(("count", "together"), [(1, 3.99), (4, 10.0), (6, None)])
 def test_sets_together_are_bounded_by_the_next_larger_number_that_is_known(board_records, count, together):
     results = [board_records.distil("dp", i, privacy=statement()).distil for i in range(count)]
-    assert promise_fields(results)["epsilon_all_sets"] == together
+    assert Promise.of(results).epsilon_all_sets == together

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tdbench.leaderboard.rankings import Place, competes, critical_difference, friedman_p, places, pools_of, rankings
+from tdbench.leaderboard.rankings import (
+    RankInterval,
+    competes,
+    critical_difference,
+    friedman_p,
+    pools_of,
+    rank_intervals,
+    rankings,
+)
 from tdbench.leaderboard.rows import build_rows, entries_of
 from tdbench.leaderboard.stats import holm, welch
 
@@ -30,7 +38,7 @@ def ranking_of(records, **wanted):
 def test_places_follow_from_pairwise_welch_tests_under_holm():
     rng = np.random.default_rng(0)
     block = {f"m{i}": list(rng.normal(0.6 + 0.02 * i, 0.02, 5)) for i in range(6)}
-    (found,) = places([block])
+    (found,) = rank_intervals([block])
     pairs = [(a, b) for i, a in enumerate(block) for b in list(block)[i + 1 :]]
     adjusted = holm([p for a, b in pairs if (p := welch(block[a], block[b]).p) is not None])
     means = {name: float(np.mean(values)) for name, values in block.items()}
@@ -41,12 +49,12 @@ def test_places_follow_from_pairwise_welch_tests_under_holm():
         better = sum(means[other] > means[name] for other in others)
         worse = len(others) - better
         rank = 1 + sum(mean > means[name] for mean in means.values())
-        assert found[name] == Place(rank, 1 + better, len(block) - worse, rank)
+        assert found[name] == RankInterval(rank, 1 + better, len(block) - worse, rank)
 
 
 def test_equal_means_share_a_rank_and_single_values_rule_nothing_out():
-    (found,) = places([{"a": [0.5], "b": [0.5], "c": [0.9]}])
-    assert found == {"a": Place(2, 1, 3, 2.5), "b": Place(2, 1, 3, 2.5), "c": Place(1, 1, 3, 1.0)}
+    (found,) = rank_intervals([{"a": [0.5], "b": [0.5], "c": [0.9]}])
+    assert found == {"a": RankInterval(2, 1, 3, 2.5), "b": RankInterval(2, 1, 3, 2.5), "c": RankInterval(1, 1, 3, 1.0)}
 
 
 @pytest.mark.parametrize("n_sets", [(3,), (5,), (20,), (20, 3), (20, 5), (3, 20, 5)])
@@ -59,7 +67,7 @@ def test_all_places_are_right_in_at_least_95_of_100_boards(n_sets):
             {str(i): list(rng.normal(m, 0.02 * (1 + i % 3), n_sets[i % len(n_sets)])) for i, m in enumerate(t)}
             for t in truths
         ]
-        found = places(blocks)
+        found = rank_intervals(blocks)
         # A place is right when it lies between those that the true means force, ties sharing all of theirs.
         good += all(
             block[str(i)].low <= n_worse_bound and block[str(i)].high >= n_better_bound
@@ -109,7 +117,7 @@ def test_an_entrant_without_a_task_has_no_mean_rank_and_does_not_move_others(boa
     ranking = ranking_of(records, learner="source")["all"]
     assert ranking.tasks == ("films", "news")
     assert [(s.label, s.mean) for s in ranking.mean_ranks] == [("a", 1.0), ("b", 2.0)]
-    assert [(hole.label, hole.missing) for hole in ranking.holes] == [("best", (("films", "not run"),))]
+    assert [(hole.label, hole.missing) for hole in ranking.unranked] == [("best", (("films", "not run"),))]
 
 
 def test_fewer_tasks_that_more_entrants_share_have_a_ranking_besides(board_records):
@@ -133,7 +141,7 @@ def test_incomplete_rows_do_not_compete(board_records):
             records += board_records.runs(name, {"minilm": sets}, task=task)
     ranking = ranking_of(records, learner="source")["all"]
     assert [s.label for s in ranking.mean_ranks] == ["a", "b"]
-    assert [hole.text for hole in ranking.holes] == ["short (films: 2 of 3 sets; news: 2 of 3 sets)"]
+    assert [hole.text for hole in ranking.unranked] == ["short (films: 2 of 3 sets; news: 2 of 3 sets)"]
 
 
 def test_subset_and_real_data_of_a_task_are_two_tasks_and_marked(board_records):
@@ -145,7 +153,7 @@ def test_subset_and_real_data_of_a_task_are_two_tasks_and_marked(board_records):
     records += board_records.runs("b", {"minilm": MIDDLE}, task="films", contamination={"minilm": "seen"})
     ranking = ranking_of(records, learner="source")["all"]
     assert ranking.tasks == ("films (contaminated)", "news", "news (subset)")
-    assert [(s.label, [p.rank for p in s.places]) for s in ranking.mean_ranks] == [("a", [1, 1, 2]), ("b", [2, 2, 1])]
+    assert [(s.label, [p.rank for p in s.ranks]) for s in ranking.mean_ranks] == [("a", [1, 1, 2]), ("b", [2, 2, 1])]
 
 
 def test_tied_entrants_share_the_mean_of_their_ranks(board_records):

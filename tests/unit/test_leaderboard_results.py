@@ -10,7 +10,7 @@ import pytest
 
 from tdbench.bench.errors import RecordError
 from tdbench.leaderboard.build import build, results
-from tdbench.leaderboard.schema import ROW_KEYS
+from tdbench.leaderboard.fields import ROW_KEYS
 
 
 def test_frame_holds_what_the_parquet_file_holds(board_records, tmp_path):

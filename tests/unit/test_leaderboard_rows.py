@@ -7,9 +7,9 @@ import pytest
 
 from tdbench.bench.errors import RecordError
 from tdbench.bench.record import PhaseCost
+from tdbench.leaderboard.fields import ROW_KEYS
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.runs import options_text
-from tdbench.leaderboard.schema import ROW_KEYS
 from tdbench.leaderboard.stats import mean_interval
 
 CONTRACT = """

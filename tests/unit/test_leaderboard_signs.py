@@ -18,7 +18,7 @@ CHANCE = {"minilm": [[0.24], [0.26], [0.25]]}
 
 def signs(records: Any, method: str = "m", options: str = "") -> str:
     (row,) = [r for r in build_rows(records) if (r["method"], r["options"]) == (method, options) and r["is_source"]]
-    return row["failure_flags"]
+    return "; ".join(row["failure_flags"])
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,9 @@ def test_private_rows_that_are_level_with_their_controls_say_so(board_records):
 
 
 def flags_unchecked(records: Any) -> str:
-    return next(row["flags_unchecked"] for row in build_rows(records) if not row["options"] and row["is_source"])
+    return next(
+        "; ".join(row["flags_unchecked"]) for row in build_rows(records) if not row["options"] and row["is_source"]
+    )
 
 
 def test_what_could_not_be_looked_for_is_said(board_records):

@@ -5,8 +5,8 @@ import re
 import pytest
 from rich.console import Console
 
-from tdbench.leaderboard.column import difference_text, duration_text, p_text
-from tdbench.leaderboard.columns import COLUMNS
+from tdbench.leaderboard.columns import difference_text, duration_text, p_text
+from tdbench.leaderboard.fields import COLUMNS
 from tdbench.leaderboard.markdown import render_markdown, summary_tables
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.rows import build_rows, find

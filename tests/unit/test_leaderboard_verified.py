@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tdbench.leaderboard.build import build
-from tdbench.leaderboard.fields import TOLERANCE_FRAC, verdict
+from tdbench.leaderboard.measures import TOLERANCE_FRAC, verdict
 from tdbench.leaderboard.rows import find
 from tdbench.leaderboard.stats import prediction_interval
 
@@ -39,7 +39,7 @@ def test_only_the_row_of_a_training_that_came_out_again_says_so(board_records, s
     assert counts(records, ()) == []
     assert counts(records, [again(strong)]) == [("strong", "minilm", 1, 0, 0)]
     (row,) = [r for r in find(records, [again(strong)]).rows if r["n_reproduced"]]
-    assert row["reproduced_on"] == "2026-12-01, unknown co, Some CPU (2 cores)"
+    assert row["reproduced_on"] == ("2026-12-01, unknown co, Some CPU (2 cores)",)
 
 
 @pytest.mark.parametrize("change", [{"off": -1.1 * TOLERANCE_FRAC}, {"off": 1.1 * TOLERANCE_FRAC}, {"other_set": True}])
@@ -80,12 +80,12 @@ def test_tables_and_the_page_tell_who_was_run_again(board_records, strong, tmp_p
     records = board_records.board()
     build(records, tmp_path, tmp_path / "site", [])
     assert "| reproduced" not in (tmp_path / "LEADERBOARD.md").read_text().split("## Columns")[0]
-    build(records, tmp_path, tmp_path / "site", [], again=[again(strong)])
+    build(records, tmp_path, tmp_path / "site", [], reproductions=[again(strong)])
     assert "1 reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
     page = (tmp_path / "site" / "index.html").read_text()
     data = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     badges = {line["name"]: line["verified"] for table in data["tables"] for line in table["lines"]}
     assert badges["strong"] == "verified"
     assert not badges["weak"]
-    build(records, tmp_path, tmp_path / "site", [], again=[again(strong, other_set=True)])
+    build(records, tmp_path, tmp_path / "site", [], reproductions=[again(strong, other_set=True)])
     assert "1 NOT reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
