@@ -19,7 +19,7 @@ from tdbench.leaderboard.audits import set_curves
 from tdbench.leaderboard.columns import joined
 from tdbench.leaderboard.fields import FIELDS, INFINITE, ROW_KEYS
 from tdbench.leaderboard.json_schema import board_schema, ranking_json
-from tdbench.leaderboard.markdown import render_markdown
+from tdbench.leaderboard.markdown import TABLES, render_markdown
 from tdbench.leaderboard.page import PageContext, render_page
 from tdbench.leaderboard.reported import reported
 from tdbench.leaderboard.rows import Findings, find
@@ -62,7 +62,7 @@ def build(
 
     Args:
         records: Records of both stages, in any order.
-        out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv` and `LEADERBOARD.md`.
+        out_dir: Receives `leaderboard.json` with its schema, `leaderboard.csv`, `LEADERBOARD.md` and its `tables/`.
         site_dir: Receives `index.html` and `leaderboard.parquet`.
         built_from: Names of the places the records came from.
         context: What the page says besides rows.
@@ -75,17 +75,20 @@ def build(
     found = find(given, reproductions)
     rows, tables = found.rows, build_tables(found.rows)
     places = sorted(set(built_from))
-    frame = frame_of(rows)
+    frame, texts = frame_of(rows), render_markdown(tables, found.curves, found.rankings)
     contents = {
         out_dir / "leaderboard.json": _json_bytes(found, places),
         out_dir / "leaderboard.schema.json": _dumped(board_schema()),
         out_dir / "leaderboard.csv": _csv_bytes(frame),
-        out_dir / "LEADERBOARD.md": render_markdown(tables, found.curves, found.rankings).encode(),
+        **{out_dir / name: text.encode() for name, text in texts.items()},
         site_dir / "index.html": render_page(tables, found, places, set_curves(given), context).encode(),
         site_dir / "leaderboard.parquet": _parquet_bytes(frame),
     }
     for path, content in contents.items():
         _write_atomic(path, content)
+    for path in (out_dir / TABLES).glob("*.md"):
+        if path not in contents:  # of a task that the board no longer has
+            path.unlink()
     return Board(tuple(rows), tuple(contents))
 
 

@@ -19,7 +19,8 @@ from tdbench.leaderboard.audits import Audits
 from tdbench.leaderboard.measures import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md")
+COMMITTED = ("leaderboard.json", "leaderboard.csv", "LEADERBOARD.md", "leaderboard.schema.json")
+TABLES = ROOT / "leaderboard" / "tables"
 
 
 def test_committed_board_equals_a_fresh_build_of_the_accepted_records(tmp_path):
@@ -27,7 +28,8 @@ def test_committed_board_equals_a_fresh_build_of_the_accepted_records(tmp_path):
     if "local runs" in committed["built_from"]:
         pytest.skip("leaderboard/ holds a board with local runs; `make leaderboard` restores the committed one")
     build_board(tmp_path / "no-runs", with_runs=False, out=tmp_path)
-    for name in COMMITTED:
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {path.name for path in TABLES.iterdir()}
+    for name in (*COMMITTED, *(f"tables/{path.name}" for path in TABLES.iterdir())):
         assert (tmp_path / name).read_bytes() == (ROOT / "leaderboard" / name).read_bytes(), name
 
 

@@ -39,7 +39,7 @@ def test_a_learned_schedule_takes_the_place_of_the_recipe_and_the_row_says_so(td
     assert first.returncode == 0, first.stderr
     (row,) = [row for row in rows_of(tmp_path) if row["method"] == "meta" and row["data_kind"] == "standin"]
     assert (row["mode"], row["track"], row["n_sets"], row["n_seeds"]) == ("learned-schedule", "learner-bound", 1, 2)
-    assert "meta-short (learned schedule)" in (tmp_path / "runs" / "board" / "LEADERBOARD.md").read_text()
+    assert "meta-short (learned schedule)" in (tmp_path / "runs" / "board" / "tables" / "sst2.md").read_text()
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/train/*/record.json")]
     trained = [record["train"] for record in records if record["cell"]["method"] == "meta"]
     assert [(one["mode"], one["steps"], one["lr"]) for one in trained] == [("learned-schedule", 2, None)] * 2

@@ -30,7 +30,7 @@ def reject_constant(name):
 
 def write(records, folder):
     build(records, folder, folder / "site", ["runs", "leaderboard/records"])
-    return {name: (folder / name).read_bytes() for name in FILES}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def csv_rows(folder):
@@ -59,13 +59,15 @@ class Page(HTMLParser):
 def test_equal_records_give_equal_bytes_in_any_order(board_records, tmp_path):
     records = board_records.board()
     assert write(records, tmp_path / "a") == write(records[::-1], tmp_path / "b")
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted([*FILES[:4], "site"])
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == sorted([*FILES[:4], "site", "tables"])
     assert write(records, tmp_path / "a") == write(records, tmp_path / "b")
 
 
 def test_board_names_its_files_and_rows(board_records, tmp_path):
     board = build(board_records.board(), tmp_path, tmp_path / "site", [])
-    assert [path.relative_to(tmp_path).as_posix() for path in board.files] == list(FILES)
+    assert [path.relative_to(tmp_path).as_posix() for path in board.files if path.parent.name != "tables"] == list(
+        FILES
+    )
     assert len(board.rows) == len(json.loads((tmp_path / "leaderboard.json").read_text())["rows"])
 
 
@@ -121,7 +123,7 @@ def test_infinite_epsilon_is_text_in_json_and_a_number_in_parquet(board_records,
     rows = json.loads(files["leaderboard.json"], parse_constant=reject_constant)["rows"]
     assert {row["epsilon"] for row in rows} == {"inf"}
     assert pd.read_parquet(tmp_path / "site" / "leaderboard.parquet")["epsilon"].tolist() == [float("inf")] * len(rows)
-    assert "| inf |" in files["LEADERBOARD.md"].decode()
+    assert "| inf |" in files["tables/news.md"].decode()
 
 
 def test_parquet_and_csv_hold_all_rows_with_stable_types(board_records, tmp_path):
@@ -168,11 +170,11 @@ def test_hostile_strings_are_inert(board_records, tmp_path):
     assert page.handlers == []
     assert "<" not in page.data
     assert HOSTILE in json.dumps(json.loads(page.data), ensure_ascii=False).replace('\\"', '"').replace("\\n", "\n")
-    markdown = files["LEADERBOARD.md"].decode()
+    measured = [name for name in files if name.endswith(".md") and name != "tables/reported.md"]
+    markdown = "\n\n".join(files[name].decode() for name in measured)
     assert "<script" not in markdown
     assert not re.search(r"(?<!\\)\]\(javascript", markdown)
-    measured = markdown.split("## Reported elsewhere")[0]
-    tables = [block.splitlines() for block in measured.split("\n\n") if block.startswith("|")]
+    tables = [block.splitlines() for block in markdown.split("\n\n") if block.startswith("|")]
     assert len(tables) >= 2
     for lines in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1

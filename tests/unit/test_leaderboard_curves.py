@@ -7,11 +7,11 @@ import pytest
 
 from tdbench.leaderboard.columns import data_equivalence_text
 from tdbench.leaderboard.curves import scaling_sections
-from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.rows import find
 from tdbench.leaderboard.scaling import Law
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.board_texts import markdown_text
 
 SIZES = (1, 5, 10, 20, 50, 100)
 LAW = Law(1.5, 2.0, 0.7, 0.06)
@@ -75,7 +75,7 @@ def test_tasks_and_data_are_kept_apart(board_records):
 def test_documents_show_law_and_figure_and_escape_names(board_records):
     board = find([*records(board_records), *records(board_records, "<b>x</b>|", label="<b>x</b>|")])
     tables, sections = build_tables(board.rows), board.curves
-    text = render_markdown(tables, sections)
+    text = markdown_text(tables, sections)
     assert f"## Scaling: {sections[0].title}" in text
     assert "D^0." in text
     page = render_page(tables, board, ["here"], {})

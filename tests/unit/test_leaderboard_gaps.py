@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tdbench.bench.record import PhaseCost
 from tdbench.leaderboard.compare import gain_frac, trainings_to_pay
+from tdbench.leaderboard.fields import FIELDS
 from tdbench.leaderboard.rows import build_rows
+from tdbench.leaderboard.schema import Field
 from tdbench.leaderboard.stats import mean_interval, welch
 
 SHARE = st.floats(0, 1)
@@ -153,7 +155,7 @@ def test_break_even_of_rows(board_records):
     row = row_of(rows, method="m", learner="minilm")
     assert (row["breakeven_full_cpu"], row["breakeven_full_flops"], row["breakeven_full_gpu"]) == (3.0, 4.0, None)
     assert row["breakeven_kmeans_cpu"] == math.inf
-    assert (row["distil_flops_counted"], row["distil_flops_uncounted"]) == (3e6, "start")
+    assert (row["distil_flops_counted"], row["distil_flops_uncounted"]) == (3e6, ("start",))
     assert (row["train_cpu_s"], row["train_flops"]) == (10.0, 1.1e5)
     kmeans = row_of(rows, method="kmeans", learner="minilm")
     assert kmeans["breakeven_full_cpu"] == 1.0
@@ -232,7 +234,7 @@ def test_a_set_made_elsewhere_than_it_was_trained_on_has_no_break_even_in_second
         for record in records
     ]
     row = row_of(build_rows(moved), method="m", learner="minilm")
-    assert (row["distil_hardware"], row["hardware"]) == ("Some GPU", "Some CPU (2 cores)")
+    assert (row["distil_hardware"], row["hardware"]) == (("Some GPU",), ("Some CPU (2 cores)",))
     assert row["breakeven_full_cpu"] is None
 
 
@@ -242,4 +244,13 @@ def test_costs_of_an_unseen_mean_are_those_of_its_learners(board_records):
         seconds = {"minilm": 9.0, "textcnn": 2.0}.get(record.learner or "", 1.0)
         records.append(record.model_copy(update={"cost": cost("train", cpu_s=seconds, flops=10 * seconds)}))
     row = row_of(build_rows(records), method="m", learner="transfer")
-    assert (row["transfer_learners"], row["train_cpu_s"], row["train_flops"]) == ("textcnn", 2.0, 20.0)
+    assert (row["transfer_learners"], row["train_cpu_s"], row["train_flops"]) == (("textcnn",), 2.0, 20.0)
+
+
+def test_the_transfer_row_holds_nothing_of_a_single_learner(board_records):
+    """Fields say nothing of one learner on the row of the transfer score unless their entry declares it."""
+    records = board_records.runs("random", RANDOM, reference=True) + board_records.runs("m", METHOD)
+    row = row_of(build_rows(records), method="m", learner="transfer")
+    assert {f.name: row[f.name] for f in FIELDS if f.transfer == "empty" and row[f.name] != f.empty} == {}
+    assert (row["first_train_id"], row["measured"], row["is_source"]) == ("", "", False)
+    assert Field("new", int, "", lambda _: 1).transfer == "empty"

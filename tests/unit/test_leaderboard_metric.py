@@ -7,10 +7,10 @@ from sklearn.metrics import f1_score
 
 from tdbench.leaderboard.columns import MISSING
 from tdbench.leaderboard.figures import scores
-from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.stats import mean_interval, welch
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.board_texts import markdown_text
 
 F1 = {"metric": "macro_f1_frac", "macro_f1": lambda accuracy: 1 - accuracy}
 SETS = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}
@@ -107,10 +107,10 @@ def test_a_contaminated_learner_is_named_with_the_reason(board_records):
     rows = build_rows(board_records.runs("m", SETS, **facts))
     assert pick(rows, learner="minilm")["contamination"] == ("it was trained on these pairs",)
     assert pick(rows, learner="textcnn")["contamination"] == ()
-    page = render_markdown(build_tables(rows))
+    page = markdown_text(build_tables(rows))
     assert "minilm is CONTAMINATED: it was trained on these pairs." in page
     rows = build_rows(board_records.runs("m", SETS, distil_contamination="its encoder was"))
-    assert "Made with CONTAMINATED features (m): its encoder was." in render_markdown(build_tables(rows))
+    assert "Made with CONTAMINATED features (m): its encoder was." in markdown_text(build_tables(rows))
 
 
 def test_a_set_from_a_file_is_marked_unranked_and_its_cost_unknown(board_records):

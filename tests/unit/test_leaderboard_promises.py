@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tdbench.bench.record import PrivacyStatement, PrivateQuery
-from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.measures import Promise
 from tdbench.leaderboard.page import PageContext, card_of
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.board_texts import markdown_text
 
 VOTES = PrivateQuery(name="votes", mechanism="gaussian", sensitivity=1.0, noise_multiplier=4.1234, steps=4)
 TRAINING = PrivateQuery(
@@ -60,14 +60,14 @@ def test_a_row_prints_everything_that_its_promise_rests_on(board_records):
 
 def test_tables_list_promises_and_the_page_holds_them(board_records):
     tables = build_tables(rows_of(board_records, statement()))
-    text = render_markdown(tables)
+    text = markdown_text(tables)
     assert "Differential privacy:" in text
     assert "Released: labels, texts." in text
     facts = dict(card_of(tables[0].lines[0], tables[0], PageContext())["facts"])
     assert facts["privacy"].startswith("Epsilon 4 at delta")
     assert facts["released"] == "labels, texts"
     plain = build_tables(build_rows(board_records.runs("plain", SETS)))
-    assert "Differential privacy:" not in render_markdown(plain)
+    assert "Differential privacy:" not in markdown_text(plain)
     assert "privacy" not in dict(card_of(plain[0].lines[0], plain[0], PageContext())["facts"])
 
 

@@ -34,13 +34,12 @@ def test_documents_keep_them_apart(board_records, tmp_path):
     board = json.loads((tmp_path / "leaderboard.json").read_text())
     assert len(board["reported"]) == len(reported())
     assert not any(row["label"] == "DiLM" for row in board["rows"])
-    text = (tmp_path / "LEADERBOARD.md").read_text()
-    before, after = text.split("## Reported elsewhere")
-    assert "DiLM" not in before
+    assert "DiLM" not in (tmp_path / "tables" / "sst2.md").read_text()
+    after = (tmp_path / "tables" / "reported.md").read_text()
     assert REPORTED_NOTE in after
     assert "| DiLM | dpc20 | bert-base | 80.3 (std 2.8) | dilm |" in after
 
 
 def test_an_empty_board_reports_nothing(tmp_path):
     build([], tmp_path, tmp_path / "site", [])
-    assert "Reported" not in (tmp_path / "LEADERBOARD.md").read_text()
+    assert not (tmp_path / "tables").exists()

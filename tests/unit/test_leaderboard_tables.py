@@ -11,6 +11,7 @@ from tdbench.leaderboard.markdown import render_markdown, summary_tables
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.rows import build_rows, find
 from tdbench.leaderboard.tables import CPU_NOTE, build_tables
+from tests.unit.board_texts import markdown_text
 
 SETS = {"minilm": [[0.60], [0.62], [0.64]], "textcnn": [[0.50], [0.52], [0.54]]}
 LITE = {"protocol": {"name": "lite-v1"}}
@@ -131,7 +132,7 @@ def test_data_note(board_records, kind, words):
     tables = build_tables(board.rows)
     assert words in tables[0].data_note
     assert bool(tables[0].data_note) is bool(words)
-    assert words in render_markdown(tables)
+    assert words in markdown_text(tables)
     assert words in render_page(tables, board, [], {})
 
 
@@ -184,14 +185,13 @@ def test_terminal_shows_chosen_tables_and_reads_no_markup(board_records):
     assert CPU_NOTE in text
 
 
-def test_summary_links_to_every_table_and_says_what_stands_first(board_records):
-    records = board_records.board() + board_records.board(task="mail")
-    records += board_records.runs("alone", {"minilm": [[0.5], [0.6], [0.7]]}, task="films")
-    text = render_markdown(build_tables(build_rows(records)))
-    (block,) = re.findall(r"## Summary\n\n.*?(?=\n## )", text, re.DOTALL)
-    assert "| [news · dpc10 · text · tiny-v1](#news--dpc10--text--tiny-v1) | strong | 72.0 ± 5.0 | 1 " in block
-    assert "Other tables: [films · dpc10 · text · tiny-v1](#films--dpc10--text--tiny-v1)" in block
-    headings = {
-        re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^## (.*)$", text, re.MULTILINE)
-    }
-    assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= headings
+def test_the_overview_holds_coverage_and_the_ranked_rows_of_each_tasks_main_table(board_records):
+    records = [*board_records.board(), *board_records.runs("lucky", {"minilm": [[0.99]]})]
+    files = render_markdown(tables_of(records))
+    overview = files["LEADERBOARD.md"]
+    assert "| strong | 10 |" in overview
+    header = next(line for line in overview.splitlines() if line.startswith("| method | minilm (source)"))
+    assert header.count("|") - 1 <= 8
+    assert "lucky" not in overview
+    assert "[news](tables/news.md)" in overview
+    assert "lucky" in files["tables/news.md"]

@@ -79,13 +79,13 @@ def test_a_copy_of_the_first_record_and_a_stranger_count_for_nothing(board_recor
 def test_tables_and_the_page_tell_who_was_run_again(board_records, strong, tmp_path):
     records = board_records.board()
     build(records, tmp_path, tmp_path / "site", [])
-    assert "| reproduced" not in (tmp_path / "LEADERBOARD.md").read_text().split("## Columns")[0]
+    assert "| reproduced" not in (tmp_path / "tables" / "news.md").read_text()
     build(records, tmp_path, tmp_path / "site", [], reproductions=[again(strong)])
-    assert "1 reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
+    assert "1 reproduced" in (tmp_path / "tables" / "news.md").read_text()
     page = (tmp_path / "site" / "index.html").read_text()
     data = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
     badges = {line["name"]: line["verified"] for table in data["tables"] for line in table["lines"]}
     assert badges["strong"] == "verified"
     assert not badges["weak"]
     build(records, tmp_path, tmp_path / "site", [], reproductions=[again(strong, other_set=True)])
-    assert "1 NOT reproduced" in (tmp_path / "LEADERBOARD.md").read_text()
+    assert "1 NOT reproduced" in (tmp_path / "tables" / "news.md").read_text()

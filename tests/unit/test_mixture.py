@@ -10,9 +10,9 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError
 from tdbench.bench.experiment.contexts import mixed_in, train_inputs
 from tdbench.bench.experiment.plan import Planner
-from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.board_texts import markdown_text
 from tests.unit.test_leaderboard_promises import statement
 
 MIXED = ("task=sst2", "data.kind=standin", "protocol=smoke", "protocol.real_per_class=3")
@@ -76,7 +76,7 @@ def test_a_promise_says_that_models_of_a_mixture_read_real_rows(board_records):
         *board_records.runs("mine", {"minilm": [[0.8]] * 5}, protocol={"name": "mixed", "real_per_class": 10}, **facts),
         *board_records.runs("mine", {"minilm": [[0.8]] * 5}, **facts),
     ]
-    said = {row["track"]: row["promise"] for row in build_rows(records) if row["learner"] == "minilm"}
+    said = {row["track"]: ". ".join(row["promise"]) for row in build_rows(records) if row["learner"] == "minilm"}
     assert "read real rows besides, without noise" in said["text+real"]
     assert "read real rows" not in said["text"]
 
@@ -118,6 +118,6 @@ def test_rows_of_mixtures_have_a_track_of_their_own_and_their_own_references(boa
     rows = {(row["method"], row["track"]): row for row in build_rows(records) if row["learner"] == "minilm"}
     assert set(rows) == {("random", "text+real"), ("mine", "text+real"), ("random", "text")}
     assert rows["mine", "text+real"]["diff_random"] == pytest.approx(0.1)
-    document = render_markdown(build_tables(build_rows(records)))
+    document = markdown_text(build_tables(build_rows(records)))
     assert "· text+real · mixed" in document
     assert "MIXTURE" in document

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tdbench.leaderboard.markdown import render_markdown
 from tdbench.leaderboard.page import render_page
 from tdbench.leaderboard.rows import build_rows, find
 from tdbench.leaderboard.tables import build_tables
+from tests.unit.board_texts import markdown_text
 
 GOOD = {"minilm": [[0.80], [0.82], [0.81]]}
 NEAR = {"minilm": [[0.79], [0.82], [0.84]]}
@@ -77,7 +77,7 @@ def test_what_could_not_be_looked_for_is_said(board_records):
     for facts, said in ((read, "control"), (old, "texts; control"), ({}, "control")):
         rows = board_records.runs("m", GOOD, private=True, **facts)
         assert flags_unchecked(rows) == said
-        assert f"unchecked: {said}" in render_markdown(build_tables(build_rows(rows))) or facts is not read
+        assert f"unchecked: {said}" in markdown_text(build_tables(build_rows(rows))) or facts is not read
     assert flags_unchecked(private(board_records, GOOD) + private(board_records, CHANCE, epsilon=0.0)) == ""
     assert flags_unchecked(board_records.runs("m", GOOD)) == ""
 
@@ -111,10 +111,10 @@ def test_single_sets_are_compared_without_an_interval(board_records):
 def test_documents_show_signs_in_a_column_of_their_own(board_records):
     board = find(board_records.runs("m", GOOD, quality={"empty_frac": 0.5, "repetitive_frac": 0.6}))
     tables = build_tables(board.rows)
-    for document in (render_markdown(tables), render_page(tables, board, [], {})):
+    for document in (markdown_text(tables), render_page(tables, board, [], {})):
         assert "warnings" in document
         assert "empty texts: 50.0 %; repetitive texts: 60 %" in document
-    assert "| warnings" not in render_markdown(build_tables(build_rows(board_records.runs("m", GOOD))))
+    assert "| warnings" not in markdown_text(build_tables(build_rows(board_records.runs("m", GOOD))))
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(1.4, True), (2.0, False)])
