@@ -88,4 +88,4 @@ def test_sections_are_the_same_each_time(board_records):
     groups = records(board_records)
     texts = [[line.texts for section in found(groups)[1] for line in section.lines] for _ in range(2)]
     assert texts[0] == texts[1]
-    assert scaling_sections([]) == []
+    assert scaling_sections([]) == ([], {})

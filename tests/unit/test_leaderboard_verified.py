@@ -84,8 +84,8 @@ def test_tables_and_the_page_tell_who_was_run_again(board_records, strong, tmp_p
     assert "1 reproduced" in (tmp_path / "tables" / "news.md").read_text()
     page = (tmp_path / "site" / "index.html").read_text()
     data = json.loads(page.split('<script type="application/json" id="data">')[1].split("</script>")[0])
-    badges = {line["name"]: line["verified"] for table in data["tables"] for line in table["lines"]}
-    assert badges["strong"] == "verified"
+    badges = {line["name"]: line["reproduced"] for table in data["tables"] for line in table["lines"]}
+    assert badges["strong"] == "reproduced"
     assert not badges["weak"]
     build(records, tmp_path, tmp_path / "site", [], reproductions=[again(strong, other_set=True)])
     assert "1 NOT reproduced" in (tmp_path / "tables" / "news.md").read_text()
