@@ -10,6 +10,7 @@ import pytest
 
 from tdbench.bench.record import Record, parse_record
 from tdbench.leaderboard.stats import holm
+from tests import commands
 
 SMOKE = ("protocol=smoke", "budget=dpc5", "sets=1", "learners=[bow-logreg]", "runtime.root=runs")
 
@@ -101,9 +102,6 @@ def test_a_pool_whose_classes_are_too_small_for_the_budget_says_so(tdbench):
 @pytest.fixture(scope="module")
 def on_agnews(tmp_path_factory, clean_environment) -> dict[tuple[str, int | None], Record]:
     """Audits of growing samples of a trigram model, and of random rows, on AG News."""
-    import subprocess
-    import sys
-
     folder = os.environ.get("TDBENCH_DATA")
     if not folder or not (Path(folder) / "ag_news").exists():
         pytest.skip("no real data for agnews: set TDBENCH_DATA")
@@ -111,15 +109,7 @@ def on_agnews(tmp_path_factory, clean_environment) -> dict[tuple[str, int | None
     for method, sizes in (("trigram", "5,25,125"), ("random", "5,25")):
         words = ["-m", "task=agnews", f"method={method}", "protocol=smoke", "sets=1", "learners=[bow-logreg]"]
         words += [f"budget.per_class={sizes}", "audit=text", "runtime.root=runs", "--no-board"]
-        done = subprocess.run(
-            [sys.executable, "-m", "tdbench", "run", *words],
-            check=False,
-            cwd=root,
-            env={**clean_environment, "TDBENCH_DATA": folder},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        done = commands.call(("run", *words), root, {**clean_environment, "TDBENCH_DATA": folder})
         assert done.returncode == 0, done.stderr
     return audits(root)
 
