@@ -48,7 +48,7 @@ class MethodCard:
         cost_class: Order of magnitude of one distillation on 2 CPU cores; it decides how many sets a protocol asks for.
         deterministic: True when the set does not depend on the seed: one set is then trained with several seeds.
         reads: What the method uses besides the train split: `encoder` (features of the source learner), `source` (its gradients or token
-            table; say `encoder` too), `lm` (the task's language model), `llm` (language models that are asked in words), `public` (texts
+            table; say `encoder` too), `lm` (the task's language model), `llm` (language models that are prompted), `public` (texts
             of other tasks).
         counts_texts: True for methods that must know the number of texts beforehand; budgets in tokens alone are left out.
         uses_budget: False for references that ignore the budget (majority, full).

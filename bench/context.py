@@ -85,7 +85,7 @@ class Context:
         make_source: Names the source learner.
         public_pool: Public texts, for methods whose card reads them.
         resources: What is public and used besides the train split, as a private method's statement lists it.
-        llm_access: Opens language models that are asked in words, for methods whose card reads them.
+        llm_access: Opens language models that are prompted, for methods whose card reads them.
         noise_name: Tells this set's noise from that of all others; nothing private is in it.
     """
 

@@ -1,4 +1,4 @@
-"""The base class of method plug-ins."""
+"""Base class of method plug-ins."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class Method(ABC):
 
     @property
     def pretrained_lm(self) -> str | None:
-        """Pretrained language model that this configuration asks, by its option `lm`; None for the task's own or for none."""
+        """Pretrained language model that this configuration prompts, by its option `lm`; None for the task's own or for none."""
         name = getattr(self.config, "lm", TASK_LM)
         return None if name == TASK_LM else str(name)
 
     @property
     def llms(self) -> tuple[str, ...]:
-        """Names of the language models that this configuration asks in words; none but for methods that do."""
+        """Names of the language models that this configuration prompts; none but for methods that do."""
         return ()
 
-    def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:  # noqa: ARG002 - most methods ask nobody
-        """Guesses what one set takes of the language models that are asked in words; None where none is.
+    def estimate(self, real: LabelledText, budget: Budget) -> Estimate | None:  # noqa: ARG002 - most methods prompt none
+        """Guesses what one set takes of the language models that are prompted; None where none is.
 
         Args:
             real: The train split; for a private method public texts.

@@ -119,8 +119,8 @@ class Align(Method):
 
         if self.config.pool != "task-lm":
             schema = Schema(tuple(real.fields), real.label_names)
-            made, _ = read_set(Path(self.config.pool), schema)
-            fields, labels_M = made.fields or {}, made.labels_M
+            pool_set, _ = read_set(Path(self.config.pool), schema)
+            fields, labels_M = pool_set.fields or {}, pool_set.labels_M
             counts = np.bincount(labels_M, minlength=real.n_classes)
             if counts.min() < per_class:
                 raise UsageError(

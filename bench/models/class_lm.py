@@ -1,4 +1,4 @@
-"""A language model of public texts that learns what the classes of private rows are. B rows, L tokens, C classes, V tokens, E width.
+"""Language model of public texts that learns what the classes of private rows are. B rows, L tokens, C classes, V tokens, E width.
 
 The public model has seen every text under a class mark drawn at random, so it knows texts and no classes. What is trained on private rows
 is small, because noise grows with the number of weights: a vector for each class at every place, scores for each class on every token,

@@ -1,4 +1,4 @@
-"""Causal language models that are asked in words: for a class of text (generation), or for the class of a text (prompt and verbaliser).
+"""Prompted causal language models: for a class of text (generation), or for the class of a text (prompt and verbaliser).
 
 Nothing is trained. GPT-2, phi-1.5, or any other model that transformers knows. Shapes: B texts, L tokens, V tokens of the model, U pieces
 that may be generated, P tokens of a prompt, D hidden width.

@@ -1,4 +1,4 @@
-"""Public texts as generators of text read them: in the pieces that most of them consist of, each under a class drawn at random."""
+"""Public training rows of text generators: texts in the pieces that most of them consist of, each under a class drawn at random."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def public_rows(ctx: Context, names: tuple[str, ...], labels: tuple[str, ...], m
     words = words_of(source, public)
     pieces, counts = np.unique(np.concatenate([part for parts in words for part in parts]), return_counts=True)
     common = set(pieces[np.argsort(-counts, kind="stable")[:most_tokens]].tolist())
-    kept = [i for i, parts in enumerate(words) if all(common.issuperset(part.tolist()) for part in parts)]
-    if len(kept) < len(labels):
+    readable = [i for i, parts in enumerate(words) if all(common.issuperset(part.tolist()) for part in parts)]
+    if len(readable) < len(labels):
         raise UsageError(
-            f"{len(kept)} of {len(rows)} public texts consist of the {most_tokens:,} commonest tokens; raise method.tokens, or give "
+            f"{len(readable)} of {len(rows)} public texts consist of the {most_tokens:,} commonest tokens; raise method.tokens, or give "
             "the task more public texts."
         )
-    taken = [words[i] for i in kept]
+    taken = [words[i] for i in readable]
     spelt = content_id([pool.fingerprint, list(names), len(labels), most_tokens, source.tokens_id])
-    found = public.take(kept)
+    found = public.take(readable)
     found.labels_N[: len(labels)] = np.arange(len(labels))  # every class is there
     return PublicRows(found, taken, source, spelt)

@@ -1,4 +1,4 @@
-"""Finds model weights: the models folder, the Hub cache, the Hub, or an installed weights package."""
+"""Resolver of model weights: the models folder, the Hub cache, the Hub, or an installed weights package."""
 
 from __future__ import annotations
 

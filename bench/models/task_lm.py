@@ -1,4 +1,4 @@
-"""The task's own language model: a small class-conditional decoder over word pieces, trained on the task's train split alone.
+"""Task language model: a small class-conditional decoder over word pieces, trained on the task's train split alone.
 
 It needs no download, has seen no test text, and its cost is the method's. Shapes: B texts, L tokens, U pieces it knows, E width.
 """

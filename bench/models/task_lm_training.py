@@ -1,4 +1,4 @@
-"""Trains the task's language model, once for the same rows. Shapes: N train rows, E width."""
+"""Training of the task language model, once for the same rows. Shapes: N train rows, E width."""
 
 from __future__ import annotations
 

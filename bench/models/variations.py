@@ -1,4 +1,4 @@
-"""Other texts like given ones, by language models that nothing private has touched: masked edits, and continuations of a text's beginning.
+"""Variations of texts by language models that nothing private has touched: masked edits, and continuations of a text's beginning.
 
 Shapes: B texts, L tokens.
 """

@@ -1,4 +1,4 @@
-"""The pieces that a small language model of texts knows, and the marks around fields. U pieces."""
+"""Vocabulary of a small language model: its pieces, and the marks around fields. U pieces."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def beginning(parts: Parts, count: int) -> Parts:
     """Returns a text's first tokens, counted over its fields; of the field that is cut, what is left of it."""
-    kept = []
+    head = []
     for part in parts:
-        kept.append(part[:count])
-        count -= len(kept[-1])
+        head.append(part[:count])
+        count -= len(head[-1])
         if count <= 0:
             break
-    return tuple(kept)
+    return tuple(head)
 
 
 class Vocabulary:

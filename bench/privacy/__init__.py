@@ -1,1 +1,1 @@
-"""What a set gives away, and what it promises not to: membership-inference audits; oracle, accountants and DP-SGD of private methods."""
+"""Privacy: membership-inference audits of distilled sets; oracle, accountants and DP-SGD of private methods."""

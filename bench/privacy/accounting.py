@@ -1,4 +1,4 @@
-"""What queries cost: two independent accountants, and the noise that a budget allows.
+"""Privacy accounting: two independent accountants, and the noise that a budget allows.
 
 The first, whose upper bound is what a row prints, composes privacy-loss distributions (Doroshenko et al., 2022; dp-accounting). It knows
 every mechanism here. The second (Gopi et al., 2021; opacus) knows Gaussian noise only and checks the first.

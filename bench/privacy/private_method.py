@@ -1,4 +1,4 @@
-"""The base class of methods that promise differential privacy."""
+"""Base class of methods that promise differential privacy."""
 
 from __future__ import annotations
 

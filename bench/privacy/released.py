@@ -1,4 +1,4 @@
-"""What one run of an audit releases."""
+"""Release of one run of an audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks for rows that depend on one another in what is trained by DP-SGD; its privacy rests on their independence. Shapes: B rows."""
+"""Checks that rows do not depend on one another in what is trained by DP-SGD, whose privacy rests on their independence. Shapes: B rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What private methods that train a generator of texts share: a public start, DP-SGD, samples, and the choice among them."""
+"""Base class of private methods that train a generator of texts: a public start, DP-SGD, samples, and the choice among them."""
 
 from __future__ import annotations
 

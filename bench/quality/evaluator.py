@@ -51,7 +51,7 @@ class TextEvaluator:
 
     Args:
         data: The task.
-        cache: Folder of kept features.
+        cache: Folder of cached features.
         device: Where the encoder runs.
     """
 

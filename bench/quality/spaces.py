@@ -1,4 +1,4 @@
-"""Features that texts are compared in: words of the task, which no method with a pretrained source reads, and sentences as MiniLM does."""
+"""Feature spaces of texts: words of the task, which no method with a pretrained source reads, and sentences as MiniLM does."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class SentenceSpace:
         self.name = name
         self._encoder = learner.encoder(MAX_LENGTH, device)
         self.weights = str(self._encoder.identity["model"])
-        kept = CachedEncoder(self._encoder, cache / "features").embed(sample, CostMeter())
-        self.sample_RD = np.asarray(kept, dtype=np.float64)
+        features_RD = CachedEncoder(self._encoder, cache / "features").embed(sample, CostMeter())
+        self.sample_RD = np.asarray(features_RD, dtype=np.float64)
 
     def read(self, text: LabelledText) -> Features:
         """Returns the (M, D) features."""

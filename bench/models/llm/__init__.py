@@ -1,1 +1,1 @@
-"""Language models that are asked in words: one client, several backends, replies kept so that nothing is paid for twice."""
+"""Language models that are prompted: one client, several backends, replies stored so that nothing is paid for twice."""

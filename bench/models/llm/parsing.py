@@ -77,14 +77,14 @@ def read_texts(reply: str, field_names: Sequence[str], form: Form) -> Parsed:
         if not found and _REFUSAL.match(reply):  # what stands in JSON is a text, whatever it says
             return Parsed(rejected=Counter({REFUSED: 1}))
         found = found or [_lines_text(line, field_names) for line in _lines(reply)]
-    made = Parsed()
+    parsed = Parsed()
     for text in found or [None]:
         reason = _problem(text)
         if reason:
-            made.rejected[reason] += 1
+            parsed.rejected[reason] += 1
         elif text is not None:
-            made.texts.append(tuple(" ".join(part.split()) for part in text))
-    return made
+            parsed.texts.append(tuple(" ".join(part.split()) for part in text))
+    return parsed
 
 
 def _unwrapped(found: Iterator[Any], names: Sequence[str]) -> Iterator[Any]:

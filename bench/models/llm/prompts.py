@@ -84,10 +84,10 @@ class PromptSpec:
 
 
 def request_for_texts(llm: LLM, words: TaskWords, spec: PromptSpec, draw: str, *, continued: bool = False) -> Request:
-    """Asks for texts: `count` of them as JSON, or one as the continuation of a prompt.
+    """Returns the request for texts: `count` of them as JSON, or one as the continuation of a prompt.
 
     Args:
-        llm: Who is asked.
+        llm: The model.
         words: How the task is spoken of.
         spec: What is wanted.
         draw: Tells draws of the same request apart.
@@ -102,7 +102,7 @@ def request_for_texts(llm: LLM, words: TaskWords, spec: PromptSpec, draw: str, *
 
 
 def request_for_refinement(llm: LLM, words: TaskWords, spec: PromptSpec, draft: Text, draw: str) -> Request:
-    """Asks for a better version of a draft that keeps its theme and class (BARE, second step)."""
+    """Returns the request for a better version of a draft that keeps its theme and class (BARE, second step)."""
     wanted = GenerationSpec(kind="refine", label=spec.label, draft=draft)
     what = f"{words.item} {words.classes[spec.label]}"
     if llm.supports_chat:
@@ -121,7 +121,7 @@ def request_for_refinement(llm: LLM, words: TaskWords, spec: PromptSpec, draft: 
 
 
 def request_for_variation(llm: LLM, words: TaskWords, text: Text, draw: str) -> Request:
-    """Asks for a text like another one, whatever its class (Aug-PE, rephrasing)."""
+    """Returns the request for a text like another one, whatever its class (Aug-PE, rephrasing)."""
     wanted = GenerationSpec(kind="refine", draft=text)
     if llm.supports_chat:
         parts = [
@@ -135,10 +135,10 @@ def request_for_variation(llm: LLM, words: TaskWords, text: Text, draw: str) -> 
 
 
 def request_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: str) -> Request:
-    """Asks for a text's class.
+    """Returns the request for a text's class.
 
     Args:
-        llm: Who is asked.
+        llm: The model.
         words: How the task is spoken of.
         text: The text.
         label: The class that it was written for; the request does not say it.
@@ -148,11 +148,11 @@ def request_for_class(llm: LLM, words: TaskWords, text: Text, label: int, draw: 
     numbered = enumerate(zip(words.label_names, words.classes, strict=True), start=1)
     kinds = "\n".join(f"{number}. {name}: {words.item} {what}" for number, (name, what) in numbered)
     if llm.supports_chat:
-        asked = (
+        instruction = (
             f"Which of these classes does the text belong to?\n{kinds}\n\nText: {words.as_json(text)}\n\n"
             "Answer with the number of the class alone."
         )
-        return Request(messages=_chat(asked), draw=draw, wanted=wanted)
+        return Request(messages=_chat(instruction), draw=draw, wanted=wanted)
     prompt = f"Classes:\n{kinds}\n\nText:\n{words.written(text)}\nNumber of its class:"
     return Request(prompt=prompt, stop=("\n",), draw=draw, wanted=wanted)
 
@@ -185,38 +185,38 @@ def _folded(text: str) -> str:
 
 
 def request_for_features(words: TaskWords, text: Text, label: int, features: Sequence[str], draw: str) -> Request:
-    """Asks for the linguistic features of a real text (SynAlign, step 2, first call)."""
+    """Returns the request for the linguistic features of a real text (SynAlign, step 2, first call)."""
     named = ", ".join(features)
-    asked = (
+    instruction = (
         f"Text: {words.as_json(text)}\n\nIt is {words.item} {words.classes[label]}. Describe how it is written by its features, for a "
         f"writer who must not see it: {named}. Do not quote it and name no one in it.\n"
         "Answer with one flat JSON object, feature -> short value."
     )
-    return Request(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(instruction), draw=draw)
 
 
 def request_for_concepts(words: TaskWords, text: Text, label: int, draw: str) -> Request:
-    """Asks for the topics and key concepts of a real text (SynthLLM, level 2)."""
-    asked = (
+    """Returns the request for the topics and key concepts of a real text (SynthLLM, level 2)."""
+    instruction = (
         f"Text: {words.as_json(text)}\n\nIt is {words.item} {words.classes[label]}. Name 1 to 3 topics that it belongs to, and 3 to 8 key "
         "concepts in it, each in one to three words.\n"
         'Answer with one JSON object: {"topics": ["..."], "concepts": ["..."]}.'
     )
-    return Request(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(instruction), draw=draw)
 
 
 def request_for_values(words: TaskWords, feature: str, count: int, label: int | None, draw: str) -> Request:
-    """Asks for values that a feature may take in texts of a class, or in any (AttrPrompt)."""
-    asked = (
+    """Returns the request for values that a feature may take in texts of a class, or in any (AttrPrompt)."""
+    instruction = (
         f"We will write {words.items}{'' if label is None else ' ' + words.classes[label]}, which differ by their {feature}. "
         f"List {count} different values of {feature} that such texts may have, each in a few words.\n"
         'Answer with one JSON object: {"values": ["..."]}.'
     )
-    return Request(messages=_chat(asked), draw=draw)
+    return Request(messages=_chat(instruction), draw=draw)
 
 
 def _continued(llm: LLM, prompt: str, draw: str, wanted: GenerationSpec) -> Request:
-    """Asks for the text behind a prompt, up to the mark that closes examples; a generator that reads no words still replies with JSON."""
+    """Returns the request for the text behind a prompt, up to the mark that closes examples; generators without prompts reply with JSON."""
     return Request(
         prompt=prompt, stop=(STOP.strip(),), draw=draw, form="plain" if llm.reads_words else "json", wanted=wanted
     )
@@ -282,10 +282,10 @@ def keywords(texts: Sequence[str], count: int) -> list[tuple[str, ...]]:
     except ValueError:  # no word is left
         return [()] * len(texts)
     names = vectorizer.get_feature_names_out()
-    made = []
+    keywords_by_text = []
     for row in range(len(texts)):
         own = slice(weights_NV.indptr[row], weights_NV.indptr[row + 1])
         values, ids = weights_NV.data[own], weights_NV.indices[own]
         best = np.lexsort((ids, -values))[:count]
-        made.append(tuple(str(names[ids[i]])[:_LONGEST] for i in best))
-    return made
+        keywords_by_text.append(tuple(str(names[ids[i]])[:_LONGEST] for i in best))
+    return keywords_by_text

@@ -1,4 +1,4 @@
-"""Game T2: the attacker sees what a model trained on the released set says. Shapes: S runs, R candidates, Z population texts, C classes."""
+"""Model MIA: the attacker sees a model trained on the set. Shapes: S runs, R candidates, Z population texts, C classes."""
 
 from __future__ import annotations
 

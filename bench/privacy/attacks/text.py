@@ -1,4 +1,4 @@
-"""Game T1: the attacker sees the released texts, and owns auxiliary texts. Shapes: R candidates, M released texts, T targets."""
+"""Set MIA: the attacker sees the released texts, and owns auxiliary texts. Shapes: R candidates, M released texts, T targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Game T1 of the learner-bound track: the attacker sees token vectors. Shapes: R candidates, M released texts, L positions, E width."""
+"""Set MIA of model-specific sets: the attacker sees token vectors. Shapes: R candidates, M released texts, L positions, E width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models behind a server that speaks the OpenAI protocol: Ollama, vLLM, llama.cpp, a gateway, OpenAI; the official client talks."""
+"""Backend of servers that speak the OpenAI protocol: Ollama, vLLM, llama.cpp, a gateway, OpenAI; the official client talks."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ class OpenAIBackend:
                 failures[place] = Failure(reason=f"not asked any more: {next(iter(failures.values())).reason}")
                 return
             try:
-                made = self._ask(requests[place], sampling, seeds[place])
+                outcome = self._complete(requests[place], sampling, seeds[place])
             except LLMStopError:
                 useless.set()
                 raise
-            if isinstance(made, Reply):
+            if isinstance(outcome, Reply):
                 answered.set()
-                on_reply(place, made)
+                on_reply(place, outcome)
                 return
-            failures[place] = made
+            failures[place] = outcome
             if len(failures) >= _HOPELESS and not answered.is_set():
                 gone.set()
 
@@ -119,7 +119,7 @@ class OpenAIBackend:
             future.result()
         return failures
 
-    def _ask(self, request: Request, sampling: Sampling, seed: int) -> Reply | Failure:
+    def _complete(self, request: Request, sampling: Sampling, seed: int) -> Reply | Failure:
         """Asks once; the client tries again by itself when there are too many calls, or none comes back."""
         import openai
 
@@ -129,12 +129,12 @@ class OpenAIBackend:
                 answer = self._sent(request, sampling, seed, limit_name)
                 return self._read(answer, request, time.perf_counter() - started)
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                raise LLMStopError(f"{self._where} refuses model '{self._model}': {_said(error)}") from None
+                raise LLMStopError(f"{self._where} refuses model '{self._model}': {_message(error)}") from None
             except openai.BadRequestError as error:
                 if "max_completion_tokens" in str(error) and limit_name == "max_tokens":
                     self._limit_name = "max_completion_tokens"
                     continue
-                return Failure(reason=f"{self._where}: {_said(error)}")
+                return Failure(reason=f"{self._where}: {_message(error)}")
             except (
                 openai.APIResponseValidationError,
                 json.JSONDecodeError,
@@ -146,7 +146,7 @@ class OpenAIBackend:
                     return Failure(reason=f"{self._where} sends what is no answer ({type(error).__name__})")
                 time.sleep(min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311 - spreads calls out, decides nothing
             except openai.APIError as error:
-                return Failure(reason=f"{self._where}: {_said(error)}")
+                return Failure(reason=f"{self._where}: {_message(error)}")
         return Failure(reason=f"{self._where} sends what is no answer")
 
     def _sent(self, request: Request, sampling: Sampling, seed: int, limit_name: str) -> Any:
@@ -191,7 +191,7 @@ class OpenAIBackend:
             try:
                 names = sorted(one.id for one in client.models.list())
             except openai.OpenAIError as error:
-                said.append(f"{url}: {_said(error)}")
+                said.append(f"{url}: {_message(error)}")
                 continue
             if self._model in names:
                 return client
@@ -216,6 +216,6 @@ def _client(url: str | None, settings: LLMSettings) -> Any:
     return client
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """Returns the first line of what a server says, without keys."""
     return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]

@@ -1,4 +1,4 @@
-"""The task's own decoder as an answerer: it knows classes and how texts go on, and no instructions, so it goes by what a request is after.
+"""Backend of the task's own decoder: it knows classes and how texts go on, and no instructions, so it goes by what a request is after.
 
 - Texts that should hold words, or have a length: the best of several draws, most of which begin with one of the words.
 - A draft to be refined: the likeliest of the draft and of other endings of its first half.
@@ -91,13 +91,13 @@ class TaskLMBackend:
             if not places:
                 continue
             started, cpu = time.perf_counter(), time.process_time()
-            made = work(
+            replies = work(
                 [_wanted(requests[i]) for i in places],
                 sampling,
                 seed_from("task-lm", kind, *(seeds[i] for i in places)),
             )
             share = [(time.perf_counter() - started) / len(places), (time.process_time() - cpu) / len(places)]
-            for place, (text, n_tokens) in zip(places, made, strict=True):
+            for place, (text, n_tokens) in zip(places, replies, strict=True):
                 on_reply(
                     place,
                     Reply(text=text, finish="stop", tokens_in=1, tokens_out=n_tokens, wall_s=share[0], cpu_s=share[1]),
@@ -115,14 +115,14 @@ class TaskLMBackend:
         ]
         drawn = self._draw(labels, sampling, seed, begun)
         texts = self._spelt(drawn)
-        made, start = [], 0
+        replies, start = [], 0
         for one, n in zip(wanted, tries, strict=True):
             kept = []
             for _ in range(one.count):
                 kept.append(min(range(start, start + n), key=lambda i: _distance(" ".join(texts[i]), one)))
                 start += n
-            made.append(self._reply([texts[i] for i in kept], [drawn[i] for i in kept]))
-        return made
+            replies.append(self._reply([texts[i] for i in kept], [drawn[i] for i in kept]))
+        return replies
 
     def _begun(self, wanted: GenerationSpec, draw: int) -> tuple[np.ndarray, ...]:
         """Returns what a draw begins with: one of the words that it should hold, but for the first draw."""
@@ -136,13 +136,13 @@ class TaskLMBackend:
         drafts = self._read([one.draft for one in wanted], labels)
         begun = [beginning(parts, max(1, round(sum(map(len, parts)) * KEPT_FRAC))) for parts in drafts]
         drawn = self._draw(np.repeat(labels, TRIES), sampling, seed, [one for one in begun for _ in range(TRIES)])
-        made = []
+        replies = []
         for b, draft in enumerate(drafts):
             endings = [draft, *drawn[b * TRIES : (b + 1) * TRIES]]
             likely = self._lm.nll(endings, np.repeat(labels[b], len(endings)))
             best = endings[int(np.nanargmin(likely))]
-            made.append(self._reply(self._spelt([best]), [best]))
-        return made
+            replies.append(self._reply(self._spelt([best]), [best]))
+        return replies
 
     def _classify(self, wanted: list[GenerationSpec], _sampling: Sampling, _seed: int) -> list[tuple[str, int]]:
         texts = self._read([one.draft for one in wanted], np.zeros(len(wanted), dtype=np.int64))

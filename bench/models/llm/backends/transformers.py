@@ -150,8 +150,8 @@ class TransformersBackend:
                 f"'{self._name}' has no chat template: it was not taught to follow instructions, and can only continue texts."
             )
         messages = [message.model_dump() for message in request.messages]
-        made = self._inner.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-        return list(made["input_ids"])
+        encoded = self._inner.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
+        return list(encoded["input_ids"])
 
     def _batch(self, questions: list[_Question], stop: tuple[str, ...], sampling: Sampling, on_reply: OnReply) -> None:
         import torch
@@ -178,8 +178,8 @@ class TransformersBackend:
         wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
         for row, one in zip(out_BL[:, width:].tolist(), questions, strict=True):
             ended = self._end in row
-            own = row[: row.index(self._end)] if ended else row
-            text = self._inner.decode(own, skip_special_tokens=True)
+            reply_ids = row[: row.index(self._end)] if ended else row
+            text = self._inner.decode(reply_ids, skip_special_tokens=True)
             short = cut(text, stop)
             on_reply(
                 one.place,
@@ -187,7 +187,7 @@ class TransformersBackend:
                     text=short,
                     finish="stop" if ended or short != text else "length",
                     tokens_in=len(one.ids),
-                    tokens_out=len(own),
+                    tokens_out=len(reply_ids),
                     wall_s=wall_s / len(rows),
                     cpu_s=cpu_s / len(rows),
                 ),
