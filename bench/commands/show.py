@@ -89,7 +89,7 @@ def find_stage(start: str, root: Path) -> Record:
     Raises:
         UsageError: There is none, or more than one.
     """
-    records = [record for record in known_records(root) if record.id.startswith(start)]
+    records = list({record.id: record for record in _stages_from(start, root)}.values())
     if not records:
         raise UsageError(
             f"no stage in {root} and the accepted records begins with '{start}'; `tdbench status` lists those of {root}, and a method's "
@@ -103,6 +103,21 @@ def find_stage(start: str, root: Path) -> Record:
             f"{len(records)} stages begin with '{start}'; give more of the id: {some}{', ...' if records[3:] else ''}."
         )
     return records[0]
+
+
+def _stages_from(start: str, root: Path) -> Iterator[Record]:
+    """Reads the stages whose ids begin with some digits; packs that do not name one are not parsed."""
+    from tdbench.bench.experiment.archive import read_pack
+    from tdbench.bench.experiment.store import ALL_STAGES
+    from tdbench.bench.record import read_record
+
+    if not set(start) <= set(string.hexdigits):
+        return
+    for path in sorted(RECORDS.glob("*/*/*.json")):
+        if f'"id": "{start}' in path.read_text(encoding="utf-8"):
+            yield from (record for record in read_pack(path)[0].values() if record.id.startswith(start))
+    for stage in ALL_STAGES:
+        yield from map(read_record, sorted(root.glob(f"{stage}/{start}*/record.json")))
 
 
 def draw_curves(record: Record, path: Path) -> None:
