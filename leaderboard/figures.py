@@ -302,6 +302,17 @@ def _fill(axes: Axes, centres: Sequence[tuple[int, int]], colour: str) -> None:
     axes.add_patch(PathPatch(Path.make_compound_path(*shapes), facecolor=colour, lw=0))
 
 
+_PRIVACY_NOTE = (
+    "The dashed line is guessing. An AUC is about all members: a set that publishes forty of a thousand hardly moves it. "
+    "Squares copy texts of members verbatim, whatever their AUC."
+)
+
+
+def _bounds(row: Row, auc: float) -> list[float]:
+    """Returns the interval of an AUC; the AUC itself where a bound is unknown."""
+    return [auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"])]
+
+
 def privacy(table: Table) -> Figure | None:
     """Score against membership inference on the set; null where fewer than two methods were audited.
 
@@ -316,10 +327,7 @@ def privacy(table: Table) -> Figure | None:
     if len(points) < 2:
         return None
     points.sort(key=lambda point: -point[2])
-    intervals = [
-        [auc if bound is None else bound for bound in (row["t1_auc_low"], row["t1_auc_high"])]
-        for _, row, _, auc in points
-    ]
+    intervals = [_bounds(row, auc) for _, row, _, auc in points]
     copies = [place for place, (_, row, *_) in enumerate(points) if row["t1_exact_matches"]]
     aucs = [0.5, *(auc for *_, auc in points), *(bound for interval in intervals for bound in interval)]
     low, high, x_ticks = round_limits([min(1.0, max(0.0, auc)) for auc in aucs], _AUC_STEPS, 6)
@@ -351,10 +359,7 @@ def privacy(table: Table) -> Figure | None:
         draw=draw,
         titles=tuple(f"{line.name}: {line.text}" for line in key),
         key=tuple(key),
-        notes=(
-            "The dashed line is guessing. An AUC is about all members: a set that publishes forty of a thousand hardly moves it. "
-            "Squares copy texts of members verbatim, whatever their AUC.",
-        ),
+        notes=(_PRIVACY_NOTE,),
     )
 
 

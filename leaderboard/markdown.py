@@ -189,11 +189,11 @@ def _reported(figures: Sequence[Reported]) -> list[str]:
         lines = [row([*REPORTED_HEADINGS]), "|---|" + "---|" * (len(REPORTED_HEADINGS) - 1)]
         lines += [row([escape(text) for text in figure.texts]) for figure in figures if figure.task == task]
         parts += [f"## {escape(task)}, reported", "\n".join(lines)]
-    said = [
+    publications = [
         f"- **{escape(key)}**: {escape(one.citation)}; read {escape(one.read)}. {escape('; '.join(one.differences))}."
         for key, one in sources(figures).items()
     ]
-    return [*parts, "\n".join(said)]
+    return [*parts, "\n".join(publications)]
 
 
 def _ranking(ranking: Ranking) -> list[str]:

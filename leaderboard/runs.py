@@ -281,7 +281,7 @@ def collect(records: Iterable[Record]) -> list[Group]:
 
     Returns:
         One group per method key and learner, sorted. Learners of the protocol whose runs all failed have a group
-        without runs, so that the hole stays visible.
+        without runs, so that it stays visible as missing.
 
     Raises:
         RecordError: A train record does not hold a whole protocol.

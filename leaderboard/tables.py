@@ -118,7 +118,7 @@ class Field:
     """Whether methods of this table cannot be trained on by this learner."""
 
     def text(self, line: Line) -> str:
-        """Writes the cell; a missing row is a visible hole."""
+        """Writes the cell; a missing row is visible as missing."""
         row = self._row(line)
         text = MISSING if row is None else self.column.show(row)
         return NOT_APPLICABLE if text == MISSING and self.bound and line.any_row["budget"] != ALL_BUDGET else text
