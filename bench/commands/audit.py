@@ -96,7 +96,7 @@ def draw_command(path: Path, task: str | None, number: int, words: list[str]) ->
 
 
 def audit_command(file: Path | None, task: str | None, members: Path | None, as_json: bool, words: list[str]) -> int:
-    """Plays the games on a set that was made anywhere. Returns the exit code.
+    """Audits a set that was made anywhere. Returns the exit code.
 
     Args:
         file: The set.
@@ -132,24 +132,24 @@ def audit_command(file: Path | None, task: str | None, members: Path | None, as_
 
 
 def _audited(settings: RunSettings, data: TaskData, released: Released) -> dict[str, Any]:
-    """Plays the game on texts."""
+    """Audits the texts of a set."""
     from tdbench.bench.cost import CostMeter
     from tdbench.bench.experiment.provenance import choose_device
     from tdbench.bench.experiment.stages import public_encoder
     from tdbench.bench.experiment.store import Store
     from tdbench.bench.privacy.attacks.text import TextAttacks
-    from tdbench.bench.privacy.audit import Match
+    from tdbench.bench.privacy.audit import Audit
 
     pool, members_G, draw = _candidates(settings, data, released.real)
     notes: list[str] = []
     if draw is None:
         what = f"{len(pool.rows):,} rows are compared"
-        notes.append(f"members are not a draw of `tdbench audit --draw`, so no test by coins; {what}")
+        notes.append(f"members are not a draw of `tdbench audit --draw`, so no test by random membership; {what}")
     device, cache = choose_device(settings.runtime.device), Store(settings.runtime.root).cache
     embed = public_encoder(
         settings.protocol, settings.task_name, cache, device=device, cost=CostMeter(device), notes=notes
     )
-    match = Match(
+    comparison = Audit(
         pool=pool,
         runs=[released],
         null=None,
@@ -157,7 +157,7 @@ def _audited(settings: RunSettings, data: TaskData, released: Released) -> dict[
         members_SG=members_G[None],
         fair=draw is not None,
     )
-    result = match.play()
+    result = comparison.evaluate()
     if draw is None:  # the pool holds a sample of the members; copies are counted among all of them
         result["exact_members"] = (released.made.n_exact(released.real, released.real),)
         result["n_member_rows"] = (len(released.real),)
@@ -212,6 +212,6 @@ def _candidates(settings: RunSettings, data: TaskData, rows: LabelledText) -> tu
     ids = set(rows.row_ids_N.tolist())
     for number in range(_DRAWS):
         if set(drawn.members(number).row_ids_N.tolist()) == ids:
-            return drawn, drawn.coins(number), number
+            return drawn, drawn.membership_mask(number), number
     pool, members_G = compared(data, rows, settings.audit.pool_rows, settings.audit.auxiliary_rows)
     return pool, members_G, None

@@ -197,7 +197,7 @@ def test_members_of_ones_own_choice_get_no_test_by_coins(tdbench, tmp_path):
     (tmp_path / "mine.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     done = tdbench("audit", "mine.jsonl", "--members", "ids.txt", *STANDIN)
     assert done.returncode == 0, done.stderr
-    assert "no test by coins" in done.stdout
+    assert "no test by random membership" in done.stdout
     assert "guesses" not in done.stdout
     assert "copied word for word: 200 of 1,3" in done.stdout  # of all members, not of the sample that is compared
 
