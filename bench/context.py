@@ -214,7 +214,7 @@ class Context:
         return self._language_model(real, source, seed=1)
 
     def _language_model(self, real: LabelledText, source: SourceModel, seed: int) -> TaskLM:
-        from tdbench.bench.matching.start import words_of
+        from tdbench.bench.matching.initialisation import words_of
         from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm
 
         return cached_task_lm(

@@ -30,11 +30,11 @@ import torch
 from tdbench.bench.config import settings_for
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.matching.initialisation import vectors_of, words_of
 from tdbench.bench.matching.outer import RealLoss
 from tdbench.bench.matching.source import SourceModel
-from tdbench.bench.matching.start import vectors_of, words_of
 from tdbench.bench.matching.unroll import Back, unroll, unroll_head
-from tdbench.bench.training.inner import InnerModel, Lesson, Weights
+from tdbench.bench.training.inner import InnerLoop, InnerModel, Weights
 from tdbench.bench.training.resolve import resolve_learner
 
 LENGTH, COSINE = 32, 0.98
@@ -85,7 +85,7 @@ class _Bench:
         few = real.take(np.array([real.positions_of_class(label)[0] for label in range(real.n_classes)]))
         words = [(np.resize(text[0], LENGTH),) for text in words_of(self.source, few)]
         soft = vectors_of(self.source, words)
-        encoded = self.source.frame.around_vectors(soft, len(self.source.table_VE))
+        encoded = self.source.special_tokens.around_vectors(soft, len(self.source.table_VE))
         self.inner = InnerModel(self.source.new_module(), encoded, "cpu")
         tokens = self.source.tokenise(real)
         self.rows = np.random.default_rng(0).integers(0, len(real), batch)
@@ -95,8 +95,8 @@ class _Bench:
         self.start = self.inner.weights()
         rates_T2 = torch.tensor([[0.01, 1.0]] * steps)
         every = np.arange(real.n_classes)
-        self.lesson = Lesson(rates_T2, torch.from_numpy(soft.vectors_SD), torch.eye(real.n_classes), [every] * steps)
-        for leaf in self.lesson.leaves():
+        self.loop = InnerLoop(rates_T2, torch.from_numpy(soft.vectors_SD), torch.eye(real.n_classes), [every] * steps)
+        for leaf in self.loop.leaves():
             leaf.requires_grad_(True)
         self.plain = self.source.new_module().eval()
         self.plain.backbone.set_attn_implementation("eager")  # type: ignore[union-attr, operator]
@@ -104,29 +104,29 @@ class _Bench:
     def one_graph(self) -> torch.Tensor:
         """The derivative for the token vectors, by automatic differentiation of everything at once."""
         weights: Weights = {name: weight.detach().requires_grad_(True) for name, weight in self.start.items()}
-        for step, rows in enumerate(self.lesson.rows_of):
-            loss = self.inner.loss(weights, self.lesson, rows)
+        for step, rows in enumerate(self.loop.rows_of):
+            loss = self.inner.loss(weights, self.loop, rows)
             grads = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
             weights = {
-                name: weight - self.lesson.rates_T2[step, self.inner.group_of(name)] * grad
+                name: weight - self.loop.rates_T2[step, self.inner.group_of(name)] * grad
                 for (name, weight), grad in zip(weights.items(), grads, strict=True)
             }
         scores = torch.func.functional_call(self.plain, weights, (), self.real)
         outer = torch.nn.functional.cross_entropy(scores, self.labels_B)
-        return torch.autograd.grad(outer, self.lesson.leaves())[1]
+        return torch.autograd.grad(outer, self.loop.leaves())[1]
 
     def update(self, *, keep: bool = True) -> torch.Tensor:
         """The same, step by step."""
         back = Back(keep=keep)
-        return unroll(self.inner, self.start, self.lesson, lambda w: self.loss(w, self.rows), back=back).leaves[1]
+        return unroll(self.inner, self.start, self.loop, lambda w: self.loss(w, self.rows), back=back).leaves[1]
 
     def head_update(self) -> torch.Tensor:
         """The derivative where the head alone moves; real texts count by their head inputs."""
-        labels = torch.arange(len(self.h_BD)) % len(self.lesson.targets_MC)
+        labels = torch.arange(len(self.h_BD)) % len(self.loop.targets_MC)
         return unroll_head(
             lambda x_SE: self.source.soft_features(self.inner.encoded, x_SE),
             self.inner.head_of(self.start),
-            self.lesson,
+            self.loop,
             lambda weight_CD, bias_C: torch.nn.functional.cross_entropy(self.h_BD @ weight_CD.t() + bias_C, labels),
         ).leaves[1]
 

@@ -160,7 +160,7 @@ class _Tuning:
         texts = self._lm.sample(
             labels, len(self._real.fields), ctx.torch_seed(f"pool {label} {loop}"), top_p=config.top_p
         )
-        h_ND = self._source.features(self._source.frame.around(texts))
+        h_ND = self._source.features(self._source.special_tokens.around(texts))
         size = min(config.batch, len(np.unique(h_ND.cpu().numpy(), axis=0)))
         groups = cluster(h_ND.cpu().numpy(), labels * 0, size, ctx.torch_seed(f"clusters {label} {loop}"))
         rng = ctx.rng(f"order {label} {loop}")

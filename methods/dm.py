@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from tdbench.api import Budget, Context, DistilledSet, LabelledText
-    from tdbench.api.matching import Reading, Stage
+    from tdbench.api.matching import MatchingProblem, Reading
 
 MMD_ROWS = 512
 MMD_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -62,30 +62,30 @@ class DM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real features, and fits texts to them."""
-        from tdbench.api.matching import few, make_stage, over_encoders, synthesise
+        from tdbench.api.matching import encoder_ensemble, make_problem, subsample, synthesise
 
         assert budget.per_class is not None
-        real = few(real, self.config.real_per_class, ctx)
-        stage = make_stage(real, budget.per_class, self.config.group_size, ctx)
+        real = subsample(real, self.config.real_per_class, ctx)
+        problem = make_problem(real, budget.per_class, self.config.group_size, ctx)
         with ctx.cost.phase("target"):
             kind, permuted = _Means if self.config.kernel == "mean" else _Kernels, self.config.target == "permuted"
-            goal = over_encoders(stage, self.config, ctx, lambda one: kind(one, permuted, ctx.rng("target")))
-        return synthesise(stage, goal, self.config, ctx)
+            goal = encoder_ensemble(problem, self.config, ctx, lambda one: kind(one, permuted, ctx.rng("target")))
+        return synthesise(problem, goal, self.config, ctx)
 
 
 class _Means:
     """Squared distance of group means, in units of the real features' mean squared distance from their mean."""
 
-    def __init__(self, stage: Stage, permuted: bool, rng: np.random.Generator) -> None:  # noqa: ARG002 - as _Kernels
+    def __init__(self, problem: MatchingProblem, permuted: bool, rng: np.random.Generator) -> None:  # noqa: ARG002 - as _Kernels
         import torch
 
-        self.stage = stage
-        groups = torch.from_numpy(stage.groups.groups_N).to(stage.h.device)
-        member_NG = torch.nn.functional.one_hot(groups, len(stage.groups)).to(stage.h.dtype)
-        self._mean_GD = (member_NG.t() @ stage.h) / member_NG.sum(0).unsqueeze(1)
+        self.problem = problem
+        groups = torch.from_numpy(problem.groups.groups_N).to(problem.h.device)
+        member_NG = torch.nn.functional.one_hot(groups, len(problem.groups)).to(problem.h.dtype)
+        self._mean_GD = (member_NG.t() @ problem.h) / member_NG.sum(0).unsqueeze(1)
         if permuted:
-            self._mean_GD = self._mean_GD.roll(-(len(stage.groups) // stage.real.n_classes), dims=0)
-        self._unit = float(stage.h.var(0).sum())
+            self._mean_GD = self._mean_GD.roll(-(len(problem.groups) // problem.real.n_classes), dims=0)
+        self._unit = float(problem.h.var(0).sum())
 
     def loss(self, read: Reading, copies: int) -> torch.Tensor:
         """Returns the mean over all parts and copies."""
@@ -95,31 +95,31 @@ class _Means:
         """Returns the mean over groups and copies."""
         import torch
 
-        group_S = torch.from_numpy(self.stage.group_S).to(h_MD.device)
+        group_S = torch.from_numpy(self.problem.group_S).to(h_MD.device)
         member_SG = torch.nn.functional.one_hot(group_S, len(self._mean_GD)).to(h_MD.dtype)
         made = (member_SG / member_SG.sum(0)).t() @ h_MD.view(copies, len(group_S), -1)
         return ((made - self._mean_GD) ** 2).sum(-1).mean() / self._unit
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:  # noqa: ARG002 - features know no label
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:  # noqa: ARG002 - features know no label
         """Returns the (N, S) squared distances of each text to each slot's group."""
         import torch
 
-        group_S = torch.from_numpy(self.stage.group_S).to(h_ND.device)
+        group_S = torch.from_numpy(self.problem.group_S).to(h_ND.device)
         return self._squares(h_ND, self._mean_GD)[:, group_S] / self._unit
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the mean squared distance between the means of two halves of every group's texts."""
         import torch
 
         from tdbench.api.matching import halves
 
-        groups_N = self.stage.groups.groups_N
+        groups_N = self.problem.groups.groups_N
         *parts, both = halves(groups_N, rng)
         means = []
         for rows in parts:
-            groups = torch.from_numpy(groups_N[rows]).to(self.stage.h.device)
-            member_NG = torch.nn.functional.one_hot(groups, len(self.stage.groups)).to(self.stage.h.dtype)
-            means.append((member_NG.t() @ self.stage.h[rows])[both] / member_NG.sum(0)[both].unsqueeze(1))
+            groups = torch.from_numpy(groups_N[rows]).to(self.problem.h.device)
+            member_NG = torch.nn.functional.one_hot(groups, len(self.problem.groups)).to(self.problem.h.dtype)
+            means.append((member_NG.t() @ self.problem.h[rows])[both] / member_NG.sum(0)[both].unsqueeze(1))
         return float(((means[0] - means[1]) ** 2).sum(-1).mean() / self._unit)
 
     @staticmethod
@@ -131,23 +131,23 @@ class _Means:
 class _Kernels(_Means):
     """Squared maximum mean discrepancy between the synthetic and the real texts of each class, real against real left out."""
 
-    def __init__(self, stage: Stage, permuted: bool, rng: np.random.Generator) -> None:
-        super().__init__(stage, permuted, rng)
+    def __init__(self, problem: MatchingProblem, permuted: bool, rng: np.random.Generator) -> None:
+        super().__init__(problem, permuted, rng)
         self._real = []
-        for label in range(stage.real.n_classes):
-            rows = np.flatnonzero(stage.real.labels_N == (label + permuted) % stage.real.n_classes)
-            self._real.append(stage.h[rng.permutation(rows)[:MMD_ROWS].tolist()])
+        for label in range(problem.real.n_classes):
+            rows = np.flatnonzero(problem.real.labels_N == (label + permuted) % problem.real.n_classes)
+            self._real.append(problem.h[rng.permutation(rows)[:MMD_ROWS].tolist()])
 
     def of_features(self, h_MD: torch.Tensor, copies: int) -> torch.Tensor:
         """Returns the mean over classes and copies."""
-        labels_S, parts = self.stage.labels_S, []
+        labels_S, parts = self.problem.labels_S, []
         for h_SD in h_MD.view(copies, len(labels_S), -1):
             for label, real_ND in enumerate(self._real):
                 own_BD = h_SD[np.flatnonzero(labels_S == label).tolist()]
                 parts.append(self._kernel(own_BD, own_BD).mean() - 2 * self._kernel(own_BD, real_ND).mean())
         return sum(parts[1:], parts[0]) / len(parts)
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the mean over classes between half of the real texts in use, in the synthetic ones' place, and the other half."""
         parts = []
         for real_ND in self._real:

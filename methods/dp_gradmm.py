@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from tdbench.api import Budget, Context, LabelledText, PrivateOracle
-    from tdbench.api.matching import HeadGradients, Heads, Reading, Stage
+    from tdbench.api.matching import HeadGradients, Heads, MatchingProblem, Reading
     from tdbench.api.privacy import PublicRows
 
 SUMS, GRADIENTS = "class sums", "head gradients"
@@ -134,13 +134,13 @@ class DPGradMM(PrivateMethod):
         self, public: PublicRows, start: LabelledText, center_D: np.ndarray, asked: Released, ctx: Context
     ) -> DistilledSet:
         """Fits the words of the chosen texts by ADMM."""
-        from tdbench.api.matching import Groups, Stage, synthesise
+        from tdbench.api.matching import Groups, MatchingProblem, synthesise
         from tdbench.api.options import SynthesisConfig
 
         config, n_classes = self.config, start.n_classes
         medoids = np.searchsorted(start.labels_N, np.arange(n_classes))
         groups = Groups(start.labels_N, medoids, np.arange(n_classes))
-        stage = Stage(start, public.source, public.source.real_features(start), groups, start.labels_N)
+        problem = MatchingProblem(start, public.source, public.source.real_features(start), groups, start.labels_N)
         options = SynthesisConfig(
             start="rows",
             candidates=1,
@@ -152,7 +152,7 @@ class DPGradMM(PrivateMethod):
             top_k=config.top_k,
         )
         lm = ctx.task_lm(public.rows, public.source)
-        return synthesise(stage, _Matching(stage, asked, center_D), options, ctx, lm, nearness=config.nearness)
+        return synthesise(problem, _Matching(problem, asked, center_D), options, ctx, lm, nearness=config.nearness)
 
 
 class Released(NamedTuple):
@@ -207,14 +207,14 @@ def greedy(asked: Released, inputs_ME: np.ndarray, per_class: int) -> np.ndarray
 class _Matching:
     """The objective: 1 - cosine of the released gradients and those of the fitted texts, class by class. Shapes: M texts, S slots."""
 
-    def __init__(self, stage: Stage, asked: Released, center_D: np.ndarray) -> None:
+    def __init__(self, problem: MatchingProblem, asked: Released, center_D: np.ndarray) -> None:
         import torch
 
         from tdbench.api.matching import HeadGradients, Heads
 
-        self.stage = stage
-        heads, made = (torch.from_numpy(part).float().to(stage.source.device) for part in asked)
-        self._center_D = torch.from_numpy(center_D).float().to(stage.source.device)
+        self.problem = problem
+        heads, made = (torch.from_numpy(part).float().to(problem.source.device) for part in asked)
+        self._center_D = torch.from_numpy(center_D).float().to(problem.source.device)
         self._heads: Heads = Heads(heads[..., :-1], heads[..., -1])
         self._made: HeadGradients = HeadGradients(made[..., :-1], made[..., -1])
 
@@ -224,22 +224,22 @@ class _Matching:
 
         from tdbench.api.matching import distances
 
-        n_classes, labels_S = self.stage.real.n_classes, self.stage.labels_S
+        n_classes, labels_S = self.problem.real.n_classes, self.problem.labels_S
         goal = self._made.take(torch.arange(n_classes).repeat(copies))
         groups_M = np.concatenate([labels_S + copy * n_classes for copy in range(copies)])
-        targets_MC = self.stage.one_hot(np.tile(labels_S, copies))
+        targets_MC = self.problem.one_hot(np.tile(labels_S, copies))
         groups = torch.from_numpy(groups_M).to(targets_MC.device)
         return distances(goal, self._heads, self._inputs(read.h_MD), targets_MC, groups, distance="cosine").mean()
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's class."""
         from tdbench.api.matching import every_distance
 
-        targets_NC = self.stage.one_hot(labels_N)
+        targets_NC = self.problem.one_hot(labels_N)
         far_NC = every_distance(self._made, self._heads, self._inputs(h_ND), targets_NC, distance="cosine")
-        return far_NC[:, self.stage.labels_S]
+        return far_NC[:, self.problem.labels_S]
 
-    def floor(self, rng: np.random.Generator) -> float:  # noqa: ARG002 - part of what an objective is
+    def split_half_baseline(self, rng: np.random.Generator) -> float:  # noqa: ARG002 - part of what an objective is
         """Returns NaN: how far halves of the private rows lie apart is nobody's to know."""
         return float("nan")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from tdbench.api import Budget, Context, DistilledSet, LabelledText, Task
-    from tdbench.api.matching import HeadGradients, Heads, Reading, Stage
+    from tdbench.api.matching import HeadGradients, Heads, MatchingProblem, Reading
 
 
 class GradMM(Method):
@@ -101,62 +101,62 @@ class GradMM(Method):
 
     def distil(self, real: LabelledText, budget: Budget, ctx: Context) -> DistilledSet:
         """Takes the real gradients, and fits texts to them."""
-        from tdbench.api.matching import few, make_stage, over_encoders, synthesise
+        from tdbench.api.matching import encoder_ensemble, make_problem, subsample, synthesise
 
         assert budget.per_class is not None
         config, lm, source = self.config, None, None
-        real = few(real, config.real_per_class, ctx)
+        real = subsample(real, config.real_per_class, ctx)
         if config.form == "prompt":
             source = ctx.asked(real, config.lm, config.template)
             lm = ctx.prompted_lm(config.lm, config.prompt, self._words(real))
-        stage = make_stage(real, budget.per_class, config.group_size, ctx, source)
+        problem = make_problem(real, budget.per_class, config.group_size, ctx, source)
         with ctx.cost.phase("target"):
-            goal = over_encoders(stage, config, ctx, lambda one: self._goal(one, ctx))
-        return synthesise(stage, goal, config, ctx, lm)
+            goal = encoder_ensemble(problem, config, ctx, lambda one: self._goal(one, ctx))
+        return synthesise(problem, goal, config, ctx, lm)
 
     def _words(self, real: LabelledText) -> tuple[str, ...]:
         """Returns what names the classes in words."""
         return self.config.label_words or tuple(name.lower() for name in real.label_names)
 
-    def _goal(self, stage: Stage, ctx: Context) -> _Gradients | _Weights:
+    def _goal(self, problem: MatchingProblem, ctx: Context) -> _Gradients | _Weights:
         """Trains the heads and takes the gradients to be matched."""
         import torch
 
         from tdbench.api.matching import head_gradients, random_texts, trained_heads
         from tdbench.api.training import label_tokens
 
-        groups, config = stage.groups, self.config
-        targets_NC, tokens = stage.one_hot(stage.real.labels_N), None
+        groups, config = problem.groups, self.config
+        targets_NC, tokens = problem.one_hot(problem.real.labels_N), None
         if config.form == "prompt":
-            heads = stage.source.own_head(len(groups))
-            tokens = label_tokens(stage.source.tokenizer, self._words(stage.real), config.template)
+            heads = problem.source.own_head(len(groups))
+            tokens = label_tokens(problem.source.tokenizer, self._words(problem.real), config.template)
         else:
-            heads = trained_heads(stage.h, targets_NC, config.heads, config.head_steps, ctx.rng("heads"))
-        shares = _Shares(heads.bias_KC.shape[1], tokens, stage)
+            heads = trained_heads(problem.h, targets_NC, config.heads, config.head_steps, ctx.rng("heads"))
+        shares = _Shares(heads.bias_KC.shape[1], tokens, problem)
         groups_N = torch.from_numpy(groups.groups_N).to(ctx.device)
-        h_ND = random_texts(stage.h, ctx.torch_seed("target")) if config.target == "random" else stage.h
-        labels_N = stage.real.labels_N
+        h_ND = random_texts(problem.h, ctx.torch_seed("target")) if config.target == "random" else problem.h
+        labels_N = problem.real.labels_N
         if config.target == "permuted":  # the next class's texts, but this class's label
-            n_classes, shift = stage.real.n_classes, len(groups) // stage.real.n_classes
+            n_classes, shift = problem.real.n_classes, len(groups) // problem.real.n_classes
             labels_N, groups_N = (labels_N - 1) % n_classes, (groups_N - shift) % len(groups)
         target = _Target(h_ND, shares(labels_N), groups_N)
         own = head_gradients(heads, h_ND, target.targets_NC, groups_N, len(groups))
-        goal = _Gradients(stage, heads, own, target, shares, distance=config.distance)
+        goal = _Gradients(problem, heads, own, target, shares, distance=config.distance)
         return goal if config.space == "head" else _Weights(goal, config, ctx)
 
 
 class _Shares:
     """From classes to what the heads should put out: one output a class, or the token of the class's word."""
 
-    def __init__(self, n_outputs: int, tokens: list[int] | None, stage: Stage) -> None:
-        self._n_outputs, self._stage = n_outputs, stage
+    def __init__(self, n_outputs: int, tokens: list[int] | None, problem: MatchingProblem) -> None:
+        self._n_outputs, self._problem = n_outputs, problem
         self._tokens = np.arange(n_outputs) if tokens is None else np.array(tokens)
 
     def __call__(self, labels_N: np.ndarray) -> torch.Tensor:
         """Returns (N, outputs)."""
         import torch
 
-        outputs = torch.from_numpy(self._tokens[labels_N]).to(self._stage.source.device)
+        outputs = torch.from_numpy(self._tokens[labels_N]).to(self._problem.source.device)
         return torch.nn.functional.one_hot(outputs, self._n_outputs).float()
 
 
@@ -173,7 +173,7 @@ class _Gradients:
 
     def __init__(
         self,
-        stage: Stage,
+        problem: MatchingProblem,
         heads: Heads,
         gradients: HeadGradients,
         target: _Target,
@@ -181,7 +181,7 @@ class _Gradients:
         *,
         distance: Distance,
     ) -> None:
-        self.stage, self.heads, self.gradients, self.target, self.shares = stage, heads, gradients, target, shares
+        self.problem, self.heads, self.gradients, self.target, self.shares = problem, heads, gradients, target, shares
         self.distance: Distance = distance
         self._goals: dict[int, HeadGradients] = {}
 
@@ -198,7 +198,7 @@ class _Gradients:
         if copies == 1:
             self._goals[1] = self.gradients
         if copies not in self._goals:
-            self._goals[copies] = self.gradients.take(torch.arange(len(self.stage.groups)).repeat(copies))
+            self._goals[copies] = self.gradients.take(torch.arange(len(self.problem.groups)).repeat(copies))
         goal = self._goals[copies]
         groups_M, targets_MC = self.places(copies)
         return distances(goal, self.heads, h_MD, targets_MC, groups_M, distance=self.distance).mean()
@@ -207,11 +207,11 @@ class _Gradients:
         """Returns the (M,) groups, counted through all copies, and the (M, C) class shares of the fitted texts."""
         import torch
 
-        stage, n_groups = self.stage, len(self.stage.groups)
-        groups_M = np.concatenate([stage.group_S + copy * n_groups for copy in range(copies)])
-        return torch.from_numpy(groups_M).to(self.target.h_ND.device), self.shares(np.tile(stage.labels_S, copies))
+        problem, n_groups = self.problem, len(self.problem.groups)
+        groups_M = np.concatenate([problem.group_S + copy * n_groups for copy in range(copies)])
+        return torch.from_numpy(groups_M).to(self.target.h_ND.device), self.shares(np.tile(problem.labels_S, copies))
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own gradient to that of each slot's group."""
         import torch
 
@@ -219,16 +219,16 @@ class _Gradients:
 
         targets_NC = self.shares(labels_N)
         far_NG = every_distance(self.gradients, self.heads, h_ND, targets_NC, distance=self.distance)
-        return far_NG[:, torch.from_numpy(self.stage.group_S).to(far_NG.device)]
+        return far_NG[:, torch.from_numpy(self.problem.group_S).to(far_NG.device)]
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the mean distance between the gradients of two halves of every group's texts."""
         from tdbench.api.matching import gradient_distances, halves, head_gradients
 
         h_ND, targets_NC, groups_N = self.target
         *parts, both = halves(groups_N.cpu().numpy(), rng)
         made, other = (
-            head_gradients(self.heads, h_ND[rows], targets_NC[rows], groups_N[rows], len(self.stage.groups))
+            head_gradients(self.heads, h_ND[rows], targets_NC[rows], groups_N[rows], len(self.problem.groups))
             for rows in parts
         )
         return float(gradient_distances(other, made, self.distance)[:, both].mean())
@@ -241,7 +241,7 @@ class _Weights:
         from tdbench.api.matching import WeightGradients
 
         self._goal, self._per_group = goal, config.real_per_group
-        self._model = WeightGradients(goal.stage.source, goal.heads, config.space, ctx.torch_seed("adapters"))
+        self._model = WeightGradients(goal.problem.source, goal.heads, config.space, ctx.torch_seed("adapters"))
         self._real = self._of_real(np.arange(len(goal.target.groups_N)), ctx.rng("drawn texts"))
 
     def loss(self, read: Reading, copies: int) -> torch.Tensor:
@@ -258,15 +258,15 @@ class _Weights:
         ).mean()
 
     @property
-    def stage(self) -> Stage:
+    def problem(self) -> MatchingProblem:
         """What it was built for."""
-        return self._goal.stage
+        return self._goal.problem
 
-    def alone(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: np.ndarray) -> torch.Tensor:
         """Returns the (N, S) distances of each text's own head gradient to that of each slot's group."""
-        return self._goal.alone(h_ND, labels_N)
+        return self._goal.per_sample_loss(h_ND, labels_N)
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the mean distance between the gradients of two halves of the drawn texts of every group."""
         import torch
 
@@ -282,9 +282,9 @@ class _Weights:
 
     def _of_real(self, among_N: np.ndarray, rng: np.random.Generator) -> list[list[tuple[torch.Tensor, ...]]]:
         """Takes the real gradients over a draw of every group's texts."""
-        order, n_groups = rng.permutation(among_N), len(self._goal.stage.groups)
+        order, n_groups = rng.permutation(among_N), len(self._goal.problem.groups)
         groups_N = self._goal.target.groups_N.cpu().numpy()
         rows = np.concatenate([order[groups_N[order] == g][: self._per_group] for g in range(n_groups)])
-        real = self._goal.stage.real.take(rows)
-        encoded, targets_NC = self._goal.stage.source.tokenise(real), self._goal.target.targets_NC[rows]
+        real = self._goal.problem.real.take(rows)
+        encoded, targets_NC = self._goal.problem.source.tokenise(real), self._goal.target.targets_NC[rows]
         return self._model.of_texts(encoded, targets_NC, groups_N[rows], n_groups)

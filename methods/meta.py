@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tdbench.api import Method, MethodCard, Skip
-from tdbench.api.options import LessonConfig
+from tdbench.api.options import LearnedTrainingConfig
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tdbench.api import Budget, Context, DistilledSet, LabelledText, Task
     from tdbench.api.matching import SourceModel, Unrolled
-    from tdbench.api.training import InnerModel, Lesson
+    from tdbench.api.training import InnerLoop, InnerModel
 
 
 MOST_TEXTS = 10
@@ -45,7 +45,7 @@ class Meta(Method):
         reads=("encoder", "source", "lm"),
     )
 
-    class Config(LessonConfig):
+    class Config(LearnedTrainingConfig):
         """Looked for on the development task (rotten_tomatoes); docs/notes/matching-measurements.md says what was compared."""
 
         head_updates: NonNegativeInt = 300
@@ -101,13 +101,13 @@ class _Learning:
     ) -> None:
         import torch
 
-        from tdbench.api.matching import LearnedLesson, NewHeads
+        from tdbench.api.matching import LearnedTraining, NewHeads
 
         self._config, self._source, self._real, self._ctx = config, source, real, ctx
         share = -(-config.updates // min(per_class, MOST_TEXTS))
         self._updates = min(share, -(-MOST_EPOCHS * len(real) // config.batch))
         with ctx.cost.phase("start"):
-            self._learned = LearnedLesson.begun(source, real, per_class, config, ctx, body=config.updates > 0)
+            self._learned = LearnedTraining.begun(source, real, per_class, config, ctx, body=config.updates > 0)
             self._heads = NewHeads(self._inner, ctx.torch_seed("heads"), fixed=config.head == "fixed")
         self._h_ND = torch.from_numpy(source.real_features(real)).to(ctx.device)
         self._labels_N = torch.tensor(real.labels_N, device=ctx.device)
@@ -122,7 +122,7 @@ class _Learning:
         self._learned.begin(config.head_updates)
         for update in range(config.head_updates):
             rows = rng.integers(0, len(self._real), config.head_batch)
-            found = self._of_head(self._heads.draw(), self._learned.lesson(noisy=True), rows)
+            found = self._of_head(self._heads.draw(), self._learned.inner_loop(noisy=True), rows)
             self._learned.update(found)
             losses.append(found.loss)
             ctx.progress(HEAD_SHARE * (update + 1) / config.head_updates)
@@ -142,19 +142,17 @@ class _Learning:
         self._learned.begin(self._updates, config.updates_lr)
         for update in range(self._updates):
             rows, weights = rng.integers(0, len(tokens), config.batch), self._heads.draw()
-            lesson = self._learned.lesson(noisy=True)
+            loop = self._learned.inner_loop(noisy=True)
             found = unroll(
                 self._inner,
                 weights,
-                lesson,
+                loop,
                 lambda trained, rows=rows: loss(trained, rows),
                 back=Back(config.last, keep=not config.checkpoint),
                 cost=ctx.cost,
             )
             if config.head_batch > config.batch:
-                found = found.plus(
-                    self._of_head(weights, lesson, rng.integers(0, len(tokens), config.head_batch), rows)
-                )
+                found = found.plus(self._of_head(weights, loop, rng.integers(0, len(tokens), config.head_batch), rows))
             self._learned.update(found)
             losses.append(found.loss)
             ctx.progress(HEAD_SHARE + (1 - HEAD_SHARE) * (update + 1) / self._updates)
@@ -163,7 +161,7 @@ class _Learning:
     def _of_head(
         self,
         weights: dict[str, torch.Tensor],
-        lesson: Lesson,
+        loop: InnerLoop,
         rows: NDArray[np.int64],
         less: NDArray[np.int64] | None = None,
     ) -> Unrolled:
@@ -180,7 +178,7 @@ class _Learning:
         return unroll_head(
             lambda x_SE: self._source.soft_features(self._inner.encoded, x_SE),
             self._inner.head_of(weights),
-            lesson,
+            loop,
             lambda *head: loss_on(rows, *head) - (loss_on(less, *head) if less is not None else 0),
         )
 

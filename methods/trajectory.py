@@ -97,12 +97,12 @@ class _Matching:
     def __init__(
         self, config: Trajectory.Config, source: SourceModel, real: LabelledText, per_class: int, ctx: Context
     ) -> None:
-        from tdbench.api.matching import ExpertBuffer, LearnedLesson, head_expert, whole_expert
+        from tdbench.api.matching import ExpertBuffer, LearnedTraining, head_expert, whole_expert
 
         self._config, self._source, self._ctx = config, source, ctx
         with ctx.cost.phase("start"):
             lora = LORA_SEED if config.space == "lora" else None
-            self._learned = LearnedLesson.begun(
+            self._learned = LearnedTraining.begun(
                 source, real, per_class, config, ctx, body=config.space != "head", lora=lora
             )
         self._window = config.window or 1 + int(np.log2(per_class))
@@ -141,13 +141,13 @@ class _Matching:
     def _towards(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> Unrolled:
         from tdbench.api.matching import Back, unroll, unroll_head
 
-        lesson, weight_of = self._learned.lesson(noisy=True), self._weight_of(start, goal)
+        loop, weight_of = self._learned.inner_loop(noisy=True), self._weight_of(start, goal)
         if self._config.space == "head":
             aim, scale = self._inner.head_of(goal), next(iter(weight_of.values()))
             return unroll_head(
                 lambda x_SE: self._source.soft_features(self._inner.encoded, x_SE),
                 self._inner.head_of(start),
-                lesson,
+                loop,
                 lambda weight_CD, bias_C: scale * (((weight_CD - aim[0]) ** 2).sum() + ((bias_C - aim[1]) ** 2).sum()),
             )
 
@@ -158,7 +158,7 @@ class _Matching:
 
         exact = self._config.gradient == "exact"
         back = Back(across=exact, keep=exact and not self._config.checkpoint)
-        return unroll(self._inner, start, lesson, outer, back=back, cost=self._ctx.cost)
+        return unroll(self._inner, start, loop, outer, back=back, cost=self._ctx.cost)
 
     def _weight_of(self, start: dict[str, torch.Tensor], goal: dict[str, torch.Tensor]) -> dict[str, float]:
         """Returns what a squared difference of every weight counts: one over the squared distance that the expert went."""

@@ -30,7 +30,7 @@ from tdbench.bench.experiment.contexts import (
 )
 from tdbench.bench.experiment.jobs import AUDIT_VERSION, AuditJob, DistilJob, Job, QueryJob, TrainJob
 from tdbench.bench.experiment.provenance import provenance
-from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.matching.initialisation import vectors_of, words_of
 from tdbench.bench.metrics import score
 from tdbench.bench.models.encoder import CachedEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks

@@ -20,8 +20,8 @@ from tdbench.bench.canonical import content_id, seed_from
 from tdbench.bench.errors import UsageError
 from tdbench.bench.kept import kept
 from tdbench.bench.matching.gradients import Head, Heads, head_gradients
-from tdbench.bench.matching.lesson_options import EXPERTS_VERSION
-from tdbench.bench.matching.lessons import NewHeads
+from tdbench.bench.matching.learned_training import NewHeads
+from tdbench.bench.matching.options import EXPERTS_VERSION
 from tdbench.bench.matching.outer import RealLoss
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tdbench.bench.cost import CostMeter
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.matching.lesson_options import ExpertsConfig
+    from tdbench.bench.matching.options import ExpertsConfig
     from tdbench.bench.matching.source import SourceModel
     from tdbench.bench.training.inner import InnerModel, Weights
 

@@ -50,7 +50,10 @@ class WeightGradients:
 
     def __init__(self, source: SourceModel, heads: Heads, space: Space, seed: int) -> None:
         module = source.step_by_step()
-        self._ready, self._frame = Prepared(module, source.device, torch.float32, packed=False), source.frame
+        self._ready, self._special_tokens = (
+            Prepared(module, source.device, torch.float32, packed=False),
+            source.special_tokens,
+        )
         found = token_table(module)
         assert found is not None
         self._table: Any = found
@@ -78,8 +81,8 @@ class WeightGradients:
 
     def _without_effect(self) -> list[str]:
         """Names the weights that no head input depends on, such as those of a pooler that is passed by."""
-        frame = self._frame
-        probe = frame.around([tuple(np.array([frame.pad_id]) for _ in frame.gaps[1:])])
+        tokens = self._special_tokens
+        probe = tokens.around([tuple(np.array([tokens.pad_id]) for _ in tokens.gaps[1:])])
         with torch.enable_grad():
             h_1D = torch.func.functional_call(
                 self._ready.module, self._weights(), (), self._ready.inputs(probe, np.arange(1))
@@ -139,13 +142,13 @@ class WeightGradients:
 
         Args:
             real: Gradients to be matched, as `of_texts` returns them.
-            encoded: Texts as `Frame.around_vectors` makes them.
+            encoded: Texts as `SpecialTokens.around_vectors` makes them.
             soft_SE: The vectors; may require a gradient.
             targets_MC: Class shares.
             groups_M: Groups.
             distance: Which distance.
         """
-        special = torch.tensor(self._frame.ids, device=soft_SE.device)
+        special = torch.tensor(self._special_tokens.ids, device=soft_SE.device)
         parent, name, table = self._table
         narrow = NarrowTable(parent, name, table, special, soft_SE)
         narrow.rows.requires_grad_(False)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tdbench.bench.matching.start import vectors_of
+from tdbench.bench.matching.initialisation import vectors_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def replace_tokens(
             for text in (words_of_s, *(_with(words_of_s, int(place), int(piece)) for piece in pieces))
         ]
         with torch.no_grad():
-            costs_N = cost(source.features(source.frame.around(texts)), of_N).double().cpu().numpy()
+            costs_N = cost(source.features(source.special_tokens.around(texts)), of_N).double().cpu().numpy()
         if options.fluency:
             costs_N = costs_N + options.fluency * lm.nll(texts, labels_S[of_N])
         best_S = costs_N.reshape(len(words), -1).argmin(1)
@@ -99,7 +99,7 @@ def _slopes(
 ) -> torch.Tensor:
     """Returns the (S, E) gradients of the texts' costs with respect to the vectors at the places."""
     soft = vectors_of(source, words)
-    encoded = source.frame.around_vectors(soft, len(source.table_VE))
+    encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
     x_SE = torch.from_numpy(soft.vectors_SD).to(source.device).requires_grad_(True)
     with torch.enable_grad():
         cost(source.soft_features(encoded, x_SE), np.arange(len(words))).sum().backward()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tdbench.bench.matching.points import cluster
-from tdbench.bench.matching.start import text_of
+from tdbench.bench.matching.clusters import cluster
+from tdbench.bench.matching.initialisation import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def sample_medoids(
     kept = first_of_classes(labels_N, per_class)
     if pool > 1:
         with ctx.cost.phase("select"):
-            h_ND = source.features(source.frame.around(texts)).cpu().numpy()
+            h_ND = source.features(source.special_tokens.around(texts)).cpu().numpy()
             kept = medoids_of(h_ND, labels_N, per_class, ctx)
     return text_of(source, list(names), [texts[i] for i in kept]), labels_N[kept]
 

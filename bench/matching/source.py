@@ -25,9 +25,9 @@ from tdbench.bench.models.encoder import CachedEncoder
 from tdbench.bench.training import flops
 from tdbench.bench.training.batches import Encoded
 from tdbench.bench.training.engine import predict
-from tdbench.bench.training.frame import Frame, frame_of
 from tdbench.bench.training.modules import Float32Linear, Tokenizer
 from tdbench.bench.training.prepared import NarrowTable, Prepared, token_table
+from tdbench.bench.training.special_tokens import SpecialTokens, special_tokens_of
 from tdbench.bench.training.torch_learner import TorchLearner, fork_rng
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class SourceModel:
             raise UsageError(f"the source learner '{name}' has no pretrained token table of its own.")
         self.tokenizer: Tokenizer = tokenizer
         self.table_VE: torch.Tensor = found[2].weight.detach().float().clone().to(device)
-        self.frame: Frame = frame_of(tokenizer, len(text.fields))
+        self.special_tokens: SpecialTokens = special_tokens_of(tokenizer, len(text.fields))
         self._hold(module)
 
     def _hold(self, module: nn.Module) -> None:
@@ -134,7 +134,7 @@ class SourceModel:
         """Returns the (M, D) head inputs of texts of token vectors, with the graph that leads to the vectors.
 
         Args:
-            encoded: Texts as `Frame.around_vectors` makes them; only its ids are used.
+            encoded: Texts as `SpecialTokens.around_vectors` makes them; only its ids are used.
             soft_SE: The vectors, on the model's device; may require a gradient.
         """
         rows = self._narrowed(soft_SE)
@@ -150,7 +150,7 @@ class SourceModel:
     def _narrowed(self, soft_SE: torch.Tensor) -> Any:
         if self._narrow is None or self._n_soft != len(soft_SE):
             self._widen()
-            special = torch.tensor(self.frame.ids, device=self.device)
+            special = torch.tensor(self.special_tokens.ids, device=self.device)
             parent, name, table = self._place
             self._narrow, self._n_soft = NarrowTable(parent, name, table, special, soft_SE), len(soft_SE)
             self._narrow.rows.requires_grad_(False)

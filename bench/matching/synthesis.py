@@ -13,13 +13,12 @@ import torch
 
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.matching.admm import AdmmOptions
-from tdbench.bench.matching.fit import Reading, fit_vectors
-from tdbench.bench.matching.points import train_head
+from tdbench.bench.matching.clusters import train_head
+from tdbench.bench.matching.fit import AdmmOptions, Reading, fit_vectors
+from tdbench.bench.matching.initialisation import random_words, text_of, vectors_of, words_of
+from tdbench.bench.matching.problem import best_distinct
 from tdbench.bench.matching.projection import Projection
 from tdbench.bench.matching.replace import ReplaceOptions, replace_tokens
-from tdbench.bench.matching.stage import best_distinct
-from tdbench.bench.matching.start import random_words, text_of, vectors_of, words_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from tdbench.bench.distilled import SoftInputs
     from tdbench.bench.matching.gradients import Head
     from tdbench.bench.matching.options import SynthesisConfig
-    from tdbench.bench.matching.stage import Objective, Stage
+    from tdbench.bench.matching.problem import MatchingProblem, Objective
     from tdbench.bench.models.task_lm import TaskLM
 
     Words = list[tuple[NDArray[np.int64], ...]]
@@ -41,7 +40,7 @@ not moved, and texts end farther from their goals than they started (docs/notes/
 
 
 def synthesise(
-    stage: Stage,
+    problem: MatchingProblem,
     objective: Objective,
     config: SynthesisConfig,
     ctx: Context,
@@ -52,7 +51,7 @@ def synthesise(
     """Makes a set of S texts, or of token vectors.
 
     Args:
-        stage: Real texts, learner, clusters and slots.
+        problem: Real texts, learner, clusters and slots.
         objective: What to fit.
         config: How.
         ctx: Seeds, cost meter, language model.
@@ -64,8 +63,8 @@ def synthesise(
     if nearness is None:
         nearness = NEARNESS if lm is None else 0.0
     if lm is None and config.uses_task_lm:
-        lm = ctx.task_lm(stage.real, stage.source)
-    made = _Synthesis(stage, objective, config, lm, ctx, nearness=nearness)
+        lm = ctx.task_lm(problem.real, problem.source)
+    made = _Synthesis(problem, objective, config, lm, ctx, nearness=nearness)
     with ctx.cost.phase("start"):
         words = made.start()
     with ctx.cost.phase("match"):
@@ -76,7 +75,7 @@ def synthesise(
         return DistilledSet.from_vectors(soft, made.labels_M)
     with ctx.cost.phase("pick"):
         kept = made.pick(words)
-    return DistilledSet.from_texts(kept, stage.labels_S)
+    return DistilledSet.from_texts(kept, problem.labels_S)
 
 
 class _Synthesis:
@@ -84,7 +83,7 @@ class _Synthesis:
 
     def __init__(
         self,
-        stage: Stage,
+        problem: MatchingProblem,
         objective: Objective,
         config: SynthesisConfig,
         lm: TaskLM | None,
@@ -92,33 +91,33 @@ class _Synthesis:
         *,
         nearness: float,
     ) -> None:
-        self._stage, self._objective, self._config, self._ctx = stage, objective, config, ctx
+        self._problem, self._objective, self._config, self._ctx = problem, objective, config, ctx
         self._lm, self._nearness = lm, nearness
         self._copies = config.candidates if config.output == "text" else 1
         self._teacher: Head | None = None
-        self.labels_M = np.tile(stage.labels_S, self._copies)
+        self.labels_M = np.tile(problem.labels_S, self._copies)
 
     def start(self) -> Words:
         """Returns the M texts to start from, all slots of one copy after another."""
-        stage, config, ctx = self._stage, self._config, self._ctx
-        n_slots, source = len(stage.group_S), stage.source
+        problem, config, ctx = self._problem, self._config, self._ctx
+        n_slots, source = len(problem.group_S), problem.source
         if config.start in ("lm", "lm-any"):
             assert self._lm is not None
-            per_class = config.pool * n_slots // stage.real.n_classes
-            labels_N = np.repeat(np.arange(stage.real.n_classes), per_class)
-            pool = self._lm.sample(labels_N, len(stage.real.fields), ctx.torch_seed("samples"))
-            h_ND = source.features(source.frame.around(pool))
+            per_class = config.pool * n_slots // problem.real.n_classes
+            labels_N = np.repeat(np.arange(problem.real.n_classes), per_class)
+            pool = self._lm.sample(labels_N, len(problem.real.fields), ctx.torch_seed("samples"))
+            h_ND = source.features(source.special_tokens.around(pool))
             costs_NS = self._alone(h_ND, labels_N)
-            costs_NS[labels_N[:, None] != stage.labels_S[None, :]] = np.inf
+            costs_NS[labels_N[:, None] != problem.labels_S[None, :]] = np.inf
             if config.start == "lm":
                 costs_NS[self._doubtful(h_ND, labels_N)] = np.inf
             return [pool[i] for i in best_distinct(costs_NS, self._copies)]
-        words, rng = words_of(source, stage.real), ctx.rng("start")
+        words, rng = words_of(source, problem.real), ctx.rng("start")
         rows_M = np.zeros(self._copies * n_slots, dtype=np.int64)
-        for group in range(len(stage.groups)):
-            places = np.flatnonzero(np.tile(stage.group_S, self._copies) == group)
-            medoid = stage.groups.medoids_G[[group]]
-            others = np.setdiff1d(np.flatnonzero(stage.groups.groups_N == group), medoid)
+        for group in range(len(problem.groups)):
+            places = np.flatnonzero(np.tile(problem.group_S, self._copies) == group)
+            medoid = problem.groups.medoids_G[[group]]
+            others = np.setdiff1d(np.flatnonzero(problem.groups.groups_N == group), medoid)
             rows_M[places] = np.resize(np.append(medoid, rng.permutation(others)), len(places))
         texts = [words[row] for row in rows_M]
         if config.start == "rows":
@@ -131,9 +130,9 @@ class _Synthesis:
         """Finds all samples but the third of every class that the teacher is surest of, and never fewer than the candidates."""
         own_N = self._teacher_shares(h_ND)[np.arange(len(labels_N)), labels_N]
         doubtful_N = np.ones(len(labels_N), dtype=bool)
-        for label in range(self._stage.real.n_classes):
+        for label in range(self._problem.real.n_classes):
             rows = np.flatnonzero(labels_N == label)
-            needed = self._copies * int((self._stage.labels_S == label).sum())
+            needed = self._copies * int((self._problem.labels_S == label).sum())
             surest = rows[np.argsort(-own_N[rows], kind="stable")]
             doubtful_N[surest[: max(needed, round(SURE_FRAC * len(rows)))]] = False
         return doubtful_N
@@ -141,17 +140,17 @@ class _Synthesis:
     def _teacher_shares(self, h_ND: torch.Tensor) -> NDArray[np.float32]:
         """Returns the (N, C) class shares that a linear head gives, trained on the real texts."""
         if self._teacher is None:
-            targets_NC = self._stage.one_hot(self._stage.real.labels_N)
-            self._teacher = train_head(self._stage.h, targets_NC, TEACHER_STEPS, self._ctx.rng("teacher"))
+            targets_NC = self._problem.one_hot(self._problem.real.labels_N)
+            self._teacher = train_head(self._problem.h, targets_NC, TEACHER_STEPS, self._ctx.rng("teacher"))
         with torch.no_grad():
             return torch.softmax(h_ND @ self._teacher.weight_CD.t() + self._teacher.bias_C, dim=1).cpu().numpy()
 
     def fit(self, words: Words) -> SoftInputs:
         """Fits the texts' token vectors, and notes the distances before and after."""
-        stage, config, ctx = self._stage, self._config, self._ctx
-        soft = vectors_of(stage.source, words)
+        problem, config, ctx = self._problem, self._config, self._ctx
+        soft = vectors_of(problem.source, words)
         notes = ctx.diagnostics
-        notes["match_floor"] = self._objective.floor(ctx.rng("halves"))
+        notes["match_floor"] = self._objective.split_half_baseline(ctx.rng("halves"))
         notes["match_start"] = notes["match_vectors"] = self._distance(soft, self._copies)
         if config.outer == 0:
             return soft
@@ -159,7 +158,7 @@ class _Synthesis:
         rho = config.rho / len(soft.vectors_SD)
         project = self._projection(soft) if config.rho > 0 else lambda x_SE: x_SE
         soft, trace = fit_vectors(
-            stage.source,
+            problem.source,
             soft,
             lambda read: self._objective.loss(read, self._copies),
             project,
@@ -176,23 +175,23 @@ class _Synthesis:
 
     def spell(self, words: Words, soft: SoftInputs) -> Words:
         """Turns fitted vectors into words, and improves these one by one; what that costs in distance is the discretisation gap."""
-        stage, config, ctx = self._stage, self._config, self._ctx
+        problem, config, ctx = self._problem, self._config, self._ctx
         assert self._lm is not None
         if config.outer:
             before = words
-            words = self._projection(soft).words(torch.from_numpy(soft.vectors_SD).to(stage.source.device))
+            words = self._projection(soft).words(torch.from_numpy(soft.vectors_SD).to(problem.source.device))
             ctx.diagnostics["changed_frac"] = _changed(before, words)
-        ctx.diagnostics["match_words"] = self._distance(vectors_of(stage.source, words), self._copies)
+        ctx.diagnostics["match_words"] = self._distance(vectors_of(problem.source, words), self._copies)
         if config.replace:
-            slot_M = torch.arange(len(words), device=stage.source.device) % len(stage.group_S)
+            slot_M = torch.arange(len(words), device=problem.source.device) % len(problem.group_S)
 
             def cost(h_ND: torch.Tensor, of_N: NDArray[np.int64]) -> torch.Tensor:
                 own_N1 = slot_M[torch.from_numpy(of_N)].unsqueeze(1)
-                return self._objective.alone(h_ND, self.labels_M[of_N]).gather(1, own_N1).squeeze(1)
+                return self._objective.per_sample_loss(h_ND, self.labels_M[of_N]).gather(1, own_N1).squeeze(1)
 
             options = ReplaceOptions(config.replace, config.proposals, config.likely, config.fluency)
             words, curve = replace_tokens(
-                stage.source,
+                problem.source,
                 self._lm,
                 words,
                 self.labels_M,
@@ -209,9 +208,9 @@ class _Synthesis:
 
         Candidates are judged as learners will read them: spelt out, and cut into tokens again.
         """
-        stage, source, labels_M = self._stage, self._stage.source, self.labels_M
-        fields = text_of(source, list(stage.real.fields), words)
-        spelt = LabelledText(fields, labels_M, stage.real.label_names, np.arange(len(words)))
+        problem, source, labels_M = self._problem, self._problem.source, self.labels_M
+        fields = text_of(source, list(problem.real.fields), words)
+        spelt = LabelledText(fields, labels_M, problem.real.label_names, np.arange(len(words)))
         h_MD = source.features(source.tokenise(spelt))
         says_M = self._teacher_shares(h_MD).argmax(1)
         costs_MS = self._alone(h_MD, labels_M)
@@ -231,16 +230,16 @@ class _Synthesis:
 
     def _projection(self, soft: SoftInputs) -> Projection:
         assert self._lm is not None
-        source, top_k = self._stage.source, self._config.top_k
+        source, top_k = self._problem.source, self._config.top_k
         return Projection(source, self._lm, soft.lengths_MF, self.labels_M, top_k, nearness=self._nearness)
 
     def _alone(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> NDArray[np.float64]:
         with torch.no_grad():
-            return self._objective.alone(h_ND, labels_N).cpu().numpy().astype(np.float64)
+            return self._objective.per_sample_loss(h_ND, labels_N).cpu().numpy().astype(np.float64)
 
     def _distance(self, soft: SoftInputs, copies: int) -> float:
         with torch.no_grad():
-            return float(self._objective.loss(Reading.of(self._stage.source, soft), copies))
+            return float(self._objective.loss(Reading.of(self._problem.source, soft), copies))
 
 
 def _changed(before: Words, after: Words) -> float:

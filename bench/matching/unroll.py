@@ -24,7 +24,7 @@ from tdbench.bench.training.inner import stepped
 
 if TYPE_CHECKING:
     from tdbench.bench.cost import CostMeter
-    from tdbench.bench.training.inner import InnerModel, Lesson, Weights
+    from tdbench.bench.training.inner import InnerLoop, InnerModel, Weights
 
 Outer = Callable[["Weights"], tuple[float, "Weights"]]
 """Maps trained weights to a loss and its gradient for them."""
@@ -36,14 +36,14 @@ class Unrolled:
 
     Args:
         loss: What the outer loss said.
-        leaves: Derivatives for the lesson's tensors, in the order of `Lesson.leaves`; zeros where a tensor has no part.
+        leaves: Derivatives for the loop's tensors, in the order of `InnerLoop.leaves`; zeros where a tensor has no part.
     """
 
     loss: float
     leaves: list[torch.Tensor]
 
     def plus(self, other: Unrolled) -> Unrolled:
-        """Adds another loss of the same lesson."""
+        """Adds another loss of the same loop."""
         return Unrolled(self.loss + other.loss, [a + b for a, b in zip(self.leaves, other.leaves, strict=True)])
 
 
@@ -62,18 +62,18 @@ class Back:
     keep: bool = True
 
 
-def descend(inner: InnerModel, start: Weights, lesson: Lesson) -> list[Weights]:
+def descend(inner: InnerModel, start: Weights, loop: InnerLoop) -> list[Weights]:
     """Takes all steps and returns the weights before each of them and after the last, without a graph."""
     path = [start]
-    for rates_2, rows in zip(lesson.rates_T2.detach(), lesson.rows_of, strict=True):
-        path.append(stepped(inner, path[-1], rates_2, inner.gradients(path[-1], lesson, rows)))
+    for rates_2, rows in zip(loop.rates_T2.detach(), loop.rows_of, strict=True):
+        path.append(stepped(inner, path[-1], rates_2, inner.gradients(path[-1], loop, rows)))
     return path
 
 
 def unroll(
     inner: InnerModel,
     start: Weights,
-    lesson: Lesson,
+    loop: InnerLoop,
     outer: Outer,
     *,
     back: Back = Back(),
@@ -84,37 +84,37 @@ def unroll(
     Args:
         inner: The learner.
         start: Its weights before the first step.
-        lesson: What the steps are made of; leaves may require a gradient.
+        loop: What the steps are made of; leaves may require a gradient.
         outer: The loss at the end.
         back: How.
         cost: Counts operations; a step back takes as many as two gradients.
     """
-    n_steps = len(lesson.rows_of)
+    n_steps = len(loop.rows_of)
     first = max(0, n_steps - (back.last or n_steps))
     path, taken = [start], []
-    for step, rows in enumerate(lesson.rows_of):
+    for step, rows in enumerate(loop.rows_of):
         again = back.keep and step >= first
         weights = _leaves(path[-1])
-        grads = inner.gradients(weights, lesson, rows, again=again)
+        grads = inner.gradients(weights, loop, rows, again=again)
         taken.append((weights, grads) if again else None)
-        path.append(stepped(inner, path[-1], lesson.rates_T2[step].detach(), grads))
+        path.append(stepped(inner, path[-1], loop.rates_T2[step].detach(), grads))
         if cost is not None:
             gradients = 1 + (step >= first) * (2 + (not back.keep))
             cost.add_flops(3 * inner.flops(rows) * gradients, flops.METHOD, flops.GAPS)
     loss, slope = outer(path[-1])
-    total = [torch.zeros_like(leaf) for leaf in lesson.leaves()]
+    total = [torch.zeros_like(leaf) for leaf in loop.leaves()]
     for step in range(n_steps - 1, first - 1, -1):
         kept = taken.pop()
         weights = _leaves(path[step]) if kept is None else kept[0]
-        grads = inner.gradients(weights, lesson, lesson.rows_of[step], again=True) if kept is None else kept[1]
+        grads = inner.gradients(weights, loop, loop.rows_of[step], again=True) if kept is None else kept[1]
         onward = back.across and step > first
-        slope = _step_back(inner, lesson, step, weights, grads, slope=slope, total=total, onward=onward)
+        slope = _step_back(inner, loop, step, weights, grads, slope=slope, total=total, onward=onward)
     return Unrolled(loss, total)
 
 
 def _step_back(
     inner: InnerModel,
-    lesson: Lesson,
+    loop: InnerLoop,
     step: int,
     weights: Weights,
     grads: tuple[torch.Tensor, ...],
@@ -124,7 +124,7 @@ def _step_back(
     onward: bool,
 ) -> Weights:
     """Adds a step's part to the derivatives, and returns the loss's gradient for the weights before it."""
-    leaves, rates_2 = lesson.leaves(), lesson.rates_T2[step].detach()
+    leaves, rates_2 = loop.leaves(), loop.rates_T2[step].detach()
     products = [torch.zeros((), device=inner.device, dtype=rates_2.dtype) for _ in rates_2]
     for name, grad in zip(inner.trained, grads, strict=True):
         group = inner.group_of(name)
@@ -152,7 +152,7 @@ def _leaves(weights: Weights) -> Weights:
 def unroll_head(
     read: Callable[[torch.Tensor], torch.Tensor],
     start: tuple[torch.Tensor, torch.Tensor],
-    lesson: Lesson,
+    loop: InnerLoop,
     outer: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> Unrolled:
     """The same where the head alone is trained: token vectors are read once, and no second derivative is taken.
@@ -160,26 +160,26 @@ def unroll_head(
     Args:
         read: Maps token vectors to the (M, D) inputs of the head.
         start: The head's weights (C, D) and offsets (C) before the first step.
-        lesson: What the steps are made of; attention, and step sizes of the body, have no part.
+        loop: What the steps are made of; attention, and step sizes of the body, have no part.
         outer: The loss of a head at the end.
     """
-    h_MD = read(lesson.x_SE)
+    h_MD = read(loop.x_SE)
     alone_MD = h_MD.detach().requires_grad_(True)
-    rates_T = lesson.rates_T2[:, 1].detach().requires_grad_(True)
+    rates_T = loop.rates_T2[:, 1].detach().requires_grad_(True)
     weight_CD, bias_C = start
-    for rate, rows in zip(rates_T, lesson.rows_of, strict=True):
+    for rate, rows in zip(rates_T, loop.rows_of, strict=True):
         index = torch.from_numpy(rows).to(h_MD.device)
-        h_BD, y_BC = alone_MD[index], lesson.targets_MC[index]
+        h_BD, y_BC = alone_MD[index], loop.targets_MC[index]
         shares_BC = torch.softmax(h_BD @ weight_CD.t() + bias_C, dim=1)
         errors_BC = (y_BC.sum(1, keepdim=True) * shares_BC - y_BC) / len(rows)
         weight_CD, bias_C = weight_CD - rate * errors_BC.t() @ h_BD, bias_C - rate * errors_BC.sum(0)
     loss = outer(weight_CD, bias_C)
-    free = [leaf for leaf in (lesson.targets_MC,) if leaf.requires_grad]
+    free = [leaf for leaf in (loop.targets_MC,) if leaf.requires_grad]
     by_rate, by_h, *by_free = torch.autograd.grad(loss, [rates_T, alone_MD, *free])
-    total = [torch.zeros_like(leaf) for leaf in lesson.leaves()]
+    total = [torch.zeros_like(leaf) for leaf in loop.leaves()]
     total[0][:, 1] = by_rate
-    if lesson.x_SE.requires_grad:
-        (total[1],) = torch.autograd.grad(h_MD, lesson.x_SE, by_h)
+    if loop.x_SE.requires_grad:
+        (total[1],) = torch.autograd.grad(h_MD, loop.x_SE, by_h)
     if free:
         (total[2],) = by_free
     return Unrolled(float(loss.detach()), total)

@@ -87,7 +87,7 @@ class RowLM(RowModel):
 
     def encode(self, rows: LabelledText) -> Batch:
         """Returns `ids` (N, L), `real` (N, L) and `labels` (N,); tokens that public texts do not use are left out."""
-        from tdbench.bench.matching.start import words_of
+        from tdbench.bench.matching.initialisation import words_of
 
         length, words = self._lm.max_length, words_of(self._source, rows)
         ids_NL = torch.zeros(len(rows), length, dtype=torch.int64)

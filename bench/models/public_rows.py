@@ -46,7 +46,7 @@ def public_rows(ctx: Context, names: tuple[str, ...], labels: tuple[str, ...], m
         most_tokens: Tokens.
     """
     from tdbench.bench.canonical import content_id
-    from tdbench.bench.matching.start import words_of
+    from tdbench.bench.matching.initialisation import words_of
 
     pool = ctx.public()
     rows = pool.rows(names)

@@ -169,7 +169,7 @@ class PublicContinuations:
     def __call__(self, texts: Sequence[Text], seed: int) -> list[Text]:
         """Keeps the beginning of a text, over its fields, and writes the rest."""
         from tdbench.bench.data.text import LabelledText
-        from tdbench.bench.matching.start import text_of, words_of
+        from tdbench.bench.matching.initialisation import text_of, words_of
 
         names = [f"field {n}" for n in range(len(texts[0]))]
         fields = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True))

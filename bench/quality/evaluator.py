@@ -164,7 +164,7 @@ def judged(made: DistilledSet, real: LabelledText, context: Context) -> dict[str
         train rows held out of the judge's training. To be read from both sides: above it the texts are odd, far below it they are
         commonplace.
     """
-    from tdbench.bench.matching.start import words_of
+    from tdbench.bench.matching.initialisation import words_of
 
     source = context.source(real)
     judge = context.judge(real, source)
@@ -180,7 +180,7 @@ def nearest_tokens(made: DistilledSet, real: LabelledText, context: Context) -> 
 
     They show what vectors are about, if anything; no learner is trained on them.
     """
-    from tdbench.bench.matching.start import nearest_words, text_of
+    from tdbench.bench.matching.initialisation import nearest_words, text_of
 
     assert made.soft is not None
     source = context.source(real)

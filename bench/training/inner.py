@@ -38,7 +38,7 @@ def lora_matrix(weight: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class InnerLoop:
     """What T steps of a training are made of.
 
     Args:
@@ -65,7 +65,7 @@ class InnerModel:
 
     Args:
         module: The learner's module; it is changed in place.
-        encoded: The texts, as `Frame.around_vectors` makes them.
+        encoded: The texts, as `SpecialTokens.around_vectors` makes them.
         device: `cpu` or `cuda`.
         dtype: Of the whole computation.
         lora: Seed of adapters on the query and value maps, which are then trained with the head; None to train all weights.
@@ -208,20 +208,20 @@ class InnerModel:
         seen_MHLL = torch.cat(self._attention, dim=1)
         return [own[:, :n, :n].clone() for own, n in zip(seen_MHLL, self.encoded.lengths_N.tolist(), strict=True)]
 
-    def loss(self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64]) -> torch.Tensor:
+    def loss(self, weights: Weights, loop: InnerLoop, rows: NDArray[np.int64]) -> torch.Tensor:
         """Returns the mean loss of some texts: cross-entropy, and where attention is wanted its Kullback-Leibler distance.
 
         Attention's part is the mean over texts, layers, heads and tokens that attend, with weight 1 (Maekawa et al., 2023).
         """
-        logits_BC = self._forward(weights, lesson.x_SE, rows)
+        logits_BC = self._forward(weights, loop.x_SE, rows)
         log_p_BC = torch.log_softmax(logits_BC, dim=1)
-        loss = -(lesson.targets_MC[torch.from_numpy(rows).to(log_p_BC.device)] * log_p_BC).sum(1).mean()
-        if lesson.attention is None:
+        loss = -(loop.targets_MC[torch.from_numpy(rows).to(log_p_BC.device)] * log_p_BC).sum(1).mean()
+        if loop.attention is None:
             return loss
         seen_BHLL = torch.cat(self._attention, dim=1)
         parts = []
         for place, row in enumerate(rows):
-            wanted = lesson.attention[int(row)]
+            wanted = loop.attention[int(row)]
             n_tokens = wanted.shape[-1]
             own = seen_BHLL[place, :, :n_tokens, :n_tokens]
             own = own[:, 0] if wanted.ndim == 2 else own
@@ -229,14 +229,14 @@ class InnerModel:
         return loss + torch.stack(parts).mean()
 
     def gradients(
-        self, weights: Weights, lesson: Lesson, rows: NDArray[np.int64], *, again: bool = False
+        self, weights: Weights, loop: InnerLoop, rows: NDArray[np.int64], *, again: bool = False
     ) -> tuple[torch.Tensor, ...]:
         """Returns the gradients of the loss for the trained weights; `again` keeps them differentiable."""
         with torch.enable_grad():
             leaves = (
                 weights if again else {name: weight.detach().requires_grad_(True) for name, weight in weights.items()}
             )
-            loss = self.loss(leaves, lesson, rows)
+            loss = self.loss(leaves, loop, rows)
             return torch.autograd.grad(loss, [leaves[name] for name in self.trained], create_graph=again)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from tdbench.bench.errors import PluginError
 from tdbench.bench.training import flops
-from tdbench.bench.training.inner import InnerModel, Lesson, stepped
+from tdbench.bench.training.inner import InnerLoop, InnerModel, stepped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,16 +35,16 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     schedule = train.schedule
     assert schedule is not None
     inner = InnerModel(module, encoded, ctx.device, lora=schedule.lora, body=not schedule.head_only)
-    lesson = _lesson(schedule, encoded, train, inner)
+    loop = _inner_loop(schedule, encoded, train, inner)
     weights = inner.weights()
     if schedule.head_CX is not None:
         expected, got = inner.head_of(weights)[0].shape[1] + 1, schedule.head_CX.shape[1]
         if got != expected:
             raise PluginError(f"the schedule's head has {got} columns, offsets included; the learner's has {expected}.")
         weights |= inner.head(torch.from_numpy(schedule.head_CX).to(ctx.device))
-    n_steps = len(lesson.rows_of)
-    for step, (rates_2, rows) in enumerate(zip(lesson.rates_T2, lesson.rows_of, strict=True)):
-        weights = stepped(inner, weights, rates_2, inner.gradients(weights, lesson, rows))
+    n_steps = len(loop.rows_of)
+    for step, (rates_2, rows) in enumerate(zip(loop.rates_T2, loop.rows_of, strict=True)):
+        weights = stepped(inner, weights, rates_2, inner.gradients(weights, loop, rows))
         if not all(bool(weight.isfinite().all()) for weight in weights.values()):
             raise PluginError(f"the learned schedule diverged at step {step + 1} of {n_steps}: weights are not finite.")
         passes = 1 if schedule.head_only else 3
@@ -55,7 +55,7 @@ def run_schedule(module: nn.Module, encoded: Encoded, train: TrainingSet, ctx: T
     ctx.notes.append(f"learned schedule: {n_steps} steps of SGD from {head}, in place of the recipe")
 
 
-def _lesson(schedule: Schedule, encoded: Encoded, train: TrainingSet, inner: InnerModel) -> Lesson:
+def _inner_loop(schedule: Schedule, encoded: Encoded, train: TrainingSet, inner: InnerModel) -> InnerLoop:
     assert encoded.soft_SD is not None
     device, attention_XH = inner.device, schedule.attention_XH
     wanted = None if attention_XH is None else attention_of(attention_XH, encoded.lengths_N)
@@ -65,7 +65,7 @@ def _lesson(schedule: Schedule, encoded: Encoded, train: TrainingSet, inner: Inn
             raise PluginError(
                 f"the schedule's attention is for {len(wanted[0])} heads, all layers together; the learner has {n_heads}."
             )
-    return Lesson(
+    return InnerLoop(
         rates_T2=torch.from_numpy(schedule.rates_T2).to(device),
         x_SE=torch.from_numpy(encoded.soft_SD).to(device),
         targets_MC=torch.from_numpy(train.targets_MC).to(device),

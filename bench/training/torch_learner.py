@@ -28,14 +28,14 @@ def _encode(tokenize: Tokenize, train: TrainingSet, module: nn.Module, max_lengt
     """Tokenises a training set, or puts the special tokens around its token vectors."""
     if train.soft is None:
         return tokenize(train.text.fields, max_length)
-    from tdbench.bench.training.frame import frame_of
     from tdbench.bench.training.modules import Tokenizer
     from tdbench.bench.training.prepared import token_table
+    from tdbench.bench.training.special_tokens import special_tokens_of
 
     found = token_table(module)
     if found is None or not isinstance(tokenize, Tokenizer):
         raise UsageError("this learner cannot read token vectors: it has no pretrained token table of its own.")
-    encoded = frame_of(tokenize, len(train.text.fields)).around_vectors(train.soft, found[2].num_embeddings)
+    encoded = special_tokens_of(tokenize, len(train.text.fields)).around_vectors(train.soft, found[2].num_embeddings)
     if encoded.lengths_N.max() > max_length:
         raise UsageError(
             f"a text of {encoded.lengths_N.max()} token vectors, special tokens included, is longer than the {max_length} tokens "
@@ -69,7 +69,7 @@ class TorchLearner(Learner):
         import torch
 
         from tdbench.bench.training import engine
-        from tdbench.bench.training.frozen import predict_by_head
+        from tdbench.bench.training.cached_body import predict_with_cached_body
         from tdbench.bench.training.prepared import Prepared
         from tdbench.bench.training.schedule import run_schedule
 
@@ -88,7 +88,7 @@ class TorchLearner(Learner):
         with ctx.cost.phase("tokenize"):
             encoded_test = engine.encode_test(tokenize, test, recipe.max_length)
         if train.schedule is not None and train.schedule.head_only:
-            return predict_by_head(ready, encoded_test, ctx).numpy()
+            return predict_with_cached_body(ready, encoded_test, ctx).numpy()
         with ctx.cost.phase("predict"):
             return engine.predict(ready, encoded_test, ctx.cost, ctx.tick).numpy()
 

@@ -94,7 +94,7 @@ class DiffusionMethod(TrainedMethod):
 
         config: DiffusionConfig = self.config
         public = public_rows(ctx, oracle.field_names, oracle.label_names, config.tokens)
-        length = min(config.length, public.source.max_length - public.source.frame.n_special)
+        length = min(config.length, public.source.max_length - public.source.special_tokens.n_special)
         alphabet = Alphabet(public, config.prompt, config.latent, length)
         shape = DenoiserShape(config.layers, config.width, config.heads, config.latent, length)
         model = self.model(alphabet, public.source, shape, oracle.n_classes)

@@ -134,12 +134,12 @@ class KRR(Method):
 
     def _sources(self, real: LabelledText, ctx: Context) -> list[SourceModel]:
         """Returns the source learner as it is, and after fine-tuning."""
-        from tdbench.api.matching import varied
+        from tdbench.api.matching import perturbed_encoder
 
         source = ctx.source(real)
         with ctx.cost.phase("fine-tune"):
             seeds = [ctx.torch_seed(f"encoder {number}") for number in range(1, self.config.encoders)]
-            return [source, *(varied(source, self.config, real, seed, ctx) for seed in seeds)]
+            return [source, *(perturbed_encoder(source, self.config, real, seed, ctx) for seed in seeds)]
 
     def _samples(
         self, real: LabelledText, sources: list[SourceModel], per_class: int, ctx: Context
@@ -186,7 +186,7 @@ class KRR(Method):
             made = DistilledSet.from_vectors(soft, start.labels_N)
             if config.labels == "hard":
                 return made
-            encoded = source.frame.around_vectors(soft, len(source.table_VE))
+            encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
             problem = Exchange([moments], config.ridge, real.n_classes)
             return dataclasses.replace(
                 made, soft_labels_MC=problem.shares([_unit(source.features(encoded).cpu().numpy())])

@@ -2,5 +2,4 @@
 
 # ruff: noqa: F401 - what is imported here is what the module offers
 
-from tdbench.bench.matching.lesson_options import ExpertsConfig, LessonConfig
-from tdbench.bench.matching.options import EncodersConfig, SynthesisConfig
+from tdbench.bench.matching.options import EncodersConfig, ExpertsConfig, LearnedTrainingConfig, SynthesisConfig

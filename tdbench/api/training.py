@@ -11,4 +11,4 @@ from tdbench.bench.models.row_generator import RowGenerator
 from tdbench.bench.models.task_lm import TaskLM, Vocabulary
 from tdbench.bench.models.variations import Continuations, MaskedEdits, PublicContinuations, Varies
 from tdbench.bench.privacy.training import Batch, RowModel, TrainingOptions, train_rows
-from tdbench.bench.training.inner import InnerModel, Lesson
+from tdbench.bench.training.inner import InnerLoop, InnerModel

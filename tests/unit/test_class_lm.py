@@ -88,7 +88,7 @@ def test_before_training_it_is_the_public_model(public):
     rows.module.eval()
     few = ROWS.take(np.arange(7))
     batch = rows.encode(few)
-    from tdbench.bench.matching.start import words_of
+    from tdbench.bench.matching.initialisation import words_of
 
     expected = lm.nll(words_of(public[2], few), few.labels_N)
     assert rows.losses(batch).detach().numpy() == pytest.approx(expected, rel=2e-2)  # the public one in bfloat16

@@ -11,10 +11,10 @@ import torch
 from tdbench.bench.budget import Budget
 from tdbench.bench.commands.show import draw_curves
 from tdbench.bench.errors import UsageError
-from tdbench.bench.matching.points import halves, head_path, train_head
+from tdbench.bench.matching.clusters import halves, head_path, train_head
+from tdbench.bench.matching.initialisation import words_of
+from tdbench.bench.matching.problem import make_problem
 from tdbench.bench.matching.replace import ReplaceOptions, replace_tokens
-from tdbench.bench.matching.stage import make_stage
-from tdbench.bench.matching.start import words_of
 from tdbench.bench.matching.synthesis import _Synthesis
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing.texts import small_task
@@ -32,7 +32,7 @@ def test_replacing_lowers_the_cost_word_by_word_and_keeps_lengths(real, tmp_path
         source = ctx.source(real)
         lm = ctx.task_lm(real, source)
         words, labels = words_of(source, real.take(range(4))), real.labels_N[:4]
-        goal = source.features(source.frame.around(words_of(source, real.take(range(10, 14)))))
+        goal = source.features(source.special_tokens.around(words_of(source, real.take(range(10, 14)))))
         read = []
 
         def cost(h_ND: torch.Tensor, of_N: np.ndarray) -> torch.Tensor:
@@ -43,8 +43,8 @@ def test_replacing_lowers_the_cost_word_by_word_and_keeps_lengths(real, tmp_path
         made, curve = replace_tokens(
             source, lm, words, labels, cost=cost, options=options, rng=np.random.default_rng(0)
         )
-        before = float(cost(source.features(source.frame.around(words)), np.arange(4)).mean())
-        after = float(cost(source.features(source.frame.around(made)), np.arange(4)).mean())
+        before = float(cost(source.features(source.special_tokens.around(words)), np.arange(4)).mean())
+        after = float(cost(source.features(source.special_tokens.around(made)), np.arange(4)).mean())
     assert curve == sorted(curve, reverse=True)
     assert after == pytest.approx(curve[-1], rel=1e-4)
     assert after < before
@@ -98,23 +98,23 @@ def test_replacing_at_the_end_is_part_of_both_matching_methods(real, tmp_path):
 
 def synthesis(real, ctx, **options) -> _Synthesis:
     method = of("gradmm", **options)
-    stage = make_stage(real, 3, 1, ctx)
-    goal = method._goal(stage, ctx)  # type: ignore[attr-defined]
-    return _Synthesis(stage, goal, method.config, ctx.task_lm(real, stage.source), ctx, nearness=0.0)
+    problem = make_problem(real, 3, 1, ctx)
+    goal = method._goal(problem, ctx)  # type: ignore[attr-defined]
+    return _Synthesis(problem, goal, method.config, ctx.task_lm(real, problem.source), ctx, nearness=0.0)
 
 
 def test_texts_start_from_the_samples_that_the_teacher_is_surest_of(real, tmp_path):
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
         made = synthesis(real, ctx, pool=8, candidates=2)
-        h, labels = made._stage.h[:60], np.arange(60) % 2
+        h, labels = made._problem.h[:60], np.arange(60) % 2
         doubtful = made._doubtful(h, labels)
         own = made._teacher_shares(h)[np.arange(60), labels]
         few = made._doubtful(h[:14], labels[:14])
         shares = {}
         for start in ("lm", "lm-any"):
             made = synthesis(real, ctx, start=start, pool=30, candidates=2)
-            sampled = made._stage.source.features(made._stage.source.frame.around(made.start()))
+            sampled = made._problem.source.features(made._problem.source.special_tokens.around(made.start()))
             shares[start] = made._teacher_shares(sampled)[np.arange(12), made.labels_M].mean()
     for label in (0, 1):
         mine = labels == label

@@ -15,7 +15,7 @@ from tdbench.bench.card import Skip
 from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.matching.points import train_head
+from tdbench.bench.matching.clusters import train_head
 from tdbench.bench.registry import METHODS, TASKS
 from tdbench.methods.krr.regression import (
     Exchange,

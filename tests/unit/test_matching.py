@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tdbench.bench.errors import UsageError
-from tdbench.bench.matching.admm import AdmmOptions, admm
+from tdbench.bench.matching.clusters import cluster, train_head, trained_heads
+from tdbench.bench.matching.fit import AdmmOptions, admm
 from tdbench.bench.matching.gradients import (
     Head,
     HeadGradients,
@@ -17,8 +18,7 @@ from tdbench.bench.matching.gradients import (
     head_gradients,
     random_texts,
 )
-from tdbench.bench.matching.points import cluster, train_head, trained_heads
-from tdbench.bench.matching.stage import best_distinct
+from tdbench.bench.matching.problem import best_distinct
 
 N, D, C, K, G = 17, 5, 3, 2, 4
 GROUPS = np.arange(N) % G

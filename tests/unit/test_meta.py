@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from tdbench.bench.budget import Budget
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import PluginError
-from tdbench.bench.matching.lessons import LearnedLesson
-from tdbench.bench.matching.start import nearest_words, words_of
+from tdbench.bench.matching.initialisation import nearest_words, words_of
+from tdbench.bench.matching.learned_training import LearnedTraining
 from tdbench.bench.matching.unroll import Unrolled
 from tdbench.bench.registry import METHODS
 from tdbench.bench.training.training_set import TrainContext, TrainingSet
@@ -71,7 +71,7 @@ def test_a_training_of_the_head_alone_leaves_all_else_where_it_is(real, tmp_path
 def test_later_updates_learn_step_sizes_as_fast_as_ever_and_all_else_slower(real, tmp_path):
     ctx = context(tmp_path)
     with ctx.cost.phase("test"):
-        learned = LearnedLesson.begun(ctx.source(real), real, 2, Meta.Config(**FAST), ctx)
+        learned = LearnedTraining.begun(ctx.source(real), real, 2, Meta.Config(**FAST), ctx)
     learned.begin(10, 0.1)
     fastest = [group["initial_lr"] for group in learned._optimiser.param_groups]
     assert fastest == pytest.approx([0.03, 0.003, 0.003])
@@ -82,7 +82,7 @@ def test_any_step_size_has_an_inverse_of_softplus(real, tmp_path):
     for size in (1e-6, 1.0, 500.0):
         config = Meta.Config(**FAST | {"head_rate": size})
         with ctx.cost.phase("test"):
-            learned = LearnedLesson.begun(ctx.source(real), real, 2, config, ctx)
+            learned = LearnedTraining.begun(ctx.source(real), real, 2, config, ctx)
         assert learned.rates_T2[:, 1].tolist() == pytest.approx([size] * config.steps, rel=1e-3)
 
 
@@ -177,11 +177,11 @@ def test_a_large_batch_takes_the_place_of_a_small_one_where_the_head_alone_is_tr
 
         source = ctx.source(real)
         loss = RealLoss(source.new_module(), source.tokenise(real), real.labels_N, "cpu", ctx.cost)
-        weights, lesson = one._heads.draw(), one._learned.lesson()
+        weights, loop = one._heads.draw(), one._learned.inner_loop()
         small, large = np.array([0, 5, 9]), np.arange(40)
-        found = unroll(one._inner, weights, lesson, lambda trained: loss(trained, small))
-        found = found.plus(one._of_head(weights, lesson, large, small))
-        wanted = one._of_head(weights, lesson, large)
+        found = unroll(one._inner, weights, loop, lambda trained: loss(trained, small))
+        found = found.plus(one._of_head(weights, loop, large, small))
+        wanted = one._of_head(weights, loop, large)
     assert found.loss == pytest.approx(wanted.loss, rel=1e-4)
     for made, expected in zip(found.leaves[1:], wanted.leaves[1:], strict=True):
         assert torch.allclose(made, expected, rtol=1e-3, atol=1e-6)
@@ -201,7 +201,7 @@ def test_text_is_the_nearest_words_of_the_train_split(real, tmp_path):
 
 
 def replace_vectors(source, words):
-    from tdbench.bench.matching.start import vectors_of
+    from tdbench.bench.matching.initialisation import vectors_of
 
     soft = vectors_of(source, words)
     return replace(soft, vectors_SD=soft.vectors_SD * 3)  # a cosine knows no length
@@ -226,7 +226,7 @@ def test_a_step_size_that_vanishes_is_an_error(real, tmp_path):
         config = Meta.Config(**FAST, rate_lr=5.0)
         learned = _Learning(config, ctx.source(real), real, 2, ctx)._learned
         learned.begin(20)
-        leaves = [torch.zeros_like(leaf) for leaf in learned.lesson().leaves()]
+        leaves = [torch.zeros_like(leaf) for leaf in learned.inner_loop().leaves()]
         leaves[0][1, 1] = 1.0  # the loss falls with the head's second step size
         found = Unrolled(1.0, leaves)
         with pytest.raises(

@@ -14,9 +14,9 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.context import Context, Source
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.matching.several import over_encoders, varied
-from tdbench.bench.matching.stage import make_stage
-from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.matching.encoder_ensemble import encoder_ensemble, perturbed_encoder
+from tdbench.bench.matching.initialisation import vectors_of, words_of
+from tdbench.bench.matching.problem import make_problem
 from tdbench.bench.models.prompted import label_tokens, load_causal, prompted_lm
 from tdbench.bench.models.resolve import pretrained_name
 from tdbench.bench.registry import METHODS
@@ -69,10 +69,10 @@ def test_the_head_reads_the_state_behind_the_template(exact, real, tmp_path):
             scores = got @ head.weight_KCD[0].t() + head.bias_KC[0]
             assert torch.allclose(scores, out.logits[0, -1], atol=1e-3)
         words = words_of(source, few)
-        again = source.features(source.frame.around(words))
+        again = source.features(source.special_tokens.around(words))
         assert torch.allclose(again, made, atol=1e-4)
         soft = vectors_of(source, words)
-        by_vectors = source.features(source.frame.around_vectors(soft, len(source.table_VE)))
+        by_vectors = source.features(source.special_tokens.around_vectors(soft, len(source.table_VE)))
         assert torch.allclose(by_vectors, made, atol=1e-4)
 
 
@@ -86,7 +86,7 @@ def test_in_half_precision_the_state_is_nearly_the_same(real, tmp_path, monkeypa
             source = ctx.asked(real, LM, " It was ")
             made[dtype] = source.features(source.tokenise(real))
             soft = vectors_of(source, words_of(source, real))
-            by_vectors = source.features(source.frame.around_vectors(soft, len(source.table_VE)))
+            by_vectors = source.features(source.special_tokens.around_vectors(soft, len(source.table_VE)))
         assert made[dtype].dtype is torch.float32
         assert torch.nn.functional.cosine_similarity(by_vectors, made[dtype]).min() > 0.999
     near = torch.nn.functional.cosine_similarity(*made.values())
@@ -117,8 +117,8 @@ def test_matched_gradients_are_those_of_the_label_word_at_the_last_place(exact, 
     with ctx.cost.phase("x"):
         source = ctx.asked(few, LM, " It was ")
         tokens = label_tokens(source.tokenizer, ("bad", "great"), " It was ")
-        stage = make_stage(few, 3, 3, ctx, source)
-        goal = method._goal(stage, ctx)  # type: ignore[attr-defined]
+        problem = make_problem(few, 3, 3, ctx, source)
+        goal = method._goal(problem, ctx)  # type: ignore[attr-defined]
     model = load_causal(LM)
     head = model.get_output_embeddings().weight.detach()
     for label in (0, 1):
@@ -243,8 +243,8 @@ def test_further_encoders_differ_in_weights_but_not_in_the_token_table(kind, rea
     with ctx.cost.phase("x"):
         source = ctx.source(real)
         before = source.features(source.tokenise(real.take(range(6))))
-        other = varied(source, config, real, 7, ctx)
-        again = varied(source, config, real, 7, ctx)
+        other = perturbed_encoder(source, config, real, 7, ctx)
+        again = perturbed_encoder(source, config, real, 7, ctx)
         text = real.take(range(6))
         h, same = other.features(other.tokenise(text)), again.features(again.tokenise(text))
         assert torch.equal(h, same)
@@ -252,7 +252,7 @@ def test_further_encoders_differ_in_weights_but_not_in_the_token_table(kind, rea
         assert torch.equal(source.features(source.tokenise(text)), before)
         words = words_of(other, text)
         soft = vectors_of(other, words)
-        by_vectors = other.features(other.frame.around_vectors(soft, len(other.table_VE)))
+        by_vectors = other.features(other.special_tokens.around_vectors(soft, len(other.table_VE)))
         assert torch.allclose(by_vectors, h, atol=2e-2)
 
 
@@ -262,14 +262,14 @@ def test_an_objective_over_encoders_is_the_mean_of_its_parts(real, tmp_path):
     ctx = context(tmp_path)
     method = of("dm", encoders=3, encoder_steps=2, outer=1)
     with ctx.cost.phase("x"):
-        stage = make_stage(real, 3, 1, ctx)
+        problem = make_problem(real, 3, 1, ctx)
         from tdbench.methods.dm import _Means
 
-        goal = over_encoders(stage, method.config, ctx, lambda one: _Means(one, False, ctx.rng("x")))
-        soft = vectors_of(stage.source, words_of(stage.source, real.take(stage.groups.medoids_G)))
-        read = Reading.of(stage.source, soft)
+        goal = encoder_ensemble(problem, method.config, ctx, lambda one: _Means(one, False, ctx.rng("x")))
+        soft = vectors_of(problem.source, words_of(problem.source, real.take(problem.groups.medoids_G)))
+        read = Reading.of(problem.source, soft)
         parts = goal._parts  # type: ignore[attr-defined]
-        each = [float(part.loss(Reading.of(part.stage.source, soft), 1)) for part in parts]
+        each = [float(part.loss(Reading.of(part.problem.source, soft), 1)) for part in parts]
         assert float(goal.loss(read, 1)) == pytest.approx(np.mean(each), rel=1e-4)
         assert len({round(value, 6) for value in each}) == 3
 

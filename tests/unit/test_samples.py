@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tdbench.bench.matching.initialisation import words_of
 from tdbench.bench.matching.samples import sample_medoids
 from tdbench.bench.matching.source import SourceModel
-from tdbench.bench.matching.start import words_of
 from tdbench.bench.testing.texts import small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tests.unit.tiny_models import context

@@ -12,7 +12,7 @@ from tdbench.bench.budget import Budget
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.distilled import DistilledSet, Schedule
 from tdbench.bench.errors import PluginError
-from tdbench.bench.matching.start import vectors_of, words_of
+from tdbench.bench.matching.initialisation import vectors_of, words_of
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 from tdbench.bench.training.inner import _outside_backbone, linear_head
 from tdbench.bench.training.recipe import Recipe

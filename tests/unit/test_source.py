@@ -12,16 +12,16 @@ from tdbench.bench.budget import Budget
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.distilled import DistilledSet, SoftInputs
 from tdbench.bench.errors import BudgetError, PluginError, UsageError
+from tdbench.bench.matching.initialisation import random_words, text_of, vectors_of, words_of
 from tdbench.bench.matching.projection import Projection
 from tdbench.bench.matching.source import SourceModel
-from tdbench.bench.matching.start import random_words, text_of, vectors_of, words_of
 from tdbench.bench.models.task_lm import TaskLM, Vocabulary
 from tdbench.bench.models.task_lm_training import TaskLMOptions, cached_task_lm, train_task_lm
 from tdbench.bench.testing.texts import KINDS, small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
-from tdbench.bench.training.frame import frame_of
 from tdbench.bench.training.learners.bow_logreg import BowLogReg
 from tdbench.bench.training.recipe import Recipe
+from tdbench.bench.training.special_tokens import special_tokens_of
 from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 pytestmark = pytest.mark.usefixtures("full_precision")
@@ -54,23 +54,23 @@ def lm_of(real, source: SourceModel) -> TaskLM:
 def test_the_frame_around_words_is_what_the_tokenizer_makes(real, cost, tmp_path):
     source = source_of(real, cost, tmp_path)
     short = real.take([i for i, ids in enumerate(source.tokenise(real).ids) if len(ids) < MAX_LENGTH][:20])
-    expected, made = source.tokenise(short), source.frame.around(words_of(source, short))
+    expected, made = source.tokenise(short), source.special_tokens.around(words_of(source, short))
     assert [ids.tolist() for ids in made.ids] == [ids.tolist() for ids in expected.ids]
     if expected.type_ids is not None:
         assert made.type_ids is not None
         assert [t.tolist() for t in made.type_ids] == [t.tolist() for t in expected.type_ids]
-    assert source.frame.n_special == 1 + len(real.fields)
-    assert max(map(len, source.frame.around(words_of(source, real)).ids)) <= MAX_LENGTH
+    assert source.special_tokens.n_special == 1 + len(real.fields)
+    assert max(map(len, source.special_tokens.around(words_of(source, real)).ids)) <= MAX_LENGTH
 
 
 def test_vectors_of_the_table_are_read_like_the_words_they_stand_for(real, cost, tmp_path):
     source = source_of(real, cost, tmp_path)
     words = words_of(source, real.take(range(9)))
     soft = vectors_of(source, words)
-    encoded = source.frame.around_vectors(soft, len(source.table_VE))
-    by_words, by_vectors = source.features(source.frame.around(words)), source.features(encoded)
+    encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
+    by_words, by_vectors = source.features(source.special_tokens.around(words)), source.features(encoded)
     assert torch.allclose(by_words, by_vectors, atol=1e-5)
-    assert torch.allclose(by_words, source.features(source.frame.around(words)), atol=1e-6)
+    assert torch.allclose(by_words, source.features(source.special_tokens.around(words)), atol=1e-6)
 
 
 def test_the_gradient_of_a_vector_is_the_one_that_transformers_gives(cost, tmp_path):
@@ -79,7 +79,7 @@ def test_the_gradient_of_a_vector_is_the_one_that_transformers_gives(cost, tmp_p
     real = small_task("pairs").train.take(range(6))
     source = source_of(real, cost, tmp_path)
     soft = vectors_of(source, words_of(source, real))
-    encoded = source.frame.around_vectors(soft, len(source.table_VE))
+    encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
     x = torch.from_numpy(soft.vectors_SD).requires_grad_(True)
     (source.soft_features(encoded, x) ** 2).sum().backward()
 
@@ -124,7 +124,7 @@ def test_frames_of_tokenizers_without_special_tokens_part_fields_by_a_line_break
     class Bare:
         inner, separates, pad_id, identity, suffix = Plain(), False, 0, "bare", ()
 
-    single, pair = frame_of(Bare(), 1), frame_of(Bare(), 2)  # type: ignore[arg-type]
+    single, pair = special_tokens_of(Bare(), 1), special_tokens_of(Bare(), 2)  # type: ignore[arg-type]
     assert (single.gaps, pair.gaps) == (((), ()), ((), (10,), ()))
     assert pair.around([(np.array([7, 8]), np.array([9]))]).ids[0].tolist() == [7, 8, 10, 9]
 

@@ -16,8 +16,8 @@ from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import UsageError
-from tdbench.bench.matching.stage import Stage, make_stage
-from tdbench.bench.matching.start import words_of
+from tdbench.bench.matching.initialisation import words_of
+from tdbench.bench.matching.problem import MatchingProblem, make_problem
 from tdbench.bench.method import Method
 from tdbench.bench.registry import METHODS
 from tdbench.bench.testing.texts import small_task
@@ -112,20 +112,20 @@ def test_controls_change_the_target_and_nothing_else(real, tmp_path):
     assert len({v.shape for v in vectors}) == 1
 
 
-def goal_of(name: str, stage: Stage, ctx: Context, **options):
+def goal_of(name: str, problem: MatchingProblem, ctx: Context, **options):
     method = of(name, **options)
-    return method._goal(stage, ctx)  # type: ignore[attr-defined]
+    return method._goal(problem, ctx)  # type: ignore[attr-defined]
 
 
 def test_permuted_targets_are_the_next_class_texts_with_this_class_label(real, tmp_path):
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
-        stage = make_stage(real, 3, 1, ctx)
-        own, permuted = (goal_of("gradmm", stage, ctx, target=t).gradients.weight_KGCD for t in ("class", "permuted"))
-        heads = goal_of("gradmm", stage, ctx).heads
-    assert stage.labels_S.tolist() == [0, 0, 0, 1, 1, 1]
+        problem = make_problem(real, 3, 1, ctx)
+        own, permuted = (goal_of("gradmm", problem, ctx, target=t).gradients.weight_KGCD for t in ("class", "permuted"))
+        heads = goal_of("gradmm", problem, ctx).heads
+    assert problem.labels_S.tolist() == [0, 0, 0, 1, 1, 1]
     for group in range(6):
-        texts = stage.h[np.flatnonzero(stage.groups.groups_N == (group + 3) % 6).tolist()]
+        texts = problem.h[np.flatnonzero(problem.groups.groups_N == (group + 3) % 6).tolist()]
         label = torch.zeros(2)
         label[group // 3] = 1
         errors = torch.softmax(texts @ heads.weight_KCD[1].t() + heads.bias_KC[1], dim=1) - label
@@ -137,10 +137,10 @@ def test_every_control_has_a_target_that_texts_can_reach(real, tmp_path):
     """With one text a group and no noise, free vectors come near any target that some head inputs have."""
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
-        stage = make_stage(real, 3, 1, ctx)
+        problem = make_problem(real, 3, 1, ctx)
         for target in ("class", "permuted", "random"):
-            goal = goal_of("gradmm", stage, ctx, target=target)
-            h = stage.h[stage.groups.medoids_G.tolist()].clone().requires_grad_(True)
+            goal = goal_of("gradmm", problem, ctx, target=target)
+            h = problem.h[problem.groups.medoids_G.tolist()].clone().requires_grad_(True)
             optimiser = torch.optim.Adam([h], lr=0.05)
             for _ in range(1500):
                 optimiser.zero_grad()
@@ -155,7 +155,7 @@ def test_heads_and_start_are_the_same_for_every_target(real, tmp_path):
     for target in ("class", "permuted", "random"):
         ctx = context(tmp_path)
         with ctx.cost.phase("x"):
-            made.append(goal_of("gradmm", make_stage(real, 3, 1, ctx), ctx, target=target).heads.weight_KCD)
+            made.append(goal_of("gradmm", make_problem(real, 3, 1, ctx), ctx, target=target).heads.weight_KCD)
     assert torch.equal(made[0], made[1])
     assert torch.equal(made[0], made[2])
     starts = [
@@ -175,18 +175,18 @@ def test_distribution_losses_are_those_of_their_definitions(real, tmp_path):
 
     ctx = context(tmp_path)
     with ctx.cost.phase("x"):
-        stage = make_stage(real, 4, 2, ctx)
+        problem = make_problem(real, 4, 2, ctx)
     rng = np.random.default_rng(0)
-    h = rng.normal(size=(16, stage.h_ND.shape[1]))  # two copies of 2 x 4 texts
-    unit = stage.h_ND.var(0, ddof=1).sum()
+    h = rng.normal(size=(16, problem.h_ND.shape[1]))  # two copies of 2 x 4 texts
+    unit = problem.h_ND.var(0, ddof=1).sum()
     expected, kernels = [], []
-    means, mmd = _Means(stage, False, rng), _Kernels(stage, False, rng)
+    means, mmd = _Means(problem, False, rng), _Kernels(problem, False, rng)
     for copy in h.reshape(2, 8, -1):
         for g in range(4):
-            target = stage.h_ND[stage.groups.groups_N == g].mean(0)
+            target = problem.h_ND[problem.groups.groups_N == g].mean(0)
             expected.append(((copy[2 * g : 2 * g + 2].mean(0) - target) ** 2).sum() / unit)
         for label in range(2):
-            own, others = copy[4 * label : 4 * label + 4], stage.h_ND[real.labels_N == label]
+            own, others = copy[4 * label : 4 * label + 4], problem.h_ND[real.labels_N == label]
 
             def kernel(a, b):
                 far = ((a - b) ** 2).sum() / (2 * unit)
@@ -198,9 +198,9 @@ def test_distribution_losses_are_those_of_their_definitions(real, tmp_path):
     tensor = torch.from_numpy(h).float()
     assert float(means.of_features(tensor, 2)) == pytest.approx(np.mean(expected), rel=1e-4)
     assert float(mmd.of_features(tensor, 2)) == pytest.approx(np.mean(kernels), rel=1e-4)
-    alone = means.alone(tensor[:8], np.zeros(8, dtype=np.int64))
+    alone = means.per_sample_loss(tensor[:8], np.zeros(8, dtype=np.int64))
     assert alone.shape == (8, 8)
-    centre = stage.h_ND[stage.groups.groups_N == 3].mean(0)
+    centre = problem.h_ND[problem.groups.groups_N == 3].mean(0)
     assert alone[0, 7] == pytest.approx(((h[0] - centre) ** 2).sum() / unit, rel=1e-4)
 
 
@@ -234,7 +234,7 @@ def test_pairs_keep_both_fields(name, tmp_path):
 
 
 def test_samples_without_selection_are_the_first_ones(real, tmp_path):
-    from tdbench.bench.matching.start import text_of
+    from tdbench.bench.matching.initialisation import text_of
 
     ctx = context(tmp_path)
     plain = distil(of("lm-samples", select="none"), real, ctx)

@@ -154,10 +154,10 @@ def test_the_harness_ends_where_matching_ended(real, tmp_path):
         from tdbench.bench.matching.unroll import descend
 
         start = one._buffer.state(0, 0)
-        inner, lesson = one._inner, one._learned.lesson()
+        inner, loop = one._inner, one._learned.inner_loop()
         weights = {**inner.weights(), **start}
-        lesson.rates_T2.detach()[:, 0] *= space != "head"
-        end = descend(inner, weights, lesson)[-1]
+        loop.rates_T2.detach()[:, 0] *= space != "head"
+        end = descend(inner, weights, loop)[-1]
         head = torch.cat([inner.head_of(start)[0], inner.head_of(start)[1].unsqueeze(1)], dim=1).numpy()
         import dataclasses
 

@@ -9,9 +9,9 @@ import torch
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.errors import UsageError
 from tdbench.bench.matching.gradients import Head, Heads
+from tdbench.bench.matching.initialisation import vectors_of, words_of
 from tdbench.bench.matching.parameters import LORA_PLACES, LORA_RANK, WeightGradients, between
 from tdbench.bench.matching.source import SourceModel
-from tdbench.bench.matching.start import vectors_of, words_of
 from tdbench.bench.testing.texts import small_task
 from tdbench.bench.testing.tiny import MAX_LENGTH, tiny_learner
 
@@ -88,7 +88,7 @@ def test_texts_have_no_distance_to_their_own_gradients_and_others_do(problem, sp
     model = WeightGradients(source, heads, space, seed=3)
     goal = model.of_texts(source.tokenise(real), targets, GROUPS, 2)
     soft = vectors_of(source, words_of(source, real))
-    encoded = source.frame.around_vectors(soft, len(source.table_VE))
+    encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
     x = torch.from_numpy(soft.vectors_SD)
     options = {"targets_MC": targets, "groups_M": GROUPS, "distance": distance}
     assert float(model.distances(goal, encoded, x, **options).detach().abs().max()) < 1e-5
@@ -106,7 +106,7 @@ def test_second_derivatives_equal_finite_differences(problem):
     targets = targets.double()
     goal = model.of_texts(source.tokenise(real), targets, GROUPS, 2)
     soft = vectors_of(source, words_of(source, real))
-    encoded = source.frame.around_vectors(soft, len(source.table_VE))
+    encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
     x = (torch.from_numpy(soft.vectors_SD).double() * 1.2).requires_grad_(True)
 
     def loss(vectors: torch.Tensor) -> torch.Tensor:

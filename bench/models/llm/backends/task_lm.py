@@ -16,7 +16,7 @@ import numpy as np
 from tdbench.bench.canonical import seed_from
 from tdbench.bench.card import TASK_LM
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.matching.start import text_of, words_of
+from tdbench.bench.matching.initialisation import text_of, words_of
 from tdbench.bench.models.llm.access import ModelName, Resources
 from tdbench.bench.models.llm.client import Failure, GenerationSpec, Reply, Request, Sampling
 from tdbench.bench.models.vocabulary import beginning

@@ -13,14 +13,14 @@ import torch
 
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.errors import UsageError
-from tdbench.bench.matching.points import cluster
+from tdbench.bench.matching.clusters import cluster
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.context import Context
+    from tdbench.bench.matching.clusters import Groups
     from tdbench.bench.matching.fit import Reading
-    from tdbench.bench.matching.points import Groups
     from tdbench.bench.matching.source import SourceModel
 
 
@@ -28,7 +28,7 @@ class Objective(Protocol):
     """What synthetic texts are fitted to."""
 
     @property
-    def stage(self) -> Stage:
+    def problem(self) -> MatchingProblem:
         """What it was built for."""
         ...
 
@@ -36,17 +36,17 @@ class Objective(Protocol):
         """Returns the mean loss of `copies` sets of S texts, slot after slot."""
         ...
 
-    def alone(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> torch.Tensor:
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> torch.Tensor:
         """Returns (N, S): how badly each text would serve each slot if it were alone there."""
         ...
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the loss of one random half of the real texts towards the other: nothing nearer than that means anything."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class MatchingProblem:
     """What a synthesis works with.
 
     Args:
@@ -79,7 +79,7 @@ class Stage:
         return torch.from_numpy(self.h_ND).to(self.source.device)
 
 
-def few(real: LabelledText, per_class: int | None, ctx: Context) -> LabelledText:
+def subsample(real: LabelledText, per_class: int | None, ctx: Context) -> LabelledText:
     """Draws the real texts of the low-resource setting."""
     if per_class is None:
         return real
@@ -88,9 +88,9 @@ def few(real: LabelledText, per_class: int | None, ctx: Context) -> LabelledText
     return real.take(np.sort(np.concatenate(rows)))
 
 
-def make_stage(
+def make_problem(
     real: LabelledText, per_class: int, group_size: int, ctx: Context, source: SourceModel | None = None
-) -> Stage:
+) -> MatchingProblem:
     """Encodes the real texts and cuts every class into as many clusters as there are groups of slots.
 
     Args:
@@ -115,7 +115,7 @@ def make_stage(
         groups = cluster(h_ND, real.labels_N, of_class, ctx.torch_seed("clusters"))
     dealt = np.sort(np.arange(per_class) % of_class)
     group_S = np.concatenate([dealt + label * of_class for label in range(real.n_classes)])
-    return Stage(real, source, h_ND, groups, group_S)
+    return MatchingProblem(real, source, h_ND, groups, group_S)
 
 
 def best_distinct(costs_NS: NDArray[np.float64], copies: int) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ _KNOWN: WeakKeyDictionary[Encoded, tuple[str, torch.Tensor, PhaseCost]] = WeakKe
 """For tokenised texts: the last body that read them, what it made of them, and at what cost."""
 
 
-def predict_by_head(ready: Prepared, encoded: Encoded, ctx: TrainContext) -> torch.Tensor:
+def predict_with_cached_body(ready: Prepared, encoded: Encoded, ctx: TrainContext) -> torch.Tensor:
     """Returns the (N, C) logits that `engine.predict` returns.
 
     Args:

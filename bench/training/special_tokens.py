@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Frame:
+class SpecialTokens:
     """What a tokenizer puts before, between and behind the F fields of a text.
 
     Args:
@@ -76,16 +76,16 @@ class Frame:
 
 
 @cache
-def frame_of(tokenizer: Tokenizer, n_fields: int) -> Frame:
+def special_tokens_of(tokenizer: Tokenizer, n_fields: int) -> SpecialTokens:
     """Reads the special tokens off what a tokenizer makes of one-word fields."""
     inner: Any = tokenizer.inner
     if tokenizer.suffix:
-        plain = frame_of(tokenizer.without_suffix(), n_fields)
-        return Frame((*plain.gaps[:-1], plain.gaps[-1] + tokenizer.suffix), plain.gap_types, plain.pad_id)
+        plain = special_tokens_of(tokenizer.without_suffix(), n_fields)
+        return SpecialTokens((*plain.gaps[:-1], plain.gaps[-1] + tokenizer.suffix), plain.gap_types, plain.pad_id)
     if n_fields == 2 and not tokenizer.separates:
         between = tuple(inner("\n", add_special_tokens=False)["input_ids"])
-        (before, behind) = frame_of(tokenizer, 1).gaps
-        return Frame((before, between, behind), None, tokenizer.pad_id)
+        (before, behind) = special_tokens_of(tokenizer, 1).gaps
+        return SpecialTokens((before, between, behind), None, tokenizer.pad_id)
     made = inner(*(["a"] * n_fields), return_special_tokens_mask=True)
     gaps: list[list[int]] = [[]]
     gap_types: list[int] = [0]
@@ -104,4 +104,4 @@ def frame_of(tokenizer: Tokenizer, n_fields: int) -> Frame:
         gaps.append([])
         gap_types.append(types[-1])
     has_types = n_fields == 2 and "token_type_ids" in made
-    return Frame(tuple(map(tuple, gaps)), tuple(gap_types) if has_types else None, tokenizer.pad_id)
+    return SpecialTokens(tuple(map(tuple, gaps)), tuple(gap_types) if has_types else None, tokenizer.pad_id)

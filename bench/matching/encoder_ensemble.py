@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from tdbench.bench.matching.points import Groups
-from tdbench.bench.matching.stage import Objective, Stage
+from tdbench.bench.matching.clusters import Groups
+from tdbench.bench.matching.problem import MatchingProblem, Objective
 from tdbench.bench.training import engine
 from tdbench.bench.training.prepared import Prepared, token_table
 from tdbench.bench.training.recipe import Recipe
@@ -36,25 +36,29 @@ REAL_PER_GROUP = 64
 BATCH, LR = 32, 1e-4
 
 
-def over_encoders(stage: Stage, config: SynthesisConfig, ctx: Context, make: Callable[[Stage], Objective]) -> Objective:
+def encoder_ensemble(
+    problem: MatchingProblem, config: SynthesisConfig, ctx: Context, make: Callable[[MatchingProblem], Objective]
+) -> Objective:
     """Builds an objective on every encoder that the options ask for; the first is the source learner as it is.
 
     Args:
-        stage: Of the source learner.
+        problem: Of the source learner.
         config: `encoders`, `encoder_kind`, `encoder_steps`.
         ctx: Seeds and cost meter.
-        make: Builds a method's objective for a stage.
+        make: Builds a method's objective for a problem.
     """
-    made = [make(stage)]
-    rows = _drawn(stage.groups.groups_N, ctx.rng("texts of further encoders")) if config.encoders > 1 else None
+    made = [make(problem)]
+    rows = _drawn(problem.groups.groups_N, ctx.rng("texts of further encoders")) if config.encoders > 1 else None
     for number in range(1, config.encoders):
         seed = ctx.torch_seed(f"encoder {number}")
-        source = varied(stage.source, config, stage.real, seed, ctx)
-        made.append(make(_on(source, stage, rows)))
-    return made[0] if len(made) == 1 else _Several(made)
+        source = perturbed_encoder(problem.source, config, problem.real, seed, ctx)
+        made.append(make(_on(source, problem, rows)))
+    return made[0] if len(made) == 1 else _EncoderEnsemble(made)
 
 
-def varied(source: SourceModel, config: EncodersConfig, real: LabelledText, seed: int, ctx: Context) -> SourceModel:
+def perturbed_encoder(
+    source: SourceModel, config: EncodersConfig, real: LabelledText, seed: int, ctx: Context
+) -> SourceModel:
     """Returns the source learner with other weights; its token table stays, because token vectors live in it."""
     module = source.new_module()
     if config.encoder_kind == "random":
@@ -99,36 +103,36 @@ def _drawn(groups_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
     return np.concatenate([order[groups_N[order] == g][:REAL_PER_GROUP] for g in range(int(groups_N.max()) + 1)])
 
 
-def _on(source: SourceModel, stage: Stage, rows: NDArray[np.int64] | None) -> Stage:
-    """Returns a stage of a draw of the real texts, as another encoder reads them."""
+def _on(source: SourceModel, problem: MatchingProblem, rows: NDArray[np.int64] | None) -> MatchingProblem:
+    """Returns the problem on a draw of the real texts, as another encoder reads them."""
     assert rows is not None
-    real, groups = stage.real.take(rows), stage.groups
+    real, groups = problem.real.take(rows), problem.groups
     medoids = np.array([np.flatnonzero(groups.groups_N[rows] == g)[0] for g in range(len(groups))])
     h_ND = source.features(source.tokenise(real)).cpu().numpy()
-    return Stage(real, source, h_ND, Groups(groups.groups_N[rows], medoids, groups.labels_G), stage.group_S)
+    return MatchingProblem(real, source, h_ND, Groups(groups.groups_N[rows], medoids, groups.labels_G), problem.group_S)
 
 
-class _Several:
+class _EncoderEnsemble:
     """The mean of an objective over encoders; texts that stand alone are judged by the first, the source learner."""
 
     def __init__(self, parts: list[Objective]) -> None:
         self._parts = parts
 
     @property
-    def stage(self) -> Stage:
+    def problem(self) -> MatchingProblem:
         """The source learner's own."""
-        return self._parts[0].stage
+        return self._parts[0].problem
 
     def loss(self, read: Reading, copies: int) -> torch.Tensor:
         """Returns the mean over encoders."""
         losses = [self._parts[0].loss(read, copies)]
-        losses += [part.loss(replace(read, source=part.stage.source), copies) for part in self._parts[1:]]
+        losses += [part.loss(replace(read, source=part.problem.source), copies) for part in self._parts[1:]]
         return torch.stack(losses).mean()
 
-    def alone(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> torch.Tensor:
+    def per_sample_loss(self, h_ND: torch.Tensor, labels_N: NDArray[np.int64]) -> torch.Tensor:
         """Returns what the source learner says."""
-        return self._parts[0].alone(h_ND, labels_N)
+        return self._parts[0].per_sample_loss(h_ND, labels_N)
 
-    def floor(self, rng: np.random.Generator) -> float:
+    def split_half_baseline(self, rng: np.random.Generator) -> float:
         """Returns the mean over encoders."""
-        return float(np.mean([part.floor(rng) for part in self._parts]))
+        return float(np.mean([part.split_half_baseline(rng) for part in self._parts]))

@@ -21,7 +21,7 @@ def words_of(source: SourceModel, text: LabelledText) -> list[tuple[NDArray[np.i
     Of a pair the longer field is cut first, as tokenizers do. A text without a word gets the padding token.
     """
     inner: Any = source.tokenizer.inner
-    room = source.max_length - source.frame.n_special
+    room = source.max_length - source.special_tokens.n_special
     columns = [inner(column, add_special_tokens=False)["input_ids"] for column in text.fields.values()]
     made = []
     for row in zip(*columns, strict=True):
@@ -29,7 +29,7 @@ def words_of(source: SourceModel, text: LabelledText) -> list[tuple[NDArray[np.i
         while sum(map(len, parts)) > room:
             max(parts, key=len).pop()
         if not any(parts):
-            parts[0] = [source.frame.pad_id]
+            parts[0] = [source.special_tokens.pad_id]
         made.append(tuple(np.array(part, dtype=np.int64) for part in parts))
     return made
 
@@ -75,7 +75,10 @@ def text_of(source: SourceModel, names: list[str], texts: list[tuple[NDArray[np.
     """Spells token ids out, field by field; runs of white space become one blank."""
     inner: Any = source.tokenizer.inner
     return {
-        name: [" ".join(inner.decode(parts[field]).split()) or inner.decode([source.frame.pad_id]) for parts in texts]
+        name: [
+            " ".join(inner.decode(parts[field]).split()) or inner.decode([source.special_tokens.pad_id])
+            for parts in texts
+        ]
         for field, name in enumerate(names)
     }
 

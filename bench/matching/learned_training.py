@@ -14,8 +14,7 @@ from torch.nn.functional import one_hot, softplus
 
 from tdbench.bench.distilled import DistilledSet, Schedule, SoftInputs
 from tdbench.bench.errors import PluginError
-from tdbench.bench.matching.projection import Projection
-from tdbench.bench.matching.start import (
+from tdbench.bench.matching.initialisation import (
     mean_vectors,
     nearest_words,
     random_words,
@@ -24,15 +23,16 @@ from tdbench.bench.matching.start import (
     vectors_of,
     words_of,
 )
+from tdbench.bench.matching.projection import Projection
 from tdbench.bench.matching.synthesis import NEARNESS
-from tdbench.bench.training.inner import InnerModel, Lesson
+from tdbench.bench.training.inner import InnerLoop, InnerModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tdbench.bench.context import Context
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.matching.lesson_options import LessonConfig
+    from tdbench.bench.matching.options import LearnedTrainingConfig
     from tdbench.bench.matching.source import SourceModel
     from tdbench.bench.matching.unroll import Unrolled
     from tdbench.bench.training.inner import Weights
@@ -49,7 +49,7 @@ COLLAPSED = 1e-3
 WARMUP_FRAC, CLIP_NORM, HEAD_STD = 0.1, 1.0, 0.02
 
 
-class LearnedLesson:
+class LearnedTraining:
     """A training whose parts are learned by Adam.
 
     Args:
@@ -68,7 +68,7 @@ class LearnedLesson:
         labels_M: NDArray[np.int64],
         n_classes: int,
         *,
-        config: LessonConfig,
+        config: LearnedTrainingConfig,
         seed: int,
     ) -> None:
         self.inner = inner
@@ -106,7 +106,7 @@ class LearnedLesson:
         self._optimiser = torch.optim.Adam(groups)
         self._plan = torch.optim.lr_scheduler.LambdaLR(self._optimiser, lambda step: _share_of_rate(step, updates))
 
-    def lesson(self, *, noisy: bool = False) -> Lesson:
+    def inner_loop(self, *, noisy: bool = False) -> InnerLoop:
         """Returns the training as it is now; its tensors are leaves of a graph of their own."""
         x_SE = self._x_SE.detach()
         if noisy and self._config.noise:
@@ -115,10 +115,10 @@ class LearnedLesson:
             values = [self.rates_T2, x_SE.clone(), *(value.clone() for value in self._values()[2:])]
         origins = [self._rho_T2, self._x_SE, self._y_MC, *self._wanted]
         leaves = [value.requires_grad_(origin.requires_grad) for value, origin in zip(values, origins, strict=True)]
-        return Lesson(leaves[0], leaves[1], leaves[2], self._rows_of, leaves[3:] or None)
+        return InnerLoop(leaves[0], leaves[1], leaves[2], self._rows_of, leaves[3:] or None)
 
     def _values(self) -> list[torch.Tensor]:
-        """Returns what the parameters stand for, in the order of `Lesson.leaves`."""
+        """Returns what the parameters stand for, in the order of `InnerLoop.leaves`."""
         targets_MC = torch.softmax(self._y_MC, dim=1) if self._config.labels == "soft" else self._y_MC * 1
         return [
             softplus(self._rho_T2),
@@ -133,12 +133,12 @@ class LearnedLesson:
         source: SourceModel,
         real: LabelledText,
         per_class: int,
-        config: LessonConfig,
+        config: LearnedTrainingConfig,
         ctx: Context,
         *,
         body: bool = True,
         lora: int | None = None,
-    ) -> LearnedLesson:
+    ) -> LearnedTraining:
         """Starts a training as the options say, on a fresh copy of the source learner.
 
         Args:
@@ -152,7 +152,7 @@ class LearnedLesson:
         """
         soft = starting_vectors(source, real, per_class, config, ctx)
         labels_M = np.repeat(np.arange(real.n_classes), per_class)
-        encoded = source.frame.around_vectors(soft, len(source.table_VE))
+        encoded = source.special_tokens.around_vectors(soft, len(source.table_VE))
         inner = InnerModel(source.new_module(), encoded, ctx.device, lora=lora, body=body)
         return cls(inner, soft, labels_M, real.n_classes, config=config, seed=ctx.torch_seed("noise"))
 
@@ -225,7 +225,7 @@ def _share_of_rate(step: int, updates: int) -> float:
 
 
 def as_text(
-    made: DistilledSet, source: SourceModel, real: LabelledText, config: LessonConfig, ctx: Context
+    made: DistilledSet, source: SourceModel, real: LabelledText, config: LearnedTrainingConfig, ctx: Context
 ) -> DistilledSet:
     """Turns token vectors into the words that they are nearest to, or that the task's language model picks among the nearest."""
     soft = made.soft
@@ -274,14 +274,14 @@ class NewHeads:
 
 
 def starting_vectors(
-    source: SourceModel, real: LabelledText, per_class: int, config: LessonConfig, ctx: Context
+    source: SourceModel, real: LabelledText, per_class: int, config: LearnedTrainingConfig, ctx: Context
 ) -> SoftInputs:
     """Returns the vectors to start from, class after class.
 
     A real text that is shorter than the length asked for is repeated, a longer one is cut; of a pair, each field has its share.
     """
     rng = ctx.rng("start")
-    room = source.max_length - source.frame.n_special
+    room = source.max_length - source.special_tokens.n_special
     length = None if config.length is None else min(config.length, room)
     parts = [
         part
