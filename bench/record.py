@@ -340,7 +340,7 @@ class DeterministicCounts(Frozen):
 class FullCounts(BaseModel):
     """Replication of the full-data reference."""
 
-    seeds: PositiveInt = 1
+    seeds: PositiveInt
 
 
 class ProtocolFacts(BaseModel):

@@ -101,14 +101,13 @@ class LockedSettings(CheckedSettings):
         return sha256_text(canonical_json(self.content))
 
 
-class FullRecipe(FullCounts):
+class FullRecipe(CheckedSettings, FullCounts):
     """Training length of the full-data reference: steps or epochs."""
 
     model_config = CheckedSettings.model_config
 
     steps: PositiveInt | None = None
     epochs: PositiveInt | None = None
-    seeds: PositiveInt
 
     @model_validator(mode="after")
     def _one_length(self) -> FullRecipe:

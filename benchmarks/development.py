@@ -16,16 +16,15 @@ import dataclasses
 import json
 import math
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import fmean, stdev
 
 from tdbench.bench.config import settings_for
-from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.jobs import TrainJob
+from tdbench.bench.experiment.executor import Executor
 from tdbench.bench.experiment.plan import Planner
-from tdbench.bench.experiment.stages import run_distil, run_train
+from tdbench.bench.experiment.results import Results
+from tdbench.bench.progress import Reporter
 
 TASK = "rotten_tomatoes"
 
@@ -36,21 +35,20 @@ def measure(options: list[str], args: argparse.Namespace) -> tuple[list[float], 
     runs = settings_for([*overrides, f"learners=[{args.learners}]", f"sets={args.sets}", f"runtime.root={args.root}"])
     accuracies, diagnostics, started = [], [], time.perf_counter()
     train_s = 0.0
+    runtime = runs[0].runtime.model_copy(update={"force": True, "device": "cpu"})
+    executor = Executor(Results(args.root), runtime, Reporter())
     for planned, trains in Planner().plan(runs).cells:
         data = dataclasses.replace(planned.data, test=planned.data.validation, _draws={})
         distil = dataclasses.replace(planned, data=data)
-        with tempfile.TemporaryDirectory() as folder:
-            record = run_distil(distil, Path(folder), args.root / "cache", "cpu", lambda _: None)
-            made = DistilledSet.load(Path(folder), record.artefacts)
-            assert record.distil is not None
-            diagnostics.append(record.distil.diagnostics)
-            begun = time.perf_counter()
-            for train in trains:
-                job: TrainJob = dataclasses.replace(train, distil=distil)
-                scored = run_train(job, made, "", "cpu", lambda _: None).train
-                assert scored is not None
-                accuracies.append(scored.accuracy_frac)
-            train_s += time.perf_counter() - begun
+        record = executor.ensure(distil)
+        assert record.distil is not None, record.error
+        diagnostics.append(record.distil.diagnostics)
+        begun = time.perf_counter()
+        for train in trains:
+            scored = executor.ensure(dataclasses.replace(train, distil=distil)).train
+            assert scored is not None
+            accuracies.append(scored.accuracy_frac)
+        train_s += time.perf_counter() - begun
     return accuracies, diagnostics, (time.perf_counter() - started - train_s) / max(1, len(diagnostics))
 
 

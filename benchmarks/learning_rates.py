@@ -18,6 +18,7 @@ from statistics import fmean, stdev
 
 from tdbench.bench.config import settings_for
 from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.results import Results
 from tdbench.bench.experiment.runner import Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.progress import reporter
@@ -51,7 +52,7 @@ def measure(root: Path, n_sets: int, silent: bool) -> dict[str, dict[float, dict
                 ]
                 runs = settings_for(overrides)
                 plan = Planner().plan(runs)
-                Runner(Store(root), runs[0].runtime, reporter(silent)).run(plan)
+                Runner(Results(root), runs[0].runtime, reporter(silent)).run(plan)
                 for _, trains in plan.cells:
                     for job in trains:
                         record = Store(root).get("train", job.id)

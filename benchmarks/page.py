@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbench.bench._paths import RECORDS
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.record import Record
 from tdbench.leaderboard.build import build
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON (always)")
     options = parser.parse_args()
-    records = Accepted(RECORDS).records()
+    records = Archive(RECORDS).records()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         one = len(build(records, folder, folder / "site", []).rows)

@@ -14,9 +14,8 @@ from tdbench.bench.record import AttackResult, AuditResult
 if TYPE_CHECKING:
     from tdbench.bench.data.loading import TaskData
     from tdbench.bench.data.text import LabelledText
-    from tdbench.bench.experiment.archive import Accepted
     from tdbench.bench.experiment.plan import Plan
-    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.experiment.results import Results
     from tdbench.bench.privacy.pool import Pool
     from tdbench.bench.privacy.released import Released
     from tdbench.bench.settings import RunSettings
@@ -26,10 +25,10 @@ _DRAWS = 64
 _GAMES = {"text": "sees the set", "model": "sees the model"}
 
 
-def print_audits(plan: Plan, store: Store, accepted: Accepted | None) -> None:
+def print_audits(plan: Plan, results: Results) -> None:
     """Prints what the audits of a plan found."""
     for job in plan.audits:
-        record = store.get(job.stage, job.id) or (None if accepted is None else accepted.get(job.id))
+        record = results.get(job.stage, job.id)
         if record is not None and record.audit is not None:
             print("\n".join(audit_lines(job.title, record.audit)))  # noqa: T201
 

@@ -12,8 +12,9 @@ from typing import Any
 from tdbench.bench._paths import RECORDS, SUBMISSIONS, VERIFIED, default_board
 from tdbench.bench._version import __version__
 from tdbench.bench.errors import UsageError
-from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.method_info import about_methods
+from tdbench.bench.experiment.results import Results
 from tdbench.bench.experiment.samples import generated_samples
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
@@ -31,14 +32,14 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     from tdbench.leaderboard.build import build
     from tdbench.leaderboard.page import PageContext
 
-    kept, accepted, store = board_records(root, with_runs)
+    records, results = board_records(root, with_runs)
     built_from = ["accepted records", *(["local runs"] if with_runs else [])]
-    samples = generated_samples(kept, accepted, store)
-    reproductions = Accepted(VERIFIED).records()
-    method_info = about_methods((record.cell.method for record in kept), SUBMISSIONS)
+    samples = generated_samples(records, results)
+    reproductions = Archive(VERIFIED).records()
+    method_info = about_methods((record.cell.method for record in records), SUBMISSIONS)
     return list(
         build(
-            kept,
+            records,
             out,
             out / "site",
             built_from,
@@ -48,7 +49,7 @@ def build_board(root: Path, with_runs: bool, out: Path) -> list[Any]:
     )
 
 
-def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, Store | None]:
+def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Results]:
     """Reads what a board is built from; records that cannot be read are named on the error stream.
 
     Args:
@@ -56,16 +57,14 @@ def board_records(root: Path, with_runs: bool) -> tuple[list[Record], Accepted, 
         with_runs: Whether its records join the accepted ones.
 
     Returns:
-        The records, the accepted sets, and the run folder where it takes part.
+        The records, and where their sets are.
     """
     warnings: list[str] = []
-    accepted, store = Accepted(RECORDS), Store(root) if with_runs else None
-    records = accepted.records()
-    if store is not None:
-        records += store.records(warnings)
+    results = Results(root if with_runs else None, RECORDS)
+    records = results.records(warnings)
     for warning in warnings:
         sys.stderr.write(f"left out of the leaderboard: {warning}\n")
-    return [r for r in records if not _is_development(r.cell.task) or with_runs], accepted, store
+    return [r for r in records if not _is_development(r.cell.task) or with_runs], results
 
 
 def _is_development(task: str) -> bool:

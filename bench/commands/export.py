@@ -19,10 +19,9 @@ from tdbench.bench.data.sources import DATA_VARIABLE
 from tdbench.bench.data.task import Task
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.errors import PrerequisiteError, RecordError, UsageError
 from tdbench.bench.experiment.cell_data import data_of, task_of
-from tdbench.bench.experiment.store import Store
+from tdbench.bench.experiment.results import Results
 from tdbench.bench.record import Record
 from tdbench.leaderboard.markdown import escape
 from tdbench.leaderboard.measures import run_command
@@ -49,7 +48,7 @@ def export_command(stage_id: str, out: Path, root: Path, as_json: bool) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; name another one.")
     task = task_of(record.cell)
-    distilled = _content(record, task, root)
+    distilled = _content(record, root)
     trained = [r for r in known_records(root) if r.distil_id == record.id and r.train is not None]
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
@@ -73,20 +72,16 @@ def _set_record(stage: Record, root: Path) -> Record:
     return record
 
 
-def _content(record: Record, task: Task, root: Path) -> DistilledSet:
+def _content(record: Record, root: Path) -> DistilledSet:
     """Reads the set and turns chosen rows into their texts."""
     assert record.distil is not None
-    place, accepted = Store(root).folder("distil", record.id), Accepted(RECORDS)
-    if place.is_dir():
-        distilled = DistilledSet.load(place, record.artefacts)
-        return distilled if distilled.row_ids_M is None else _with_texts(distilled, _train(record))
-    if not accepted.keeps(record.id):
-        why = accepted.packed_set(record.id)["not_kept"]
-        raise PrerequisiteError(f"the content of {record.id} was not kept ({why}). Reproduce it: tdbench reproduce.")
-    if record.distil.output != "rows":
-        return accepted.distilled(record.id, LabelledText({}, [], task.label_names, []))  # type: ignore[arg-type]
-    real = _train(record)
-    return _with_texts(accepted.distilled(record.id, real), real)
+    results = Results(root, RECORDS)
+    real = _train(record) if record.distil.output == "rows" else None
+    try:
+        distilled = results.distilled(record, real)
+    except RecordError as error:
+        raise PrerequisiteError(str(error)) from None
+    return distilled if real is None else _with_texts(distilled, real)
 
 
 def _train(record: Record) -> LabelledText:

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tdbench.bench._paths import RECORDS
-from tdbench.bench.data.loading import TaskData
-from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError, PrerequisiteError, RecordError
-from tdbench.bench.experiment.archive import Accepted, SetKey, amend_packs, measured, set_key
+from tdbench.bench.experiment.archive import SetKey, amend_packs, measured, set_key
 from tdbench.bench.experiment.cell_data import data_of
 from tdbench.bench.experiment.provenance import choose_device
-from tdbench.bench.experiment.store import Store
+from tdbench.bench.experiment.results import Results
 from tdbench.bench.quality.evaluator import ENCODER, QUALITY_VERSION, evaluator_of
 from tdbench.bench.record import Record, TextQuality
 from tdbench.bench.registry import TASKS
@@ -37,11 +35,12 @@ def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json:
     for name in tasks:
         TASKS.get(name)
     warnings: list[str] = []
-    store, packs = Store(root), Accepted(RECORDS) if accepted else None
+    results = Results(root, RECORDS if accepted else None)
+    store, archive = results.store, results.archive
     local = [record for record in store.records(warnings) if _unmeasured(record)]
     for warning in warnings:
         sys.stderr.write(f"left out: {warning}\n")
-    archived = [] if packs is None else [record for record in packs.records() if _unmeasured(record)]
+    archived = [] if archive is None else [record for record in archive.records() if _unmeasured(record)]
     by_task: dict[str, dict[SetKey, Record]] = defaultdict(dict)
     for record in [*archived, *local]:
         if not tasks or record.cell.task in tasks:
@@ -51,7 +50,7 @@ def quality_command(root: Path, tasks: tuple[str, ...], accepted: bool, as_json:
     for records in by_task.values():
         measures: dict[SetKey, TextQuality] = {}
         try:
-            for key, quality in _measured(list(records.values()), store, packs, left_out):
+            for key, quality in _measured(list(records.values()), results, left_out):
                 measures[key] = quality
                 store.amend("distil", key[0], lambda record, key=key, quality=quality: measured(record, key, quality))
         finally:  # also when interrupted: what was measured is kept
@@ -77,38 +76,26 @@ def _unmeasured(record: Record) -> bool:
     return known is None or known.version != QUALITY_VERSION or (known.encoder is None and sentences)
 
 
-def _measured(
-    records: list[Record], store: Store, packs: Accepted | None, left_out: Counter[str]
-) -> Iterator[tuple[SetKey, TextQuality]]:
+def _measured(records: list[Record], results: Results, left_out: Counter[str]) -> Iterator[tuple[SetKey, TextQuality]]:
     """Measures sets of one task; why some are left out is counted in `left`."""
     try:
         data = data_of(records[0].cell)
     except (DataError, PrerequisiteError) as error:
         left_out[str(error)] += len(records)
         return
-    evaluator = evaluator_of(data, store.cache, choose_device("auto"))
+    evaluator = evaluator_of(data, results.store.cache, choose_device("auto"))
     for number, record in enumerate(records):
         sys.stderr.write(f"[{number + 1}/{len(records)}] {record.cell.task} · {record.method_facts.label}\n")
         if record.cell.data_fingerprint != data.fingerprint:
             left_out[f"made from other data than the {record.cell.task} at hand"] += 1
             continue
         try:
-            distilled = _set_of(record, data, store, packs)
-        except RecordError as error:
-            left_out[str(error)] += 1
+            distilled = results.distilled(record, data.train)
+        except RecordError:
+            left_out["its texts are not kept, or have changed"] += 1
             continue
-        quality = None if distilled is None else evaluator.measure(distilled)
-        if distilled is None:
-            left_out["its texts are not kept"] += 1
-        elif quality is None:
+        quality = evaluator.measure(distilled)
+        if quality is None:
             left_out["more texts than are measured, or all that they could be compared with"] += 1
         else:
             yield set_key(record), quality
-
-
-def _set_of(record: Record, data: TaskData, store: Store, packs: Accepted | None) -> DistilledSet | None:
-    """Returns a set from the run folder or a pack; None where neither has kept it."""
-    local = store.get("distil", record.id)
-    if local is not None and set_key(local) == set_key(record):
-        return DistilledSet.load(store.folder("distil", record.id), local.artefacts)
-    return packs.distilled(record.id, data.train) if packs is not None and packs.keeps(record.id) else None

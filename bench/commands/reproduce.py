@@ -14,11 +14,11 @@ from tdbench.bench.commands.show import find_stage, known_records
 from tdbench.bench.config import settings_for
 from tdbench.bench.data.sources import DATA_VARIABLE
 from tdbench.bench.errors import PrerequisiteError, UsageError
-from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.jobs import TrainJob
 from tdbench.bench.experiment.plan import Plan, Planner
+from tdbench.bench.experiment.results import Results
 from tdbench.bench.experiment.runner import Runner
-from tdbench.bench.experiment.store import Store
 from tdbench.bench.progress import reporter
 from tdbench.bench.record import Record
 from tdbench.bench.registry import METHODS
@@ -51,12 +51,13 @@ def reproduce_command(stage_id: str, root: Path, device: str, *, save: bool, as_
         )
     if record.method_facts.external:
         raise UsageError(f"{record.id} was trained on a file from elsewhere; score the file with `tdbench evaluate`.")
-    if save and Accepted(RECORDS).get(record.id) is None:
+    if save and Archive(RECORDS).get(record.id) is None:
         raise UsageError(f"{record.id} is no accepted record; --save keeps what was found about those of {RECORDS}.")
     settings = _settings(record, root / "reproduce", device)
     plan, job = _plan(settings, record)
-    store = Store(settings.runtime.root)
-    Runner(store, settings.runtime, reporter(silent=as_json)).run(plan)
+    results = Results(settings.runtime.root)
+    store = results.store
+    Runner(results, settings.runtime, reporter(silent=as_json)).run(plan)
     training, distil = store.get("train", job.id), store.get("distil", job.distil.id)
     if training is None or training.train is None or distil is None:
         reason = next((r.error.message for r in (distil, training) if r is not None and r.error), "it did not finish")

@@ -22,11 +22,10 @@ from tdbench.bench.models.llm.client import dollars
 from tdbench.bench.progress import Reporter, duration, reporter
 
 if TYPE_CHECKING:
-    from tdbench.bench.experiment.archive import Accepted
+    from tdbench.bench.experiment.executor import Outcome
     from tdbench.bench.experiment.jobs import DistilJob
     from tdbench.bench.experiment.plan import Plan
-    from tdbench.bench.experiment.runner import Outcome
-    from tdbench.bench.experiment.store import Store
+    from tdbench.bench.experiment.results import Results
     from tdbench.bench.method import Method
     from tdbench.bench.settings import LLMSettings, RunSettings
 
@@ -96,21 +95,20 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
     """
     from tdbench.bench.experiment.provenance import joined_by, other_devices
     from tdbench.bench.experiment.runner import Runner
-    from tdbench.bench.experiment.store import Store
 
-    plan, accepted = _planned(runs, method)
+    plan, results = _planned(runs, method)
     say = (lambda _: None) if args.json else _say
     _announce(plan, say)
     runtime = runs[0].runtime
     # Processes that repeat finished stages would repeat each other's work; they know nothing of a method from a file.
     others = [] if runtime.force or runtime.retry or method else other_devices(runtime.device)
-    runner = Runner(Store(runtime.root), runtime, reporter(silent=args.json), accepted)
+    runner = Runner(results, runtime, reporter(silent=args.json))
     if asks_servers(plan):
         for line in estimate_lines(plan, runner.states(plan), runtime.llm):
             say(line)
     with joined_by(others, args.words, runtime.root):
         outcome = runner.run(plan)
-    _warn_of_leaks(plan, Store(runtime.root), say)
+    _warn_of_leaks(plan, results, say)
     if args.no_board:
         _print_failures(plan, outcome, runtime.root)
         return _exit_code(plan, outcome)
@@ -120,7 +118,7 @@ def perform(runs: list[RunSettings], args: Arguments, method: Method | None = No
         print(json.dumps(_summary(plan, outcome, board, rows), allow_nan=False))  # noqa: T201
     else:
         _print_tables(runs, plan, rows)
-        print_audits(plan, Store(runtime.root), accepted)
+        print_audits(plan, results)
         _print_outcome(plan, outcome, board, runtime.root)
     return _exit_code(plan, outcome)
 
@@ -129,11 +127,10 @@ def plan_command(words: list[str]) -> int:
     """Prints what `run` would do, by method. Returns the exit code."""
     args = parse(words)
     from tdbench.bench.experiment.runner import Runner
-    from tdbench.bench.experiment.store import Store
 
     runs = settings_for(args.overrides, args.multirun)
-    plan, accepted = _planned(runs)
-    states = Runner(Store(runs[0].runtime.root), runs[0].runtime, Reporter(), accepted).states(plan)
+    plan, results = _planned(runs)
+    states = Runner(results, runs[0].runtime, Reporter()).states(plan)
     if args.json:
         requests = {name: vars(expected) for name, expected in estimate(plan, states).items()}
         print(json.dumps({"stages": states, "skipped": plan.skipped, "missing": plan.missing, "llm": requests}))  # noqa: T201
@@ -162,7 +159,7 @@ def _counted(states: list[dict[str, Any]]) -> str:
 def _method_lines(plan: Plan, states: list[dict[str, Any]]) -> list[str]:
     """Writes one line for each method: stages, how many are finished, failed and to run, and expected time of the last."""
     labels = {job.id: distil.facts.label for distil, trains in plan.cells for job in (distil, *trains)}
-    labels |= {job.id: audit.distil.facts.label for audit in plan.audits for job in (*audit.jobs, audit)}
+    labels |= {job.id: audit.distil.facts.label for audit in plan.audits for job in (*audit.needs, audit)}
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for state in states:
         rows[labels[state["id"]]].append(state)
@@ -175,9 +172,9 @@ def _method_lines(plan: Plan, states: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Accepted | None]:
-    from tdbench.bench.experiment.archive import Accepted
+def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Plan, Results]:
     from tdbench.bench.experiment.plan import Planner
+    from tdbench.bench.experiment.results import Results
 
     if any(run.runtime != runs[0].runtime for run in runs):
         raise UsageError("runtime.* cannot be swept: it says where the whole command runs.")
@@ -186,7 +183,8 @@ def _planned(runs: list[RunSettings], method: Method | None = None) -> tuple[Pla
         raise plan.failed[0][1]
     if not plan.cells and plan.missing:
         raise PrerequisiteError(plan.missing[0][1])
-    return plan, Accepted(RECORDS) if runs[0].runtime.accepted else None
+    runtime = runs[0].runtime
+    return plan, Results(runtime.root, RECORDS if runtime.accepted else None)
 
 
 def _say(text: str) -> None:
@@ -209,9 +207,9 @@ def _announce(plan: Plan, say: Any) -> None:
         say(f"MISSING: {what}: {why}")
 
 
-def _warn_of_leaks(plan: Plan, store: Store, say: Any) -> None:
+def _warn_of_leaks(plan: Plan, results: Results, say: Any) -> None:
     for job, _ in plan.cells:
-        record = store.get("distil", job.id)
+        record = results.store.get("distil", job.id)
         result = None if record is None else record.distil
         if result is not None and result.output == "text" and result.n_test_exact:
             say(
@@ -249,7 +247,7 @@ def _print_outcome(plan: Plan, outcome: Outcome, board: Path, root: Path) -> Non
         _say(f"{outcome.n_blocked_audits} audits were not played, because one of their runs failed.")
     for text in sorted(outcome.damaged):
         _say(f"note: distilled or trained anew: {text}")
-    for method in sorted(outcome.drifted):
+    for method in sorted(outcome.source_changed):
         _say(
             f"note: the source of method '{method}' has changed since its reused sets were made; raise its `version`, "
             "or run with runtime.force=true."

@@ -76,11 +76,10 @@ def describe(name: str, kind: str | None, root: Path) -> dict[str, Any]:
 
 def known_records(root: Path) -> list[Record]:
     """Returns the accepted records and those of a run folder, each id once: that of the run folder where both have it."""
-    from tdbench.bench.experiment.archive import Accepted
-    from tdbench.bench.experiment.store import ALL_STAGES, Store
+    from tdbench.bench.experiment.results import Results
+    from tdbench.bench.experiment.store import ALL_STAGES
 
-    records = [*Accepted(RECORDS).records(), *Store(root).records([], ALL_STAGES)]
-    return list({record.id: record for record in records}.values())
+    return list({record.id: record for record in Results(root, RECORDS).records([], ALL_STAGES)}.values())
 
 
 def find_stage(start: str, root: Path) -> Record:
@@ -338,7 +337,8 @@ def status_command(root: Path, as_json: bool) -> int:
     from tdbench.bench.experiment.store import ALL_STAGES, Store
 
     warnings: list[str] = []
-    records = Store(root).records(warnings, ALL_STAGES)
+    store = Store(root)
+    records = store.records(warnings, ALL_STAGES)
     counts: dict[tuple[str, ...], dict[str, int]] = {}
     for record in records:
         protocol = (record.protocol or {}).get("name", "")
@@ -359,7 +359,7 @@ def status_command(root: Path, as_json: bool) -> int:
         failed = f", {value['failed']} FAILED" if value["failed"] else ""
         print(f"{' · '.join(part for part in key if part):60} {value['ok']} finished{failed}")  # noqa: T201
     for item in failures:
-        where = root / item["stage"] / item["id"] / "record.json"
+        where = store.record_path(item["stage"], item["id"])
         print(f"FAILED {item['task']} · {item['method']}: {item['error'].splitlines()[0][:120]}  ({where})")  # noqa: T201
     for warning in warnings:
         print(f"UNREADABLE {warning}")  # noqa: T201

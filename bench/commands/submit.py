@@ -13,7 +13,7 @@ from typing import Any
 
 from tdbench.bench._paths import RECORDS, SUBMISSIONS
 from tdbench.bench.canonical import canonical_json
-from tdbench.bench.experiment.archive import Accepted, accept_packs
+from tdbench.bench.experiment.archive import Archive, accept_packs
 from tdbench.bench.experiment.provenance import choose_device
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, set_sha256
@@ -41,7 +41,7 @@ def submit_command(method: str, out: Path | None, root: Path, as_json: bool) -> 
         as_json: Whether to print one JSON object.
     """
     folder = out or Path(f"submission-{method}")
-    counts = collect(method, Store(root), folder, Accepted(RECORDS))
+    counts = collect(method, Store(root), folder, Archive(RECORDS))
     if as_json:
         print(json.dumps({"folder": str(folder), **counts}))  # noqa: T201
         return 0
@@ -63,7 +63,7 @@ def validate_command(
         retrain: Trainings to be repeated, besides the quick ones.
         as_json: Whether to print one JSON object.
     """
-    accepted = Accepted(RECORDS)
+    accepted = Archive(RECORDS)
     known = {record.cell.method for record in accepted.records()}
     report, contents = validate(path, accepted, retrain, choose_device("auto") if retrain else "cpu")
     open_ends = report.codes("unchecked") & _DECISIVE
@@ -103,7 +103,7 @@ TOLERANCE_FRAC = 0.03
 """Scores of one control run may differ by this much between machines; training differs by rounding."""
 
 
-def check_controls(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_controls(contents: Contents, accepted: Archive, report: Report) -> None:
     """Compares controls with accepted runs of the same ids."""
     controls = [r for r in contents.records.values() if r.train is not None and is_control(r)]
     known = [(record, accepted.get(record.id)) for record in controls]
@@ -138,7 +138,7 @@ def check_controls(contents: Contents, accepted: Accepted, report: Report) -> No
         report.add("warning", "no-control", "records", message)
 
 
-def check_learners(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_learners(contents: Contents, accepted: Archive, report: Report) -> None:
     """Compares the learners' identities, weights included, with those of accepted results under the same protocol."""
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in accepted.records():
@@ -165,7 +165,7 @@ def _text_track(record: Record) -> bool:
     return record.distil is not None and record.distil.track != "learner-bound"
 
 
-def check_entry(contents: Contents, _accepted: Accepted, report: Report) -> None:
+def check_entry(contents: Contents, _accepted: Archive, report: Report) -> None:
     """Checks that a submission is about one method that is no reference."""
     method = contents.method
     records = list(contents.records.values())
@@ -188,7 +188,7 @@ def check_entry(contents: Contents, _accepted: Accepted, report: Report) -> None
         report.error("method", listed(extra), message)
 
 
-def check_known(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_known(contents: Contents, accepted: Archive, report: Report) -> None:
     """Accepted records are never replaced: what contradicts them is refused, what bears them out is named and left out."""
     audits = {_about(record): record.id for record in accepted.records() if record.audit is not None}
     repeated = []
@@ -225,7 +225,7 @@ def _about(record: Record) -> str:
     return canonical_json([record.cell.model_dump(mode="json", exclude={"set_index"}), scope_of(record)[2]])
 
 
-def check_form(contents: Contents, _accepted: Accepted, report: Report) -> None:
+def check_form(contents: Contents, _accepted: Archive, report: Report) -> None:
     """Checks what the form says against the rules of its division."""
     form = contents.form
     if form is None:
@@ -239,7 +239,7 @@ def check_form(contents: Contents, _accepted: Accepted, report: Report) -> None:
         report.add("note", "no-audit", "records", "leakage was not measured; `tdbench run ... audit=model` does.")
 
 
-def check_rankable(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_rankable(contents: Contents, accepted: Archive, report: Report) -> None:
     """Says which rows would not be ranked, the submission and accepted records taken together."""
     method = contents.method
     if method is None:
@@ -269,7 +269,7 @@ def _row_of(record: Record) -> tuple[str, str, str, str]:
     return cell.method, cell.task, cell.budget, options_text(cell.options)
 
 
-CHECKS: tuple[Callable[[Contents, Accepted, Report], None], ...] = (
+CHECKS: tuple[Callable[[Contents, Archive, Report], None], ...] = (
     check_records,
     check_methods,
     check_sets,
@@ -287,7 +287,7 @@ _ABOUT_THE_WHOLE = {"form", "incomplete"}
 """Errors that leave every single training as it is."""
 
 
-def validate(path: Path, accepted: Accepted, retrain: int = 0, device: str = "cpu") -> tuple[Report, Contents]:
+def validate(path: Path, accepted: Archive, retrain: int = 0, device: str = "cpu") -> tuple[Report, Contents]:
     """Checks a submission.
 
     Args:

@@ -89,7 +89,7 @@ def _is_custom(record: Record) -> bool:
     return audit or is_custom(check_values(Protocol, record.protocol or {}))
 
 
-class Accepted:
+class Archive:
     """Read-only view of a pack folder.
 
     Args:
@@ -129,23 +129,25 @@ class Accepted:
         """Tells whether a set's content can be had; that of some is only named by its hash."""
         return "not_kept" not in self._sets.get(distil_id, {"not_kept": ""})
 
-    def distilled(self, distil_id: str, real: LabelledText) -> DistilledSet:
+    def distilled(self, distil_id: str, real: LabelledText | None = None) -> DistilledSet:
         """Returns the distilled set of an id.
 
         Args:
             distil_id: Id of the distil stage.
-            real: The train split it was made from.
+            real: The train split it was made from; needed for a set of all rows.
 
         Raises:
             RecordError: The pack does not hold it.
         """
         raw = self.packed_set(distil_id)
         if raw.get("all_rows"):
+            if real is None:
+                raise RecordError(f"the set {distil_id} is all rows of the train split, which were not given.")
             return DistilledSet.from_rows(real, np.arange(len(real)))
         if "not_kept" in raw:
             raise RecordError(
-                f"the accepted records do not hold the distilled set {distil_id}: {raw['not_kept']}. Make it again: "
-                "runtime.accepted=false."
+                f"the content of the accepted set {distil_id} was not kept: {raw['not_kept']}. Make it again: "
+                f"tdbench reproduce {distil_id}, or run with runtime.accepted=false."
             )
         return unpacked_set(raw)
 
@@ -165,21 +167,21 @@ def unpacked_set(raw: dict[str, Any]) -> DistilledSet:
 _COST_DIGITS, _AUDIT_DIGITS = 4, 6
 
 
-def write_packs(store: Store, folder: Path, records: Iterable[Record], lent: Accepted | None = None) -> list[Path]:
+def write_packs(store: Store, folder: Path, records: Iterable[Record], fallback: Archive | None = None) -> list[Path]:
     """Packs finished records of published protocols and merges them into the packs that exist.
 
     Args:
         store: Where the records' distilled sets are.
         folder: Pack folder, such as leaderboard/records.
         records: Records of sets, trainings and audits; failed and custom ones are left out.
-        lent: Where sets that are in neither place come from.
+        fallback: Where sets that are in neither place come from.
 
     Returns:
         The files written.
     """
     found = list(records)
     # A set may have come from an accepted pack, when only its training was run here.
-    accepted = [one for one in (Accepted(folder), lent) if one is not None]
+    accepted = [one for one in (Archive(folder), fallback) if one is not None]
     distils = {record.id: record for one in accepted[::-1] for record in one.records() if record.stage == "distil"}
     distils |= {record.id: record for record in found if record.stage == "distil" and record.status == "ok"}
     groups: dict[Path, list[Record]] = defaultdict(list)
@@ -242,7 +244,7 @@ def _can_be_checked(record: Record, distils: dict[str, Record]) -> bool:
 
 
 def _merge(
-    path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: list[Accepted]
+    path: Path, members: list[Record], distils: dict[str, Record], store: Store, accepted: list[Archive]
 ) -> None:
     old = read_pack(path) if path.is_file() else ({}, {})
     known, sets = dict(old[0]), dict(old[1])

@@ -106,6 +106,11 @@ class DistilJob:
         return set_id(self.cell, self.stage)
 
     @property
+    def needs(self) -> tuple[DistilJob, ...]:
+        """Stages that must have run before: none."""
+        return ()
+
+    @property
     def title(self) -> str:
         """Short description for progress lines."""
         cell = self.cell
@@ -141,6 +146,11 @@ class TrainJob:
             test=self.distil.data.test_draw(self.protocol.test_rows).fingerprint,
             engine_numerics=ENGINE_NUMERICS,
         )
+
+    @property
+    def needs(self) -> tuple[DistilJob, ...]:
+        """Stages that must have run before: the set's."""
+        return (self.distil,)
 
     @property
     def title(self) -> str:
@@ -185,6 +195,11 @@ class QueryJob:
     def distil(self) -> DistilJob:
         """The shadow."""
         return self.train.distil
+
+    @property
+    def needs(self) -> tuple[DistilJob, ...]:
+        """Stages that must have run before: the shadow's set."""
+        return (self.distil,)
 
     @property
     def title(self) -> str:
@@ -234,7 +249,7 @@ class AuditJob:
         return content_id(
             {
                 "stage": self.stage,
-                "runs": [job.id for job in self.jobs],
+                "runs": [job.id for job in self.needs],
                 "settings": self.settings.content,
                 "pool": [self.pool.rows.fingerprint, self.pool.auxiliary.fingerprint],
                 "encoder": [self.encoder, self.protocol.length_for(self.distil.cell.task)],
@@ -251,9 +266,9 @@ class AuditJob:
         return self.shadows if self.null is None else (*self.shadows, self.null)
 
     @property
-    def jobs(self) -> list[DistilJob | QueryJob]:
-        """What must have run before the games are played."""
-        return [job for shadow in self.runs for job in shadow.jobs]
+    def needs(self) -> tuple[DistilJob | QueryJob, ...]:
+        """Stages that must have run before: those of all runs."""
+        return tuple(job for shadow in self.runs for job in shadow.jobs)
 
     @property
     def title(self) -> str:
@@ -262,8 +277,8 @@ class AuditJob:
         return f"{cell.task} · {self.distil.facts.label} · {cell.budget} · audit ({', '.join(self.settings.games)})"
 
 
-def lay_out(target: TrainJob, pool: Pool, settings: Audit) -> AuditJob:
-    """Lays out an audit's runs.
+def build_audit_job(target: TrainJob, pool: Pool, settings: Audit) -> AuditJob:
+    """Builds an audit with its runs.
 
     Args:
         target: The training of the protocol's source learner on the audited cell; every shadow takes its set's place.

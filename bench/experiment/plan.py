@@ -20,9 +20,9 @@ from tdbench.bench.experiment.jobs import (
     AuditJob,
     DistilJob,
     TrainJob,
+    build_audit_job,
     cell_of,
     facts_of,
-    lay_out,
     method_of,
     recipe_for,
     replication,
@@ -63,7 +63,7 @@ class Plan:
     @property
     def n_stages(self) -> int:
         """Number of stages of all kinds."""
-        return sum(1 + len(trains) for _, trains in self.cells) + sum(1 + len(audit.jobs) for audit in self.audits)
+        return sum(1 + len(trains) for _, trains in self.cells) + sum(1 + len(audit.needs) for audit in self.audits)
 
 
 class Planner:
@@ -206,7 +206,7 @@ class Planner:
         try:
             if key not in self._pools:
                 self._pools[key] = draw_pool(data, one.audit.pool_rows, one.audit.auxiliary_rows)
-            audit = lay_out(TrainJob(distil, name, learner, 0, protocol, recipe), self._pools[key], one.audit)
+            audit = build_audit_job(TrainJob(distil, name, learner, 0, protocol, recipe), self._pools[key], one.audit)
         except DataError as error:
             plan.failed.append((what, error))
             return

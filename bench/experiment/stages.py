@@ -1,4 +1,4 @@
-"""Runs one stage and describes it as a record. No stage knows about stores, locks or other stages."""
+"""Stages: how each is run and described as a record. No stage knows of stores, locks or the order of a run."""
 
 from __future__ import annotations
 
@@ -6,88 +6,102 @@ import contextlib
 import shutil
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tdbench.bench.canonical import sha256_file
+from tdbench.bench.canonical import seed_from, sha256_file
 from tdbench.bench.config import is_custom, is_custom_audit
 from tdbench.bench.context import Context
 from tdbench.bench.cost import CostMeter, merged, share
+from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet, check_files
-from tdbench.bench.errors import PluginError, redacted
-from tdbench.bench.experiment.contexts import (
-    Tick,
-    checked_scores,
-    contamination,
-    context_of,
-    fitted_scores,
-    models_read,
-    train_inputs,
-    train_seed,
+from tdbench.bench.errors import DataError, PluginError, redacted
+from tdbench.bench.experiment.contexts import Workspace, contamination, context_of, models_read
+from tdbench.bench.experiment.jobs import (
+    AUDIT_VERSION,
+    AuditJob,
+    DistilJob,
+    Job,
+    QueryJob,
+    Shadow,
+    TrainJob,
+    learner_seed,
+    recipe_in_epochs,
 )
-from tdbench.bench.experiment.jobs import AUDIT_VERSION, AuditJob, DistilJob, Job, QueryJob, TrainJob
 from tdbench.bench.experiment.provenance import provenance
 from tdbench.bench.matching.initialisation import vectors_of, words_of
 from tdbench.bench.metrics import score
 from tdbench.bench.models.encoder import CachedEncoder
 from tdbench.bench.privacy.attacks.text import TextAttacks
 from tdbench.bench.privacy.attacks.vectors import VectorAttacks
-from tdbench.bench.privacy.audit import Audit, SetAttacks
+from tdbench.bench.privacy.audit import Audit, SetAttacks, baseline_auc, check_baseline
 from tdbench.bench.privacy.private_method import PrivateMethod, release_from
+from tdbench.bench.privacy.released import Released
 from tdbench.bench.quality.evaluator import evaluator_of, judged, nearest_tokens
-from tdbench.bench.record import DistilResult, Failure, PrivacyStatement, Record, TextQuality, TrainResult, set_sha256
+from tdbench.bench.record import (
+    DistilResult,
+    Failure,
+    PrivacyStatement,
+    Record,
+    Stage,
+    TextQuality,
+    TrainResult,
+    set_sha256,
+)
 from tdbench.bench.registry import source_sha256
+from tdbench.bench.settings import Protocol
 from tdbench.bench.training.recipe import ENGINE_NUMERICS, Recipe
 from tdbench.bench.training.resolve import resolve_learner
 from tdbench.bench.training.training_set import TrainContext, TrainingSet
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
-    from tdbench.bench.models.llm.client import Spending
     from tdbench.bench.privacy.attacks.text import Embed
-    from tdbench.bench.privacy.released import Released
-    from tdbench.bench.settings import Protocol
+
+SCORES_FILE = "scores.safetensors"
 
 
-def run_distil(
-    job: DistilJob, scratch: Path, cache: Path, device: str, tick: Tick, *, spending: Spending | None = None
-) -> Record:
-    """Makes a distilled set, counts it, and saves its files into `scratch`; `spending` is what the command may ask of language models."""
-    cost = CostMeter(device)
-    work = scratch / "work"
-    work.mkdir()
-    context = context_of(job, cost, work, cache=cache, device=device, tick=tick, spending=spending)
+def run_distil(job: DistilJob, workspace: Workspace) -> Record:
+    """Makes a distilled set, counts it, and writes its files."""
+    cost = CostMeter(workspace.device)
+    scratch = workspace.scratch / "work"
+    scratch.mkdir()
+    context = context_of(job, replace(workspace, scratch=scratch), cost)
     # Standard output belongs to the command.
     with cost.phase("distil"), contextlib.redirect_stdout(sys.stderr):
-        made, statement = _distil(job, context)
-    if not isinstance(made, DistilledSet):
-        raise PluginError(f"method '{job.cell.method}' returned {type(made).__name__}; expected a DistilledSet.")
-    _check(job, made)
-    shutil.rmtree(work)
-    evaluator = context_of(job, CostMeter(device), work, cache=cache, device=device, tick=tick)
-    curves = {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())}
+        distilled, statement = _distil(job, context)
+    shutil.rmtree(scratch)
+    if not isinstance(distilled, DistilledSet):
+        raise PluginError(f"method '{job.cell.method}' returned {type(distilled).__name__}; expected a DistilledSet.")
+    _check(job, distilled)
+    evaluator = context_of(job, workspace, CostMeter(workspace.device))
+    quality = _quality(job, distilled, evaluator, workspace.cache) if job.stage == "distil" else None
     promise = {"privacy": statement, "epsilon": statement.epsilon, "delta": statement.delta} if statement else {}
-    noted = {"diagnostics": _finite(context.diagnostics), "curves": curves}
-    quality = _quality(job, made, evaluator, cache) if job.stage == "distil" else None
-    result = _count(job, made).model_copy(update={**noted, **promise, "quality": quality})
+    noted = {
+        "diagnostics": _finite(context.diagnostics),
+        "curves": {name: tuple(map(float, values)) for name, values in sorted(context.curves.items())},
+        "quality": quality,
+    }
+    result = _count(job, distilled).model_copy(update={**noted, **promise})
     card: dict[str, Any] = {
         "task": job.cell.task,
         "method": job.facts.label,
         "budget": job.cell.budget,
         "id": job.id,
-        "track": made.track,
+        "track": distilled.track,
     }
-    if made.soft is not None and job.stage == "distil":
-        card["nearest_tokens"] = nearest_tokens(made, job.data.train, evaluator)
-    hashes = made.save(scratch, card)
-    source = source_sha256(type(job.method))
+    if distilled.output == "embedding" and job.stage == "distil":
+        card["nearest_tokens"] = nearest_tokens(distilled, job.data.train, evaluator)
+    hashes = distilled.save(workspace.scratch, card)
     if job.method.external:
-        cost = CostMeter(device)  # nobody has measured it
-    return describe(job, job.id, job.stage, device, cost, distil=result, artefacts=hashes, source=source)
+        cost = CostMeter(workspace.device)  # nobody has measured it
+    parts = {"distil": result, "artefacts": hashes, "source": source_sha256(type(job.method))}
+    return describe(job, job, workspace.device, cost, **parts)
 
 
 def _check(job: DistilJob, made: DistilledSet) -> None:
@@ -152,18 +166,16 @@ def _count(job: DistilJob, made: DistilledSet) -> DistilResult:
     )
 
 
-def run_train(job: TrainJob, made: DistilledSet, set_sha256: str, device: str, tick: Tick) -> Record:
+def run_train(job: TrainJob, workspace: Workspace) -> Record:
     """Trains one learner with one seed and reads the test rows once; the learner sees the test texts without labels."""
-    cost = CostMeter(device)
-    train, test, recipe = train_inputs(job, made)
-    context = TrainContext(train_seed(job), device, cost, tick)
+    cost = CostMeter(workspace.device)
+    train, test, recipe = train_inputs(job, workspace.inputs.distilled(job.distil))
+    context = TrainContext(train_seed(job), workspace.device, cost, workspace.tick)
     scores_NC = fitted_scores(job, train, test, recipe, context)
-    return _train_record(job, train, scores_NC, recipe, context, set_sha256=set_sha256)
+    return _train_record(job, train, scores_NC, recipe, context, set_hash=_set_hash(job, workspace))
 
 
-def run_train_stack(
-    jobs: list[TrainJob], made: list[DistilledSet], set_sha256s: list[str], device: str, tick: Tick
-) -> list[Record] | None:
+def run_train_stack(jobs: list[TrainJob], workspace: Workspace) -> list[Record] | None:
     """Trains several sets and seeds of one learner at once.
 
     Every record bears an equal share of the cost.
@@ -171,30 +183,104 @@ def run_train_stack(
     Returns:
         A record for each job, or None where they must be trained one by one.
     """
-    cost = CostMeter(device)
-    inputs = [train_inputs(job, one) for job, one in zip(jobs, made, strict=True)]
+    cost = CostMeter(workspace.device)
+    inputs = [train_inputs(job, workspace.inputs.distilled(job.distil)) for job in jobs]
     _, test, recipe = inputs[0]
     trains = [train for train, _, _ in inputs]
     same = all(other == recipe for _, _, other in inputs)
     if not same or any(train.only_class is not None for train in trains):
         return None
-    contexts = [TrainContext(train_seed(job), device, cost, tick) for job in jobs]
+    contexts = [TrainContext(train_seed(job), workspace.device, cost, workspace.tick) for job in jobs]
     with contextlib.redirect_stdout(sys.stderr):
         scores = jobs[0].learner.fit_predict_stack(trains, test.without_labels(), recipe, contexts)
     if scores is None:
         return None
     shares = tuple(share(phase, len(jobs)) for phase in merged(cost.phases))
     records = []
-    for job, train, scores_NC, context, sha256 in zip(jobs, trains, scores, contexts, set_sha256s, strict=True):
+    for job, train, scores_NC, context in zip(jobs, trains, scores, contexts, strict=True):
         checked = checked_scores(scores_NC, len(test), jobs[0].distil.data.train.n_classes, job.learner_name)
         context.notes.append(f"costs are an equal share of those of {len(jobs)} models")
-        record = _train_record(job, train, checked, recipe, context, set_sha256=sha256)
+        record = _train_record(job, train, checked, recipe, context, set_hash=_set_hash(job, workspace))
         records.append(record.model_copy(update={"cost": shares}))
     return records
 
 
+def _set_hash(job: TrainJob, workspace: Workspace) -> str:
+    return set_sha256(workspace.inputs.finished(job.distil))
+
+
+def train_inputs(job: TrainJob, distilled: DistilledSet) -> tuple[TrainingSet, LabelledText, Recipe]:
+    """Returns what a learner trains on, the test rows, and the recipe."""
+    data = job.distil.data
+    train = TrainingSet.of(distilled, data.train)
+    if job.protocol.real_per_class:
+        train = train.with_real(mixed_in(job, distilled))
+    recipe = job.recipe or recipe_in_epochs(
+        job.protocol, job.distil.cell.task, job.learner_name, job.learner, len(train.text)
+    )
+    return train, data.test_draw(job.protocol.test_rows), recipe
+
+
+def mixed_in(job: TrainJob, distilled: DistilledSet) -> LabelledText:
+    """Draws the real texts of a mixture: the same ones for all methods at one set and seed index, what a set has selected passed over.
+
+    Raises:
+        DataError: A class has too few rows besides the selected ones.
+    """
+    data, cell, wanted = job.distil.data, job.distil.cell, job.protocol.real_per_class
+    rng = np.random.default_rng(seed_from("mixture", cell.task, cell.task_version, cell.set_index, job.seed_index))
+    taken = np.array([], dtype=np.int64) if distilled.row_ids_M is None else distilled.row_ids_M
+    rows = []
+    for label in range(data.train.n_classes):
+        positions = rng.permutation(data.train.positions_of_class(label))
+        rows.append(positions[~np.isin(data.train.row_ids_N[positions], taken)][:wanted])
+        if len(rows[-1]) < wanted:
+            raise DataError(
+                f"class '{data.train.label_names[label]}' has {len(rows[-1])} rows besides the set's; protocol.real_per_class={wanted}."
+            )
+    return data.train.take(np.concatenate(rows))
+
+
+def train_seed(job: TrainJob) -> int:
+    """Returns the learner's seed."""
+    return learner_seed(job.distil.cell.set_index, job.seed_index)
+
+
+def fitted_scores(
+    job: TrainJob, train: TrainingSet, texts: LabelledText, recipe: Recipe, context: TrainContext
+) -> np.ndarray:
+    """Trains one learner and returns its (N, C) scores of some texts, whose labels it does not see.
+
+    Raises:
+        PluginError: The scores have another shape, or hold NaN.
+    """
+    n_classes = job.distil.data.train.n_classes
+    if train.only_class is not None:
+        context.notes.append("one class: the constant predictor, no training")
+        return np.tile(np.eye(n_classes)[train.only_class], (len(texts), 1))
+    with contextlib.redirect_stdout(sys.stderr):
+        scores_NC = job.learner.fit_predict(train, texts.without_labels(), recipe, context)
+    return checked_scores(scores_NC, len(texts), n_classes, job.learner_name)
+
+
+def checked_scores(scores_NC: Any, n_rows: int, n_classes: int, learner: str) -> np.ndarray:
+    """Returns a learner's scores as an array.
+
+    Raises:
+        PluginError: They have another shape than (n_rows, n_classes), or hold NaN.
+    """
+    scores = np.asarray(scores_NC)
+    if scores.shape != (n_rows, n_classes):
+        raise PluginError(
+            f"learner '{learner}' returned scores of shape {scores.shape}; expected ({n_rows}, {n_classes})."
+        )
+    if np.isnan(scores).any():
+        raise PluginError(f"learner '{learner}' returned NaN scores: training diverged.")
+    return scores
+
+
 def _train_record(
-    job: TrainJob, train: TrainingSet, scores_NC: Any, recipe: Recipe, context: TrainContext, *, set_sha256: str
+    job: TrainJob, train: TrainingSet, scores_NC: Any, recipe: Recipe, context: TrainContext, *, set_hash: str
 ) -> Record:
     data, schedule = job.distil.data, train.schedule
     steps = recipe.steps if schedule is None else len(schedule.rates_T2)
@@ -219,8 +305,8 @@ def _train_record(
         notes=tuple(context.notes),
         **score(predictions, test.labels_N, data.train.n_classes),
     )
-    parts = {"train": result, "set_sha256": set_sha256, **protocol_parts(job)}
-    return describe(job.distil, job.id, "train", context.device, context.cost, **parts)
+    parts = {"train": result, "set_sha256": set_hash, **protocol_parts(job)}
+    return describe(job, job.distil, context.device, context.cost, **parts)
 
 
 def failed(job: Job, error: BaseException, device: str) -> Record:
@@ -231,11 +317,11 @@ def failed(job: Job, error: BaseException, device: str) -> Record:
         traceback=redacted("".join(traceback.format_exception(error))),
     )
     if isinstance(job, DistilJob):
-        return describe(job, job.id, job.stage, device, CostMeter(), error=failure)
+        return describe(job, job, device, CostMeter(), error=failure)
     parts: dict[str, Any] = {"protocol": job.protocol.content, "custom": is_custom(job.protocol)}
     if isinstance(job, TrainJob | QueryJob):
         parts = protocol_parts(job.train if isinstance(job, QueryJob) else job)
-    return describe(job.distil, job.id, job.stage, device, CostMeter(), error=failure, **parts)
+    return describe(job, job.distil, device, CostMeter(), error=failure, **parts)
 
 
 def protocol_parts(job: TrainJob) -> dict[str, Any]:
@@ -249,19 +335,19 @@ def protocol_parts(job: TrainJob) -> dict[str, Any]:
     }
 
 
-def describe(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostMeter, **parts: Any) -> Record:
+def describe(job: Job, set_job: DistilJob, device: str, cost: CostMeter, **parts: Any) -> Record:
     """Makes a record of what a stage found and cost."""
     from tdbench.bench.training.prepared import compute_dtype_name
 
     origin = provenance(device, dtype=compute_dtype_name(device), plugin_source_sha256=parts.pop("source", None))
     return Record.model_validate(
         {
-            "stage": stage,
-            "id": stage_id,
-            "distil_id": job.id,
+            "stage": job.stage,
+            "id": job.id,
+            "distil_id": set_job.id,
             "status": "failed" if parts.get("error") else "ok",
-            "cell": job.cell,
-            "method_facts": job.facts,
+            "cell": set_job.cell,
+            "method_facts": set_job.facts,
             "cost": tuple(cost.phases),
             "provenance": origin,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -270,58 +356,35 @@ def describe(job: DistilJob, stage_id: str, stage: str, device: str, cost: CostM
     )
 
 
-SCORES_FILE = "scores.safetensors"
-
-
-def run_query(job: QueryJob, made: DistilledSet, set_id: str, scratch: Path, *, device: str, tick: Tick) -> Record:
-    """Trains the target model on a shadow's set and keeps its scores of the queries in `scratch`; it sees no label of theirs."""
+def run_query(job: QueryJob, workspace: Workspace) -> Record:
+    """Trains the target model on a shadow's set and keeps its scores of the queries; it sees no label of theirs."""
     from safetensors.numpy import save_file
 
-    cost = CostMeter(device)
-    train, _, recipe = train_inputs(job.train, made)
-    context = TrainContext(train_seed(job.train), device, cost, tick)
+    cost, path = CostMeter(workspace.device), workspace.scratch / SCORES_FILE
+    train, _, recipe = train_inputs(job.train, workspace.inputs.distilled(job.distil))
+    context = TrainContext(train_seed(job.train), workspace.device, cost, workspace.tick)
     scores_NC = fitted_scores(job.train, train, job.queries, recipe, context)
-    save_file({"scores": np.ascontiguousarray(scores_NC, dtype=np.float32)}, scratch / SCORES_FILE)
-    artefacts = {SCORES_FILE: sha256_file(scratch / SCORES_FILE)}
-    parts = {"artefacts": artefacts, "set_sha256": set_id, **protocol_parts(job.train)}
-    return describe(job.distil, job.id, job.stage, device, cost, **parts)
+    save_file({"scores": np.ascontiguousarray(scores_NC, dtype=np.float32)}, path)
+    parts = {"artefacts": {SCORES_FILE: sha256_file(path)}, "set_sha256": _set_hash(job.train, workspace)}
+    return describe(job, job.distil, workspace.device, cost, **parts, **protocol_parts(job.train))
 
 
-def read_scores(folder: Path, record: Record) -> NDArray[np.float32]:
-    """Reads what `run_query` kept.
+def check_audit(job: AuditJob) -> None:
+    """Checks that members of an audit's runs cannot be told from non-members without any set.
 
     Raises:
-        RecordError: The file is missing or has changed.
+        DataError: They can.
     """
-    from safetensors.numpy import load_file
-
-    check_files(folder, record.artefacts)
-    return load_file(folder / SCORES_FILE)["scores"]
+    check_baseline(baseline_auc(job.pool, job.pool.membership(len(job.shadows))[::2]))
 
 
-def run_audit(
-    job: AuditJob,
-    targets: list[Released],
-    records: list[Record],
-    scratch: Path,
-    *,
-    cache: Path,
-    device: str,
-    tick: Tick,
-) -> Record:
-    """Plays the games.
-
-    Args:
-        job: The audit.
-        targets: What every run released, the null run last.
-        records: Of the runs' distillations.
-        scratch: Empty folder.
-        cache: Where features are kept.
-        device: Device of the attacker's encoder.
-        tick: Receives the finished fraction.
-    """
-    cost = CostMeter(device)
-    context = context_of(job.shadows[0].distil, cost, scratch, cache=cache, device=device, tick=tick)
+def run_audit(job: AuditJob, workspace: Workspace) -> Record:
+    """Attacks the sets of an audit's runs, and the models trained on them."""
+    check_audit(job)
+    cost = CostMeter(workspace.device)
+    context = context_of(job.shadows[0].distil, workspace, cost)
+    targets = [_released(shadow, workspace) for shadow in job.runs]
+    records = [workspace.inputs.finished(shadow.distil) for shadow in job.runs]
     runs, null = (targets, None) if job.null is None else (targets[:-1], targets[-1])
     notes: list[str] = []
     with cost.phase("attack"):
@@ -329,11 +392,11 @@ def run_audit(
             pool=job.pool,
             runs=runs,
             null=null,
-            attacks=_attacks(job, context, runs[0], cache, notes),
+            attacks=_attacks(job, context, runs[0], workspace.cache, notes),
             members_SG=job.pool.membership(len(runs)),
             claim=_claim(records),
         )
-        result = match.evaluate(tick)
+        result = match.evaluate(workspace.tick)
     result |= {
         "audit_version": AUDIT_VERSION,
         "settings": job.settings.content,
@@ -347,7 +410,22 @@ def run_audit(
         "learner": job.protocol.source if "model" in job.settings.games else None,
         "custom": is_custom(job.protocol) or is_custom_audit(job.settings),
     }
-    return describe(job.distil, job.id, job.stage, device, cost, **parts)
+    return describe(job, job.distil, workspace.device, cost, **parts)
+
+
+def _released(shadow: Shadow, workspace: Workspace) -> Released:
+    """Reads one run's set, and the scores of the model trained on it.
+
+    Raises:
+        RecordError: A file is missing or has changed.
+    """
+    from safetensors.numpy import load_file
+
+    inputs, scores_QC = workspace.inputs, None
+    if shadow.query is not None:
+        check_files(inputs.folder(shadow.query), inputs.finished(shadow.query).artefacts)
+        scores_QC = load_file(inputs.folder(shadow.query) / SCORES_FILE)["scores"]
+    return Released(inputs.distilled(shadow.distil), shadow.distil.data.train, scores_QC)
 
 
 def _attacks(job: AuditJob, context: Context, released: Released, cache: Path, notes: list[str]) -> SetAttacks:
@@ -389,3 +467,13 @@ def public_encoder(
         problem = f"{protocol.source} has no encoder that is fixed beforehand"
     notes.append(f"no attack by nearest neighbours: {problem}")
     return None
+
+
+STAGES: dict[Stage, Callable[[Any, Workspace], Record]] = {
+    "distil": run_distil,
+    "train": run_train,
+    "shadow": run_distil,
+    "query": run_query,
+    "audit": run_audit,
+}
+"""Every kind of stage, and what runs a job of it once all that the job `needs` has run."""

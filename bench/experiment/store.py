@@ -20,16 +20,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from filelock import FileLock, Timeout
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.record import Record, read_record
+from tdbench.bench.record import Record, Stage, read_record
 
-STAGES = ("distil", "train", "audit")
-"""Stages that the board is built from."""
-ALL_STAGES = (*STAGES, "shadow", "query")
-"""And those that audits are made of, which stay in the run folder."""
+BOARD_STAGES = ("distil", "train", "audit")
+"""Stages that the board is built from; the others, which audits are made of, stay in the run folder."""
+ALL_STAGES: tuple[str, ...] = get_args(Stage)
 
 
 class Busy(Exception):  # noqa: N818 - not an error: another run is on it
@@ -55,28 +55,32 @@ class Store:
         """Returns where a stage's files are, or will be."""
         return self.root / stage / stage_id
 
+    def record_path(self, stage: str, stage_id: str) -> Path:
+        """Returns where a stage's record is, or will be."""
+        return self.folder(stage, stage_id) / "record.json"
+
     def get(self, stage: str, stage_id: str) -> Record | None:
         """Returns a stage's record, or None when it has not ended.
 
         Raises:
             RecordError: The record cannot be read.
         """
-        path = self.folder(stage, stage_id) / "record.json"
+        path = self.record_path(stage, stage_id)
         return read_record(path) if path.is_file() else None
 
-    def records(self, warn: list[str] | None = None, stages: tuple[str, ...] = STAGES) -> list[Record]:
+    def records(self, warn: list[str] | None = None, stages: tuple[str, ...] = BOARD_STAGES) -> list[Record]:
         """Returns all records of some stages; unreadable ones are skipped, and described in `warn`."""
-        found = []
+        records = []
         for stage in stages:
             for path in sorted((self.root / stage).glob("*/record.json")):
                 if ".tmp-" in path.parent.name:
                     continue
                 try:
-                    found.append(read_record(path))
+                    records.append(read_record(path))
                 except RecordError as error:
                     if warn is not None:
                         warn.append(str(error))
-        return found
+        return records
 
     @contextmanager
     def lock(self, stage: str, stage_id: str, wait: bool) -> Iterator[None]:
@@ -112,13 +116,12 @@ class Store:
             stage_id: Its id.
             change: Returns the changed record, or the same one.
         """
-        place = self.folder(stage, stage_id)
         with self.lock(stage, stage_id, wait=True):
             known = self.get(stage, stage_id)
             if known is not None and (new := change(known)) is not known:
-                partial = place / f"record.json.tmp-{os.getpid()}"
+                partial = self.folder(stage, stage_id) / f"record.json.tmp-{os.getpid()}"
                 _write(partial, new)
-                partial.replace(place / "record.json")
+                partial.replace(self.record_path(stage, stage_id))
 
     def put(self, record: Record, scratch: Path) -> None:
         """Writes the record into a scratch folder and moves the folder into place; an older one is replaced."""

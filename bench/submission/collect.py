@@ -10,13 +10,13 @@ from pathlib import Path
 from tdbench.bench._version import __version__
 from tdbench.bench.canonical import sha256_file
 from tdbench.bench.errors import UsageError
-from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record
 from tdbench.bench.submission.intake import FORM, MANIFEST, RECORDS, SETS, blank_form, is_control
 
 
-def collect(method: str, store: Store, out: Path, accepted: Accepted | None = None) -> dict[str, int]:
+def collect(method: str, store: Store, out: Path, accepted: Archive | None = None) -> dict[str, int]:
     """Writes the submission of one method.
 
     Args:
@@ -81,7 +81,7 @@ def _near(record: Record, scopes: Iterable[tuple[str, str, str]]) -> bool:
 
 def _copy_sets(records: list[Record], store: Store, packs: list[Path], out: Path) -> None:
     """Copies the files of new sets that packs only name by their hash, such as token vectors."""
-    packed = Accepted(out / RECORDS) if packs else None
+    packed = Archive(out / RECORDS) if packs else None
     for record in records:
         if packed is None or record.stage != "distil" or packed.get(record.id) is None or packed.keeps(record.id):
             continue

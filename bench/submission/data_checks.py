@@ -15,11 +15,11 @@ from tdbench.bench.data.loading import TaskData
 from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.experiment.cell_data import data_of
-from tdbench.bench.experiment.contexts import fitted_scores, train_inputs, train_seed
 from tdbench.bench.experiment.external import External
 from tdbench.bench.experiment.jobs import DistilJob, TrainJob, recipe_for
+from tdbench.bench.experiment.stages import fitted_scores, train_inputs, train_seed
 from tdbench.bench.metrics import score
 from tdbench.bench.record import Record
 from tdbench.bench.registry import LEARNERS, TASKS
@@ -78,7 +78,7 @@ def bare(text: str) -> str:
     return "".join(letter for letter in folded if letter.isalnum())
 
 
-def check_data(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_data(contents: Contents, accepted: Archive, report: Report) -> None:
     """Loads data into `contents.data` and checks everything that they decide; where they are missing, that is reported as unchecked."""
     known = {_key(record): record.cell.data_fingerprint for record in accepted.records()}
     groups: dict[tuple[_Key, str], list[Record]] = defaultdict(list)

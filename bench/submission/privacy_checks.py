@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from tdbench.bench.canonical import canonical_json
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.record import RELATION, UNIT, PrivacyStatement, Record
 from tdbench.bench.submission.intake import Contents, Report
 
@@ -77,7 +77,7 @@ TOLERANCE = 0.02
 """Relative; the two accountants agree to it."""
 
 
-def check_promises(contents: Contents, _accepted: Accepted, report: Report) -> None:
+def check_promises(contents: Contents, _accepted: Archive, report: Report) -> None:
     """Checks the promise of every private set, and that others make none."""
     claims: list[tuple[str, PrivacyStatement]] = []
     for record in contents.records.values():

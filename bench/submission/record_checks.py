@@ -14,7 +14,7 @@ from tdbench.bench.budget import ALL
 from tdbench.bench.canonical import canonical_json
 from tdbench.bench.config import default_config, locked, options_of
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.experiment.jobs import learner_seed, set_id, train_id
 from tdbench.bench.method import Method
 from tdbench.bench.record import ProtocolFacts, Record, set_sha256
@@ -31,7 +31,7 @@ FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 """Nothing was made by the suite before."""
 
 
-def check_records(contents: Contents, _accepted: Accepted, report: Report) -> None:
+def check_records(contents: Contents, _accepted: Archive, report: Report) -> None:
     """Checks every record, and what they say together."""
     for record in contents.records.values():
         where = contents.where(record)
@@ -326,7 +326,7 @@ LEAST_S = {"seconds": 0.0, "minutes": 20.0, "hours": 900.0}
 _FROM_CARD = ("family", "role", "cost_class", "deterministic", "private", "full_data")
 
 
-def check_methods(contents: Contents, accepted: Accepted, report: Report) -> None:
+def check_methods(contents: Contents, accepted: Archive, report: Report) -> None:
     """Compares facts of methods with the plug-in where the suite has it, and with what was measured; no new one may look like another."""
     known: dict[str, set[str]] = defaultdict(set)
     for record in accepted.records():

@@ -11,7 +11,7 @@ import numpy as np
 
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import Accepted, unpacked_set
+from tdbench.bench.experiment.archive import Archive, unpacked_set
 from tdbench.bench.record import Record, unpack_ints
 from tdbench.bench.submission.intake import Contents, Report
 
@@ -23,7 +23,7 @@ MOST_BYTES = 64 << 20
 """Of its table in memory."""
 
 
-def check_sets(contents: Contents, _accepted: Accepted, report: Report) -> None:
+def check_sets(contents: Contents, _accepted: Archive, report: Report) -> None:
     """Reads every set into `contents.distilled`, and counts it."""
     distils = {record.id: record for record in contents.records.values() if record.stage == "distil"}
     for set_id in sorted(set(contents.sets) - set(distils)):

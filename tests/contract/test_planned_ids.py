@@ -25,7 +25,7 @@ def planner() -> Planner:
 
 def ids_of(plan: Plan) -> list:
     cells = [[distil.id, [training.id for training in trainings]] for distil, trainings in plan.cells]
-    return cells + [[audit.id, [job.id for job in audit.jobs]] for audit in plan.audits]
+    return cells + [[audit.id, [job.id for job in audit.needs]] for audit in plan.audits]
 
 
 def planned(planner: Planner, method: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.board import build_board
 from tdbench.bench.config import settings_for
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.metrics import score
 from tdbench.bench.registry import METHODS
 from tdbench.leaderboard.audits import Audits
@@ -34,7 +34,7 @@ def test_committed_board_equals_a_fresh_build_of_the_accepted_records(tmp_path):
 
 
 def test_accepted_records_hold_no_failures_no_custom_protocols_and_every_distilled_set():
-    accepted = Accepted(RECORDS)
+    accepted = Archive(RECORDS)
     records = accepted.records()
     assert records
     distils = {record.id for record in records if record.stage == "distil"}
@@ -46,7 +46,7 @@ def test_accepted_records_hold_no_failures_no_custom_protocols_and_every_distill
 
 
 def test_accepted_packs_hold_no_text_of_data_sets():
-    accepted = Accepted(RECORDS)
+    accepted = Archive(RECORDS)
     for distil_id, packed in accepted._sets.items():
         record = accepted.get(distil_id)
         assert record is not None
@@ -56,7 +56,7 @@ def test_accepted_packs_hold_no_text_of_data_sets():
 
 
 def accepted_audits():
-    return [record for record in Accepted(RECORDS).records() if record.audit is not None]
+    return [record for record in Archive(RECORDS).records() if record.audit is not None]
 
 
 def test_no_accepted_audit_finds_members_where_there_are_none():
@@ -91,7 +91,7 @@ def test_accepted_audits_made_four_pairs_or_one_run():
 def test_accepted_accuracy_can_be_recomputed_where_the_data_are(real_task):
     """Recomputes every accepted score of a task from its stored predictions and the real test labels."""
     name, data = real_task
-    accepted = [record for record in Accepted(RECORDS).records() if record.train and record.cell.task == name]
+    accepted = [record for record in Archive(RECORDS).records() if record.train and record.cell.task == name]
     if not accepted:
         pytest.skip(f"no accepted records of {name} yet")
     checked = 0
@@ -112,7 +112,7 @@ def test_the_command_of_every_accepted_row_with_options_says_what_was_run(whole)
     """Of every row, or of one for each method and names of options."""
     checked = 0
     seen = set()
-    for record in Accepted(RECORDS).records():
+    for record in Archive(RECORDS).records():
         if record.stage != "train" or not record.cell.options:
             continue
         assert record.protocol is not None

@@ -13,7 +13,7 @@ import yaml
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.export import RECORD, TENSORS, _write
 from tdbench.bench.distilled import DistilledSet, SoftInputs
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.registry import TASKS
 
 
@@ -29,7 +29,7 @@ def loaded(folder: Path):
 
 
 def accepted_set(**wanted):
-    found = Accepted(RECORDS)
+    found = Archive(RECORDS)
     return next(
         record
         for record in found.records()

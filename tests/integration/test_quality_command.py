@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tdbench.bench.experiment.archive import Accepted, amend_packs, set_key, with_quality, write_packs
+from tdbench.bench.experiment.archive import Archive, amend_packs, set_key, with_quality, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import TextQuality
 
@@ -43,18 +43,18 @@ def test_packs_are_amended_in_place_and_only_for_the_same_content(tdbench, tmp_p
     assert tdbench(*run, "learners=[bow-logreg]").returncode == 0
     store, folder = Store(tmp_path / "runs"), tmp_path / "packs"
     (path,) = write_packs(store, folder, store.records())
-    (distil,) = (record for record in Accepted(folder).records() if record.stage == "distil")
+    (distil,) = (record for record in Archive(folder).records() if record.stage == "distil")
     new = TextQuality(version=7, encoder=None, values={"distinct_2": 0.1234567})
     before = Path(path).read_text()
     amend_packs(folder, {(distil.id, "another set"): new})
     assert Path(path).read_text() == before
     amend_packs(folder, {set_key(distil): new})
-    (amended,) = (record for record in Accepted(folder).records() if record.stage == "distil")
+    (amended,) = (record for record in Archive(folder).records() if record.stage == "distil")
     assert amended.distil is not None
     assert amended.distil.quality is not None
     assert amended.distil.quality.values["distinct_2"] == 0.1235
     assert amended == with_quality(distil, amended.distil.quality)
-    assert len(Accepted(folder).records()) == 2
+    assert len(Archive(folder).records()) == 2
     write_packs(store, folder, store.records())  # the run folder knows older measures: those of the pack stay
-    (again,) = (record for record in Accepted(folder).records() if record.stage == "distil")
+    (again,) = (record for record in Archive(folder).records() if record.stage == "distil")
     assert again == amended

@@ -10,10 +10,12 @@ import pytest
 
 from tdbench.bench.config import settings_for
 from tdbench.bench.errors import UsageError
-from tdbench.bench.experiment import runner as runner_module
+from tdbench.bench.experiment import executor as executor_module
+from tdbench.bench.experiment.executor import Outcome
 from tdbench.bench.experiment.plan import Plan, Planner
 from tdbench.bench.experiment.provenance import choose_device, joined_by, other_devices
-from tdbench.bench.experiment.runner import Outcome, Runner
+from tdbench.bench.experiment.results import Results
+from tdbench.bench.experiment.runner import Runner
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.models.resolve import MODELS_VARIABLE
 from tdbench.bench.progress import Reporter
@@ -42,7 +44,7 @@ def plan(models: None) -> Plan:
 def run(plan: Plan, tmp_path: Path) -> Callable[..., tuple[Outcome, list[Record]]]:
     def call(stacks: bool, root: str = "runs") -> tuple[Outcome, list[Record]]:
         runtime = settings_for([*WORDS, f"runtime.root={tmp_path / root}"], multirun=True)[0].runtime
-        runner = Runner(Store(tmp_path / root), runtime, Reporter())
+        runner = Runner(Results(tmp_path / root), runtime, Reporter())
         runner._stacks = stacks
         outcome = runner.run(plan)
         return outcome, [record for record in Store(tmp_path / root).records() if record.stage == "train"]
@@ -83,7 +85,7 @@ def test_a_stack_that_fails_leaves_its_members_to_themselves(run, monkeypatch, c
     def broken(*_: Any) -> None:
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(runner_module, "run_train_stack", broken)
+    monkeypatch.setattr(executor_module, "run_train_stack", broken)
     outcome, records = run(stacks=True)
     assert (outcome.n_run, outcome.failures) == (20, [])
     assert not any("stack" in note(record) for record in records)

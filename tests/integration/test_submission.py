@@ -11,7 +11,7 @@ import pytest
 
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.distilled import DistilledSet
-from tdbench.bench.experiment.archive import Accepted, accept_packs
+from tdbench.bench.experiment.archive import Archive, accept_packs
 from tdbench.bench.metrics import score
 from tdbench.bench.record import pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import TASKS
@@ -198,10 +198,10 @@ def test_what_could_not_be_checked_is_not_accepted_unasked(tdbench, submission):
 def test_a_submission_is_accepted_without_its_controls(submission, tmp_path):
     written = accept_packs(submission / "records", tmp_path / "accepted", "trigram")
     assert [path.relative_to(tmp_path / "accepted").as_posix() for path in written] == [PACK.removeprefix("records/")]
-    accepted = Accepted(tmp_path / "accepted")
+    accepted = Archive(tmp_path / "accepted")
     assert {record.cell.method for record in accepted.records()} == {"trigram"}
     again = accept_packs(submission / "records", tmp_path / "accepted", "trigram")
-    assert Accepted(tmp_path / "accepted").records() == accepted.records()
+    assert Archive(tmp_path / "accepted").records() == accepted.records()
     assert again == written
 
 
@@ -231,7 +231,7 @@ def test_accepted_records_pass_the_checks_that_submissions_must_pass(task):
     from tdbench.bench.submission.record_checks import check_records
     from tdbench.bench.submission.set_checks import check_sets
 
-    accepted = Accepted(RECORDS)
+    accepted = Archive(RECORDS)
     contents, report = Contents(), Report()
     for record in accepted.records():
         if record.cell.task == task:

@@ -10,7 +10,7 @@ import pytest
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.canonical import sha256_text
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.record import (
     Cell,
     DistilResult,
@@ -258,9 +258,9 @@ def real() -> LabelledText:
 
 
 @pytest.fixture(scope="session")
-def accepted_results() -> Accepted:
+def accepted_results() -> Archive:
     """The committed results."""
-    return Accepted(RECORDS)
+    return Archive(RECORDS)
 
 
 @pytest.fixture

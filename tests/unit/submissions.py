@@ -12,7 +12,7 @@ import yaml
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.submit import validate
-from tdbench.bench.experiment.archive import Accepted, _dump, parse_pack, unpacked_set
+from tdbench.bench.experiment.archive import Archive, _dump, parse_pack, unpacked_set
 from tdbench.bench.experiment.jobs import set_id, train_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import write_manifest
@@ -83,8 +83,8 @@ def own_copy(raw: dict[str, Any], record: dict[str, Any], key: str) -> dict[str,
     return raw["shared"][-1]
 
 
-def report_of(path: Path, accepted: Accepted | None = None) -> Report:
-    return validate(path, accepted or Accepted(path / "nothing accepted"))[0]
+def report_of(path: Path, accepted: Archive | None = None) -> Report:
+    return validate(path, accepted or Archive(path / "nothing accepted"))[0]
 
 
 Raws = list[dict[str, Any]]

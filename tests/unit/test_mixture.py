@@ -8,8 +8,8 @@ import pytest
 from tdbench.bench.config import is_custom, settings_for
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import DataError
-from tdbench.bench.experiment.contexts import mixed_in, train_inputs
 from tdbench.bench.experiment.plan import Planner
+from tdbench.bench.experiment.stages import mixed_in, train_inputs
 from tdbench.leaderboard.rows import build_rows
 from tdbench.leaderboard.tables import build_tables
 from tests.unit.board_texts import markdown_text

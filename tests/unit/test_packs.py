@@ -18,7 +18,7 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.data.text import LabelledText
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.store import Store
 from tdbench.bench.record import Record, migrate, pack_ints, set_sha256, unpack_ints
 from tdbench.bench.registry import METHODS
@@ -78,7 +78,7 @@ def pack(store: tuple[Store, list[Record]], folder: Path) -> Path:
 def test_a_pack_gives_back_every_record_and_set(store, tmp_path):
     path = pack(store, tmp_path / "packs")
     assert path == tmp_path / "packs" / "smoke" / "news" / "mine.json"
-    accepted = Accepted(tmp_path / "packs")
+    accepted = Archive(tmp_path / "packs")
     assert {r.id: r for r in accepted.records()} == {r.id: r for r in store[1]}
     for index, made in enumerate(SETS):
         assert content(accepted.distilled(f"d{index}", REAL)) == content(made)
@@ -125,19 +125,19 @@ def test_what_a_newer_engine_trained_anew_replaces_the_older_training_and_its_se
     newer = by_engine(by_id["t0"], "t0-new", numerics + 1, **made_anew)
     other_seed = by_engine(by_id["t1"], "t1-new", numerics + 1, seed_index=7)
     write_packs(runs, tmp_path / "packs", [newer, other_set, other_seed])
-    accepted = Accepted(tmp_path / "packs")
+    accepted = Archive(tmp_path / "packs")
     assert {r.id for r in accepted.records()} == {"t0-new", "d9", "t1", "t1-new", "d1", "t2", "d2"}
     assert content(accepted.distilled("d9", REAL)) == content(SETS[0])
     with pytest.raises(RecordError, match="no distilled set d0"):
         accepted.distilled("d0", REAL)
     older_again = [by_id["t0"], by_id["d0"]]
-    assert "t0" not in {r.id for r in Accepted(pack((runs, older_again), tmp_path / "packs").parents[2]).records()}
+    assert "t0" not in {r.id for r in Archive(pack((runs, older_again), tmp_path / "packs").parents[2]).records()}
 
 
 def test_an_absent_pack_folder_holds_nothing_and_an_unknown_set_is_an_error(tmp_path):
-    assert Accepted(tmp_path / "nowhere").records() == []
+    assert Archive(tmp_path / "nowhere").records() == []
     with pytest.raises(RecordError, match="no distilled set d9"):
-        Accepted(tmp_path / "nowhere").distilled("d9", REAL)
+        Archive(tmp_path / "nowhere").distilled("d9", REAL)
 
 
 def cut_predictions(raw: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ def test_a_set_made_anew_stays_out_of_packs_and_of_copied_text_only_the_record_i
         for r in stale
     ]
     write_packs(runs, tmp_path / "packs", copied)
-    accepted = Accepted(tmp_path / "packs")
+    accepted = Archive(tmp_path / "packs")
     assert {r.id for r in accepted.records()} == {"t1", "d1", "t2", "d2"}
     assert accepted.packed_set("d1") == {
         "not_kept": "1 of its texts equal train texts; the record names the set's sha256"
@@ -176,7 +176,7 @@ def test_texts_of_other_data_sets_are_not_kept_either(store, tmp_path):
         for r in records
     ]
     write_packs(runs, tmp_path / "packs", borrowed)
-    packed = Accepted(tmp_path / "packs").packed_set("d1")
+    packed = Archive(tmp_path / "packs").packed_set("d1")
     assert packed == {"not_kept": "3 of its texts are those of other data sets; the record names the set's sha256"}
 
 
@@ -199,7 +199,7 @@ def test_a_damaged_pack_is_refused_with_the_reason(store, tmp_path, damage, mess
     damage(raw)
     path.write_text(json.dumps(raw))
     with pytest.raises(RecordError, match=message):
-        Accepted(tmp_path / "packs")
+        Archive(tmp_path / "packs")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\x00"])
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_pack_is_refused_by_its_path(tmp_path, content):
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(RecordError, match=r"mine\.json is no pack"):
-        Accepted(tmp_path)
+        Archive(tmp_path)
 
 
 def test_records_of_the_first_schema_are_led_to_the_current_one(store, tmp_path):
@@ -217,7 +217,7 @@ def test_records_of_the_first_schema_are_led_to_the_current_one(store, tmp_path)
     for record in raw["records"]:
         record["schema_version"] = 1
     path.write_text(json.dumps(raw))
-    assert {r.id: r for r in Accepted(tmp_path / "packs").records()} == {r.id: r for r in store[1]}
+    assert {r.id: r for r in Archive(tmp_path / "packs").records()} == {r.id: r for r in store[1]}
 
 
 def test_older_records_have_tags_and_role_of_the_methods_card():
@@ -230,7 +230,7 @@ def test_older_records_have_tags_and_role_of_the_methods_card():
 
 
 def test_tags_and_roles_of_accepted_records_are_those_of_the_cards():
-    records = Accepted(RECORDS).records()
+    records = Archive(RECORDS).records()
     assert {tag for record in records for tag in record.method_facts.tags} >= {"public-pool", "real-texts-in-prompts"}
     for record in records:
         card = METHODS.get(record.cell.method).card

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tdbench.bench.errors import RecordError
-from tdbench.bench.experiment.archive import Accepted, write_packs
+from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.store import Store
 from tests.unit.audit_results import ATTACK, ONE, RESULT
 
@@ -22,7 +22,7 @@ def audit(board_records):
 def test_an_audit_is_packed_without_sets_and_read_back(audit, tmp_path):
     (path,) = write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit])
     assert path.parts[-3:] == ("lite-v1", audit.cell.task, "m.json")
-    (found,) = Accepted(tmp_path / "packs").records()
+    (found,) = Archive(tmp_path / "packs").records()
     assert found.audit.attacks[0].auc == 0.512346
     assert found.audit.epsilon_lower == 2.12346
     left_out = {"attacks": (), "coin_tests": (), "epsilon_lower": 0}
@@ -38,7 +38,7 @@ def test_a_newer_audit_takes_the_place_of_an_older_one_of_the_same_games(audit, 
         update={"id": "c" * 16, "audit": RESULT.model_copy(update={"settings": {**RESULT.settings, "name": "model"}})}
     )
     write_packs(Store(tmp_path / "runs"), tmp_path / "packs", [audit, newer, other.model_copy(update={"custom": True})])
-    assert [record.id for record in Accepted(tmp_path / "packs").records()] == ["b" * 16]
+    assert [record.id for record in Archive(tmp_path / "packs").records()] == ["b" * 16]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_audit_that_is_not_the_published_one_is_refused(audit, tmp_path, chan
     raw["records"][0]["audit"]["settings"] |= change
     path.write_text(json.dumps(raw))
     with pytest.raises(RecordError, match="its protocol or audit is not the published one"):
-        Accepted(tmp_path / "packs")
+        Archive(tmp_path / "packs")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_numbers_that_no_audit_has_are_refused(audit, tmp_path, changes, message
     raw["records"][0]["audit"] |= changes
     path.write_text(json.dumps(raw))
     with pytest.raises(RecordError, match=message):
-        Accepted(tmp_path / "packs")
+        Archive(tmp_path / "packs")
 
 
 def test_an_audit_without_result_or_protocol_is_refused(audit, tmp_path):
@@ -80,4 +80,4 @@ def test_an_audit_without_result_or_protocol_is_refused(audit, tmp_path):
         del raw["records"][0][key]
         path.with_name("other.json").write_text(json.dumps(raw))
         with pytest.raises(RecordError, match="holds its result and its protocol"):
-            Accepted(tmp_path / "packs")
+            Archive(tmp_path / "packs")

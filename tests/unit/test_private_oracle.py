@@ -95,9 +95,14 @@ def test_noise_is_added_to_the_exact_answer_and_differs_between_sets():
 def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch):
     # Otherwise the difference of two releases, at two budgets say, would be free of noise.
     from tdbench.bench.config import settings_for
-    from tdbench.bench.experiment.contexts import context_of
+    from tdbench.bench.experiment.contexts import Workspace, context_of
+    from tdbench.bench.experiment.executor import Executor
     from tdbench.bench.experiment.plan import Planner
+    from tdbench.bench.experiment.results import Results
+    from tdbench.bench.models.llm.client import Spending
     from tdbench.bench.privacy.oracle import SECRET_VARIABLE, noise_for
+    from tdbench.bench.progress import Reporter
+    from tdbench.bench.settings import LLMSettings
 
     names = []
     words = ["task=sst2", "protocol=lite-v1", "data.kind=standin", f"runtime.root={tmp_path}", "sets=2"]
@@ -108,8 +113,10 @@ def test_two_runs_of_which_anything_differs_share_no_noise(tmp_path, monkeypatch
         ["method=dp_pe-noise", "budget=dpc10"],
         ["method=dp_mean_match", "budget=dpc10"],
     ):
-        for job, _ in Planner().plan(settings_for([*words, *more])).cells:
-            ctx = context_of(job, CostMeter(), tmp_path, cache=tmp_path, device="cpu", tick=lambda _: None)
+        runs = settings_for([*words, *more])
+        inputs, spending = Executor(Results(tmp_path), runs[0].runtime, Reporter()), Spending(LLMSettings())
+        for job, _ in Planner().plan(runs).cells:
+            ctx = context_of(job, Workspace(inputs, tmp_path, tmp_path, "cpu", lambda _: None, spending), CostMeter())
             names.append((ctx.noise_name, ctx.seed))
             assert job.data.fingerprint not in ctx.noise_name
     draws = {round(float(noise_for(*name).stream.random()), 12) for name in names}

@@ -14,8 +14,10 @@ from tdbench.bench.config import settings_for
 from tdbench.bench.data.loading import load_task
 from tdbench.bench.data.word_pairs import WordPairs
 from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.executor import Executor
 from tdbench.bench.experiment.plan import Planner
-from tdbench.bench.experiment.stages import run_distil
+from tdbench.bench.experiment.results import Results
+from tdbench.bench.progress import Reporter
 from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of, judged
 from tdbench.bench.quality.spread import distinct, repetitive, self_bleu, word_measures
 from tdbench.bench.record import SCHEMA_VERSION, TextQuality, migrate
@@ -197,11 +199,9 @@ def test_a_set_is_worth_more_than_numbers_about_it(tmp_path, monkeypatch, capsys
         raise RuntimeError("no numbers today")
 
     monkeypatch.setattr(TextEvaluator, "measure", broken)
-    plan = Planner().plan(
-        settings_for(["task=sst2", "data.kind=standin", "protocol=smoke", "method=random", "budget=dpc1"])
-    )
-    ((job, _),) = plan.cells
-    record = run_distil(job, tmp_path, tmp_path / "cache", "cpu", lambda _: None)
+    runs = settings_for(["task=sst2", "data.kind=standin", "protocol=smoke", "method=random", "budget=dpc1"])
+    ((job, _),) = Planner().plan(runs).cells
+    record = Executor(Results(tmp_path), runs[0].runtime, Reporter()).ensure(job)
     assert record.distil is not None
     assert record.distil.quality is None
     assert "RuntimeError: no numbers today" in capsys.readouterr().err

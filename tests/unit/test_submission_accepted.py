@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tdbench.bench.commands.submit import _place_of_form, validate_command
-from tdbench.bench.experiment.archive import Accepted, _dump, accept_packs, parse_pack
+from tdbench.bench.experiment.archive import Archive, _dump, accept_packs, parse_pack
 from tdbench.bench.experiment.method_info import about_methods
 from tdbench.bench.submission.collect import write_manifest
 from tests.unit.submissions import forged, from_accepted, report_of, tampered, write_form
@@ -24,9 +24,9 @@ def test_an_accepted_record_is_never_replaced(submission, accepted_results, tmp_
     report = report_of(tampered(submission, worse), accepted_results)
     assert "known" in report.codes()
     accept_packs(from_accepted(tmp_path / "first") / "records", tmp_path / "kept", "synalign")
-    before = {r.id: r for r in Accepted(tmp_path / "kept").records()}
+    before = {r.id: r for r in Archive(tmp_path / "kept").records()}
     accept_packs(submission / "records", tmp_path / "kept", "synalign")
-    assert {r.id: r for r in Accepted(tmp_path / "kept").records()} == before
+    assert {r.id: r for r in Archive(tmp_path / "kept").records()} == before
 
 
 def test_an_audit_is_neither_believed_nor_replaces_an_accepted_one(tmp_path, accepted_results):
@@ -76,7 +76,7 @@ def test_a_submission_fills_the_hole_of_an_accepted_row(submission, tmp_path):
         tmp_path / "kept",
         "synalign",
     )
-    known = Accepted(tmp_path / "kept")
+    known = Archive(tmp_path / "kept")
     rest = subset(submission, lambda r: r.cell.set_index >= 3)
     report = report_of(rest, known)
     assert "incomplete" not in report.codes(), report.sorted()
@@ -118,5 +118,5 @@ def test_what_is_accepted_joins_the_records_with_its_form(submission, tmp_path, 
     said = json.loads(capsys.readouterr().out)["findings"]
     assert any(finding["code"] == "unchecked" and "--allow-unchecked" in finding["message"] for finding in said)
     assert validate_command(folder, accept=True, allow_unchecked=True, **options) == 0
-    assert {r.cell.method for r in Accepted(tmp_path / "kept").records()} == {"mymethod", "random"}
+    assert {r.cell.method for r in Archive(tmp_path / "kept").records()} == {"mymethod", "random"}
     assert (tmp_path / "forms" / "mymethod.yaml").read_text() == (folder / "submission.yaml").read_text()

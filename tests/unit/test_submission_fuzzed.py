@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.submit import validate
-from tdbench.bench.experiment.archive import Accepted
+from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.submission.intake import (
     FORM,
     MANIFEST,
@@ -85,8 +85,8 @@ def test_files_of_anything_are_read_or_refused(files):
 
 
 @pytest.fixture(scope="module")
-def nothing_accepted() -> Accepted:
-    return Accepted(RECORDS / "none")
+def nothing_accepted() -> Archive:
+    return Archive(RECORDS / "none")
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -134,6 +134,6 @@ def test_folder_of_garbage_is_refused_without_a_trace(tmp_path):
     (folder / FORM).write_text(yaml.safe_dump(FILLED))
     (folder / "records" / "x.json").write_bytes(bytes(range(256)))
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    report, _ = validate(folder, Accepted(RECORDS / "none"))
+    report, _ = validate(folder, Archive(RECORDS / "none"))
     assert report.refused
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
