@@ -1,10 +1,11 @@
-"""Distilled sets and their files."""
+"""Distilled sets, their files, and their form in packs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -12,11 +13,14 @@ from tdbench.bench.budget import Budget, count_tokens
 from tdbench.bench.canonical import sha256_file
 from tdbench.bench.data.text import LabelledText, normalised
 from tdbench.bench.errors import BudgetError, PluginError, RecordError
+from tdbench.bench.record import Output, Track, pack_ints, unpack_ints
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from tdbench.bench.record import Output, Track
+TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
+SOFT_LABEL_TOLERANCE = 1e-3
+_PACKED = {"labels", "row_ids", "fields", "soft_labels", "weights"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,73 +153,66 @@ class Schedule:
             )
 
 
-TABLE_FILE, TENSOR_FILE, CARD_FILE = "distilled.parquet", "distilled.safetensors", "card.yaml"
-
-SOFT_LABEL_TOLERANCE = 1e-3
-
-
 @dataclass(frozen=True, eq=False)
-class DistilledSet:
-    """M distilled examples: rows of the train split, new text, or token vectors of one learner.
+class DistilledSet(ABC):
+    """M distilled examples: a `RowSelection`, a `TextSet` or a `VectorSet`.
 
     Args:
         labels_M: Class ids, int64.
-        row_ids_M: Row ids of the train split, for selections.
-        fields: Text field -> M strings, for new text.
         soft_labels_MC: Class probabilities, or None for hard labels.
         weights_M: Positive loss weights, or None for equal weights.
-        soft: Token vectors, for sets bound to one learner.
-        schedule: Training that was learned with the token vectors; the harness runs it in place of the recipe.
     """
 
+    output: ClassVar[Output]
     labels_M: NDArray[np.int64]
-    row_ids_M: NDArray[np.int64] | None = None
-    fields: dict[str, list[str]] | None = None
-    soft_labels_MC: NDArray[np.float32] | None = None
-    weights_M: NDArray[np.float32] | None = None
-    soft: SoftInputs | None = None
-    schedule: Schedule | None = None
+    soft_labels_MC: NDArray[np.float32] | None = field(default=None, kw_only=True)
+    weights_M: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
-    @classmethod
-    def from_rows(cls, real: LabelledText, positions: ArrayLike) -> DistilledSet:
+    # What one kind of set holds and the others do not.
+    row_ids_M: ClassVar[NDArray[np.int64] | None] = None
+    fields: ClassVar[dict[str, list[str]] | None] = None
+    soft: ClassVar[SoftInputs | None] = None
+    schedule: ClassVar[Schedule | None] = None
+
+    @staticmethod
+    def from_rows(real: LabelledText, positions: ArrayLike) -> RowSelection:
         """Selects rows of the train split by their positions in `real`."""
         index = np.asarray(positions, dtype=np.int64)
-        return cls(labels_M=real.labels_N[index], row_ids_M=real.row_ids_N[index])
+        return RowSelection(real.labels_N[index], real.row_ids_N[index])
 
-    @classmethod
-    def from_texts(cls, fields: dict[str, list[str]], labels: ArrayLike, **extras: Any) -> DistilledSet:
+    @staticmethod
+    def from_texts(fields: dict[str, list[str]], labels: ArrayLike, **extras: Any) -> TextSet:
         """Holds new texts; `extras` are `soft_labels_MC` and `weights_M`."""
-        return cls(labels_M=np.asarray(labels, dtype=np.int64), fields=fields, **extras)
+        return TextSet(np.asarray(labels, dtype=np.int64), fields, **extras)
 
-    @classmethod
-    def from_vectors(cls, soft: SoftInputs, labels: ArrayLike, **extras: Any) -> DistilledSet:
+    @staticmethod
+    def from_vectors(soft: SoftInputs, labels: ArrayLike, **extras: Any) -> VectorSet:
         """Holds token vectors; `extras` are `soft_labels_MC`, `weights_M` and `schedule`."""
-        return cls(labels_M=np.asarray(labels, dtype=np.int64), soft=soft, **extras)
+        return VectorSet(np.asarray(labels, dtype=np.int64), soft, **extras)
 
     def __len__(self) -> int:
         return len(self.labels_M)
 
     @property
-    def output(self) -> Output:
-        """Whether the set selects rows, or holds new text or token vectors."""
-        if self.soft is not None:
-            return "embedding"
-        return "rows" if self.row_ids_M is not None else "text"
-
-    @property
     def track(self) -> Track:
         """The track in which the set competes."""
-        if self.soft is not None:
-            return "learner-bound"
         return "text" if self.soft_labels_MC is None and self.weights_M is None else "text+soft"
 
+    @abstractmethod
     def resolve(self, real: LabelledText) -> LabelledText:
         """Returns the set as labelled text; row ids are looked up in the train split, and token vectors are no text: empty strings."""
-        if self.row_ids_M is not None:
-            rows = real.take(real.positions_of_rows(self.row_ids_M))
-            return LabelledText(rows.fields, self.labels_M, real.label_names, self.row_ids_M)
-        fields = {name: [""] * len(self) for name in real.fields} if self.fields is None else self.fields
-        return LabelledText(fields, self.labels_M, real.label_names, np.arange(len(self)))
+
+    @abstractmethod
+    def columns(self) -> dict[str, Any]:
+        """Returns the columns of the set's table besides the label."""
+
+    @abstractmethod
+    def check_content(self, real: LabelledText) -> None:
+        """Checks what this kind of set alone holds.
+
+        Raises:
+            PluginError: It is malformed.
+        """
 
     def check(self, budget: Budget, real: LabelledText) -> None:
         """Checks form and budget, trusting nothing that a plug-in says.
@@ -224,13 +221,12 @@ class DistilledSet:
             PluginError: The set is malformed.
             BudgetError: A class holds more than the budget allows.
         """
-        _check_form(self, real)
+        self._check_form(real.n_classes)
+        self.check_content(real)
         self.check_size(budget, self.token_counts(real), real.label_names)
 
     def token_counts(self, real: LabelledText) -> list[int]:
         """Counts every example's tokens; a token vector counts as one."""
-        if self.soft is not None:
-            return self.soft.lengths_MF.sum(axis=1).tolist()
         return [count_tokens(text) for text in self.resolve(real).joined()]
 
     def check_size(self, budget: Budget, n_tokens_M: list[int], label_names: tuple[str, ...]) -> None:
@@ -259,18 +255,12 @@ class DistilledSet:
 
     def n_exact(self, real: LabelledText, other: LabelledText) -> int:
         """Counts texts that equal a text of `other` after folding case and white space; token vectors equal none."""
-        if self.soft is not None:
-            return 0
         known = {normalised(text) for text in other.joined()}
         return sum(normalised(text) in known for text in self.resolve(real).joined())
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Returns soft labels, weights, token vectors and learned steps by name, as far as the set has them."""
         tensors = {"soft_labels": self.soft_labels_MC, "weights": self.weights_M}
-        if self.soft is not None:
-            tensors |= {"vectors": self.soft.vectors_SD, "lengths": self.soft.lengths_MF}
-        if self.schedule is not None:
-            tensors |= self.schedule.tensors()
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: Path, card: dict[str, Any]) -> dict[str, str]:
@@ -287,12 +277,7 @@ class DistilledSet:
         import pyarrow.parquet as pq
         import yaml
 
-        columns: dict[str, Any] = {} if self.fields is None else dict(self.fields)
-        if self.row_ids_M is not None:
-            columns["row_id"] = self.row_ids_M
-        if self.soft is not None:
-            columns["learner"] = [self.soft.learner] * len(self)
-        pq.write_table(pa.table({**columns, "label": self.labels_M}), folder / TABLE_FILE)
+        pq.write_table(pa.table({**self.columns(), "label": self.labels_M}), folder / TABLE_FILE)
         files = [TABLE_FILE]
         if tensors := self.tensors():
             from safetensors.numpy import save_file
@@ -304,37 +289,213 @@ class DistilledSet:
         (folder / CARD_FILE).write_text(card_text, encoding="utf-8")
         return {**hashes, CARD_FILE: sha256_file(folder / CARD_FILE)}
 
-    @classmethod
-    def load(cls, folder: Path, hashes: dict[str, str]) -> DistilledSet:
-        """Reads a set and checks the sha256 of its table and tensors.
+    @staticmethod
+    def load(folder: Path, hashes: dict[str, str]) -> DistilledSet:
+        """Reads a set and checks the sha256 of its files.
 
         Raises:
             RecordError: A file is missing or differs from its hash.
         """
         import pyarrow.parquet as pq
 
-        check_files(folder, {name: sha256 for name, sha256 in hashes.items() if name != CARD_FILE})
+        check_files(folder, hashes)
         table = pq.read_table(folder / TABLE_FILE)
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
-        labels = np.array(columns.pop("label"), dtype=np.int64)
-        rows = columns.pop("row_id", None)
+        labels_M = np.array(columns.pop("label"), dtype=np.int64)
         tensors: dict[str, Any] = {}
         if TENSOR_FILE in hashes:
             from safetensors.numpy import load_file
 
             tensors = load_file(folder / TENSOR_FILE)
-        soft = None
+        extras = {"soft_labels_MC": tensors.get("soft_labels"), "weights_M": tensors.get("weights")}
         if "vectors" in tensors:
-            soft = SoftInputs(tensors["vectors"], tensors["lengths"], str(columns.pop("learner")[0]))
-        return cls(
-            labels_M=labels,
-            row_ids_M=None if rows is None else np.array(rows, dtype=np.int64),
-            fields=columns if rows is None and soft is None else None,
-            soft_labels_MC=tensors.get("soft_labels"),
-            weights_M=tensors.get("weights"),
-            soft=soft,
-            schedule=Schedule.of_tensors(tensors),
-        )
+            soft = SoftInputs(tensors["vectors"], tensors["lengths"], str(columns["learner"][0]))
+            return VectorSet(labels_M, soft, schedule=Schedule.of_tensors(tensors), **extras)
+        if "row_id" in columns:
+            return RowSelection(labels_M, np.array(columns["row_id"], dtype=np.int64), **extras)
+        return TextSet(labels_M, columns, **extras)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the set as packs hold it; token vectors are too large for one."""
+        packed: dict[str, Any] = {"labels": pack_ints(tuple(self.labels_M.tolist()))}
+        if self.row_ids_M is not None:
+            packed["row_ids"] = self.row_ids_M.tolist()
+        else:
+            packed["fields"] = self.fields
+        if self.soft_labels_MC is not None:
+            packed["soft_labels"] = [[_exactly(share) for share in row] for row in self.soft_labels_MC]
+        if self.weights_M is not None:
+            packed["weights"] = [_exactly(weight) for weight in self.weights_M]
+        return packed
+
+    @staticmethod
+    def from_json(packed: dict[str, Any], most_rows: int = 1_000_000) -> DistilledSet:
+        """Undoes `to_json`, trusting nothing.
+
+        Raises:
+            RecordError: A part is of the wrong kind or size, or there are more than `most_rows` rows.
+        """
+        if extra := set(packed) - _PACKED:
+            raise RecordError(f"the set has the unknown part {sorted(extra)[0][:40]!r}.")
+        labels = unpack_ints(packed["labels"], most_rows)
+        fields, rows = packed.get("fields"), packed.get("row_ids")
+        if (fields is None) == (rows is None):
+            raise RecordError("a set in a pack holds either row ids or texts; expected one of them.")
+        extras: dict[str, Any] = {}
+        for part, name in (("soft_labels", "soft_labels_MC"), ("weights", "weights_M"), ("row_ids", "")):
+            column = packed.get(part)
+            if column is not None and (not isinstance(column, list) or len(column) != len(labels)):
+                raise RecordError(f"{part} is no list of {len(labels)} entries, one for each label.")
+            if column is not None and name:
+                extras[name] = np.array(column, dtype=np.float32)
+        labels_M = np.array(labels, dtype=np.int64)
+        if rows is not None:
+            if not all(type(row) is int and 0 <= row < 1 << 40 for row in rows):
+                raise RecordError("row ids are whole numbers from 0.")
+            return RowSelection(labels_M, np.array(rows, dtype=np.int64), **extras)
+        assert fields is not None
+        for name, column in fields.items():
+            if not _is_column(column, len(labels)):
+                raise RecordError(f"field {str(name)[:40]!r} is no list of {len(labels)} texts in valid Unicode.")
+        return TextSet(labels_M, fields, **extras)
+
+    def _check_form(self, n_classes: int) -> None:
+        _check_array("labels_M", self.labels_M, "iu", 1)
+        if not len(self):
+            raise PluginError("the distilled set is empty; expected at least one text.")
+        for name, array, kinds, dimensions in (
+            ("row_ids_M", self.row_ids_M, "iu", 1),
+            ("soft_labels_MC", self.soft_labels_MC, "f", 2),
+            ("weights_M", self.weights_M, "f", 1),
+        ):
+            if array is not None:
+                _check_array(name, array, kinds, dimensions)
+                if len(array) != len(self):
+                    raise PluginError(f"{name} has {len(array)} entries for {len(self)} labels; expected one for each.")
+        low, high = self.labels_M.min(), self.labels_M.max()
+        if low < 0 or high >= n_classes:
+            raise PluginError(f"labels lie in {low}..{high}; expected 0..{n_classes - 1}.")
+        self._check_soft_labels(n_classes)
+        if self.weights_M is not None and (not np.isfinite(self.weights_M).all() or self.weights_M.min() <= 0):
+            raise PluginError("weights must be positive finite numbers.")
+
+    def _check_soft_labels(self, n_classes: int) -> None:
+        soft = self.soft_labels_MC
+        if soft is None:
+            return
+        wrong = soft.shape[1] != n_classes or not np.isfinite(soft).all()
+        if self.schedule is None:
+            wrong = wrong or soft.min() < 0 or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
+        if wrong:
+            what = "probabilities that add up to 1 in every row" if self.schedule is None else "finite numbers"
+            raise PluginError(f"soft labels must be {len(self)} x {n_classes} {what}; got shape {soft.shape}.")
+
+
+@dataclass(frozen=True, eq=False)
+class RowSelection(DistilledSet):
+    """Selected rows of the train split.
+
+    Args:
+        row_ids_M: Their row ids, int64.
+    """
+
+    output: ClassVar[Output] = "rows"
+    row_ids_M: NDArray[np.int64] = field()  # type: ignore[reportIncompatibleVariableOverride]
+
+    def resolve(self, real: LabelledText) -> LabelledText:
+        """Looks the rows up in the train split."""
+        rows = real.take(real.positions_of_rows(self.row_ids_M))
+        return LabelledText(rows.fields, self.labels_M, real.label_names, self.row_ids_M)
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the row ids."""
+        return {"row_id": self.row_ids_M}
+
+    def check_content(self, real: LabelledText) -> None:  # noqa: ARG002 - rows are looked up when tokens are counted
+        """Checks that no row is selected twice."""
+        if len(set(self.row_ids_M.tolist())) != len(self):
+            raise PluginError("a row is selected more than once; expected distinct row ids.")
+
+
+@dataclass(frozen=True, eq=False)
+class TextSet(DistilledSet):
+    """New texts.
+
+    Args:
+        fields: Text field -> M strings.
+    """
+
+    output: ClassVar[Output] = "text"
+    fields: dict[str, list[str]] = field()  # type: ignore[reportIncompatibleVariableOverride]
+
+    def resolve(self, real: LabelledText) -> LabelledText:
+        """Returns the texts."""
+        return LabelledText(self.fields, self.labels_M, real.label_names, np.arange(len(self)))
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the texts."""
+        return dict(self.fields)
+
+    def check_content(self, real: LabelledText) -> None:
+        """Checks the names of the fields and the texts."""
+        if set(self.fields) != set(real.fields):
+            raise PluginError(f"text fields are {sorted(self.fields)}; expected {sorted(real.fields)}.")
+        for name, column in self.fields.items():
+            if not isinstance(column, list) or len(column) != len(self) or not all(isinstance(t, str) for t in column):
+                raise PluginError(f"field '{name}' must be a list of {len(self)} strings, one for each label.")
+            if not _is_column(column, len(self)):
+                raise PluginError(f"field '{name}' holds text that is not valid Unicode (a lone surrogate); clean it.")
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSet(DistilledSet):
+    """Token vectors of one learner.
+
+    Args:
+        soft: The vectors.
+        schedule: Training that was learned with them; the harness runs it in place of the recipe.
+    """
+
+    output: ClassVar[Output] = "embedding"
+    soft: SoftInputs = field()  # type: ignore[reportIncompatibleVariableOverride]
+    schedule: Schedule | None = field(default=None, kw_only=True)  # type: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def track(self) -> Track:
+        """The track in which the set competes."""
+        return "learner-bound"
+
+    def resolve(self, real: LabelledText) -> LabelledText:
+        """Returns empty strings: token vectors are no text."""
+        fields = {name: [""] * len(self) for name in real.fields}
+        return LabelledText(fields, self.labels_M, real.label_names, np.arange(len(self)))
+
+    def columns(self) -> dict[str, Any]:
+        """Returns the learner that the vectors are meant for."""
+        return {"learner": [self.soft.learner] * len(self)}
+
+    def token_counts(self, real: LabelledText) -> list[int]:  # noqa: ARG002 - the vectors are counted
+        """Counts every example's vectors."""
+        return self.soft.lengths_MF.sum(axis=1).tolist()
+
+    def n_exact(self, real: LabelledText, other: LabelledText) -> int:  # noqa: ARG002 - none is a text
+        """Returns 0: token vectors equal no text."""
+        return 0
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Returns soft labels, weights, token vectors and learned steps by name, as far as the set has them."""
+        vectors = {"vectors": self.soft.vectors_SD, "lengths": self.soft.lengths_MF}
+        return {**super().tensors(), **vectors, **({} if self.schedule is None else self.schedule.tensors())}
+
+    def check_content(self, real: LabelledText) -> None:
+        """Checks the vectors and the learned training."""
+        self.soft.check(len(real.fields))
+        if len(self.soft) != len(self):
+            raise PluginError(f"soft inputs hold {len(self.soft)} texts for {len(self)} labels; expected one for each.")
+        if self.schedule is not None:
+            if self.weights_M is not None:
+                raise PluginError("a learned schedule goes without weights.")
+            self.schedule.check(self.labels_M, real.n_classes)
 
 
 def check_files(folder: Path, hashes: dict[str, str]) -> None:
@@ -356,65 +517,17 @@ def _check_array(name: str, array: Any, kinds: str, dimensions: int) -> None:
         raise PluginError(f"{name} must be a {dimensions}-D numpy array of {what}; got {got}.")
 
 
-def _is_utf8(text: str) -> bool:
+def _is_column(column: Any, size: int) -> bool:
+    """Tells whether a column is a list of so many texts that UTF-8 can hold."""
+    if not isinstance(column, list) or len(column) != size or not all(isinstance(text, str) for text in column):
+        return False
     try:
-        text.encode()
+        "".join(column).encode()
     except UnicodeEncodeError:
         return False
     return True
 
 
-def _check_form(made: DistilledSet, real: LabelledText) -> None:
-    _check_array("labels_M", made.labels_M, "iu", 1)
-    size, n_classes = len(made), real.n_classes
-    if size == 0:
-        raise PluginError("the distilled set is empty; expected at least one text.")
-    if sum(part is not None for part in (made.row_ids_M, made.fields, made.soft)) != 1:
-        raise PluginError("a distilled set holds either row ids, texts or token vectors; expected exactly one of them.")
-    for name, array, kinds, dimensions in (
-        ("row_ids_M", made.row_ids_M, "iu", 1),
-        ("soft_labels_MC", made.soft_labels_MC, "f", 2),
-        ("weights_M", made.weights_M, "f", 1),
-    ):
-        if array is not None:
-            _check_array(name, array, kinds, dimensions)
-            if len(array) != size:
-                raise PluginError(f"{name} has {len(array)} entries for {size} labels; expected one for each.")
-    if made.labels_M.min() < 0 or made.labels_M.max() >= n_classes:
-        raise PluginError(f"labels lie in {made.labels_M.min()}..{made.labels_M.max()}; expected 0..{n_classes - 1}.")
-    if made.row_ids_M is not None and len(set(made.row_ids_M.tolist())) != size:
-        raise PluginError("a row is selected more than once; expected distinct row ids.")
-    if made.soft is not None:
-        made.soft.check(len(real.fields))
-        if len(made.soft) != size:
-            raise PluginError(f"soft inputs hold {len(made.soft)} texts for {size} labels; expected one for each.")
-    if made.schedule is not None:
-        if made.soft is None or made.weights_M is not None:
-            raise PluginError("a learned schedule goes with token vectors, and without weights.")
-        made.schedule.check(made.labels_M, n_classes)
-    if made.fields is not None:
-        _check_fields(made.fields, size, set(real.fields))
-    _check_numbers(made, n_classes)
-
-
-def _check_fields(fields: dict[str, list[str]], size: int, names: set[str]) -> None:
-    if set(fields) != names:
-        raise PluginError(f"text fields are {sorted(fields)}; expected {sorted(names)}.")
-    for name, column in fields.items():
-        if not isinstance(column, list) or len(column) != size or not all(isinstance(text, str) for text in column):
-            raise PluginError(f"field '{name}' must be a list of {size} strings, one for each label.")
-        if not all(_is_utf8(text) for text in column):
-            raise PluginError(f"field '{name}' holds text that is not valid Unicode (a lone surrogate); clean it.")
-
-
-def _check_numbers(made: DistilledSet, n_classes: int) -> None:
-    soft, weights = made.soft_labels_MC, made.weights_M
-    if soft is not None:
-        wrong = soft.shape[1] != n_classes or not np.isfinite(soft).all()
-        if made.schedule is None:
-            wrong = wrong or soft.min() < 0 or np.abs(soft.sum(axis=1) - 1).max() > SOFT_LABEL_TOLERANCE
-        if wrong:
-            what = "probabilities that add up to 1 in every row" if made.schedule is None else "finite numbers"
-            raise PluginError(f"soft labels must be {len(made)} x {n_classes} {what}; got shape {soft.shape}.")
-    if weights is not None and (not np.isfinite(weights).all() or weights.min() <= 0):
-        raise PluginError("weights must be positive finite numbers.")
+def _exactly(value: Any) -> float:
+    """Returns the shortest number that is the same float32."""
+    return float(f"{float(value):.9g}")

@@ -95,14 +95,9 @@ def _train(record: Record) -> LabelledText:
     return data.train
 
 
-def _with_texts(distilled: DistilledSet, real: LabelledText) -> DistilledSet:
-    texts = distilled.resolve(real)
-    return DistilledSet(
-        labels_M=distilled.labels_M,
-        fields={name: list(column) for name, column in texts.fields.items()},
-        soft_labels_MC=distilled.soft_labels_MC,
-        weights_M=distilled.weights_M,
-    )
+def _with_texts(rows: DistilledSet, real: LabelledText) -> DistilledSet:
+    columns = {name: list(column) for name, column in rows.resolve(real).fields.items()}
+    return DistilledSet.from_texts(columns, rows.labels_M, soft_labels_MC=rows.soft_labels_MC, weights_M=rows.weights_M)
 
 
 def _write(folder: Path, distilled: DistilledSet, record: Record, task: Task, trained: list[Record]) -> None:

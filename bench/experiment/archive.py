@@ -149,19 +149,7 @@ class Archive:
                 f"the content of the accepted set {distil_id} was not kept: {raw['not_kept']}. Make it again: "
                 f"tdbench reproduce {distil_id}, or run with runtime.accepted=false."
             )
-        return unpacked_set(raw)
-
-
-def unpacked_set(raw: dict[str, Any]) -> DistilledSet:
-    """Reads a set of rows or texts as a pack holds it."""
-    soft, weights = raw.get("soft_labels"), raw.get("weights")
-    return DistilledSet(
-        labels_M=np.array(unpack_ints(raw["labels"]), dtype=np.int64),
-        row_ids_M=np.array(raw["row_ids"], dtype=np.int64) if "row_ids" in raw else None,
-        fields=raw.get("fields"),
-        soft_labels_MC=None if soft is None else np.array(soft, dtype=np.float32),
-        weights_M=None if weights is None else np.array(weights, dtype=np.float32),
-    )
+        return DistilledSet.from_json(raw)
 
 
 _COST_DIGITS, _AUDIT_DIGITS = 4, 6
@@ -297,10 +285,10 @@ def _version(record: Record) -> int:
     return 0 if record.audit is None else record.audit.audit_version
 
 
-def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
+def _set_to_json(distilled: DistilledSet, record: Record) -> dict[str, Any]:
     if record.method_facts.full_data:
         return {"all_rows": True}
-    if made.soft is not None:
+    if distilled.output == "embedding":
         return {"not_kept": "token vectors are too large; the record names their sha256"}
     copied = record.distil.n_train_exact if record.distil else 0
     if copied:  # text of the train split is not ours to publish
@@ -308,21 +296,7 @@ def _set_to_json(made: DistilledSet, record: Record) -> dict[str, Any]:
     borrowed = record.distil.n_public_exact if record.distil else 0
     if borrowed:  # nor is that of other data sets
         return {"not_kept": f"{borrowed} of its texts are those of other data sets; the record names the set's sha256"}
-    packed: dict[str, Any] = {"labels": pack_ints(tuple(made.labels_M.tolist()))}
-    if made.row_ids_M is not None:
-        packed["row_ids"] = made.row_ids_M.tolist()
-    else:
-        packed["fields"] = made.fields
-    if made.soft_labels_MC is not None:
-        packed["soft_labels"] = [[_exactly(share) for share in row] for row in made.soft_labels_MC]
-    if made.weights_M is not None:
-        packed["weights"] = [_exactly(weight) for weight in made.weights_M]
-    return packed
-
-
-def _exactly(value: Any) -> float:
-    """Returns the shortest number that is the same float32."""
-    return float(f"{float(value):.9g}")
+    return distilled.to_json()
 
 
 def _dump(records: dict[str, Record], sets: dict[str, Any]) -> str:

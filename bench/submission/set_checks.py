@@ -11,8 +11,8 @@ import numpy as np
 
 from tdbench.bench.distilled import CARD_FILE, TABLE_FILE, DistilledSet
 from tdbench.bench.errors import TDBenchError
-from tdbench.bench.experiment.archive import Archive, unpacked_set
-from tdbench.bench.record import Record, unpack_ints
+from tdbench.bench.experiment.archive import Archive
+from tdbench.bench.record import Record
 from tdbench.bench.submission.intake import Contents, Report
 
 MOST_ROWS, MOST_TEXT, MOST_COLUMNS = 20_000, 20_000, 10
@@ -98,35 +98,16 @@ def _check_table(content: bytes) -> None:
 
 
 def _from_pack(raw: dict[str, Any]) -> DistilledSet:
-    """Checks what a pack of a stranger holds, and reads it.
+    """Reads what a pack of a stranger holds.
 
     Raises:
-        ValueError: A part is of the wrong kind or size.
+        RecordError: A part is of the wrong kind or size.
+        ValueError: A text is too long.
     """
-    if extra := set(raw) - {"labels", "row_ids", "fields", "soft_labels", "weights"}:
-        raise ValueError(f"it has the unknown part {sorted(extra)[0][:40]!r}")
-    labels = unpack_ints(raw["labels"], MOST_ROWS)
-    fields, rows = raw.get("fields"), raw.get("row_ids")
-    if (fields is None) == (rows is None):
-        raise ValueError("a set holds either row ids or texts")
-    if fields is not None:
-        for name, column in fields.items():
-            if (
-                not isinstance(column, list)
-                or len(column) != len(labels)
-                or not all(isinstance(t, str) for t in column)
-            ):
-                raise ValueError(f"field {str(name)[:40]!r} is no list of {len(labels)} texts")
-            if any(len(text) > MOST_TEXT for text in column):
-                raise ValueError(f"a text is longer than {MOST_TEXT:,} letters")
-            for text in column:
-                text.encode()
-    if rows is not None and not (isinstance(rows, list) and all(type(i) is int and 0 <= i < 1 << 40 for i in rows)):
-        raise ValueError("row ids are whole numbers from 0")
-    for name, column in (("row_ids", rows), ("soft_labels", raw.get("soft_labels")), ("weights", raw.get("weights"))):
-        if column is not None and (not isinstance(column, list) or len(column) != len(labels)):
-            raise ValueError(f"{name} is no list of {len(labels)} entries, one for each label")
-    return unpacked_set(raw)
+    distilled = DistilledSet.from_json(raw, MOST_ROWS)
+    if any(len(text) > MOST_TEXT for column in (distilled.fields or {}).values() for text in column):
+        raise ValueError(f"a text is longer than {MOST_TEXT:,} letters")
+    return distilled
 
 
 def _from_files(record: Record, files: dict[str, bytes], where: str, report: Report) -> DistilledSet | None:

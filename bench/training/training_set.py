@@ -15,7 +15,7 @@ from tdbench.bench.distilled import DistilledSet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tdbench.bench.soft import Schedule, SoftInputs
+    from tdbench.bench.distilled import Schedule, SoftInputs
 
 
 @dataclass(frozen=True, eq=False)

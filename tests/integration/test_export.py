@@ -119,7 +119,7 @@ def test_soft_labels_weights_and_token_vectors_are_exported(tmp_path, kind):
         )
     else:
         vectors = SoftInputs(np.ones((3, 4), np.float32), np.array([[1], [2]]), "minilm")
-        made = DistilledSet(labels_M=np.array([1, 0]), soft=vectors)
+        made = DistilledSet.from_vectors(vectors, [1, 0])
     _write(tmp_path / "made", made, record, task, [])
     rows = loaded(tmp_path / "made")
     assert rows["label"] == [1, 0]

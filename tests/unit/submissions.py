@@ -12,7 +12,8 @@ import yaml
 
 from tdbench.bench._paths import RECORDS
 from tdbench.bench.commands.submit import validate
-from tdbench.bench.experiment.archive import Archive, _dump, parse_pack, unpacked_set
+from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.experiment.archive import Archive, _dump, parse_pack
 from tdbench.bench.experiment.jobs import set_id, train_id
 from tdbench.bench.record import Record, set_sha256
 from tdbench.bench.submission.collect import write_manifest
@@ -136,4 +137,4 @@ def forged(
 def hashes_of(packed: dict[str, Any]) -> dict[str, str]:
     """Returns the hashes of the files that a packed set gives."""
     with tempfile.TemporaryDirectory() as name:
-        return unpacked_set(packed).save(Path(name), {})
+        return DistilledSet.from_json(packed).save(Path(name), {})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tdbench.bench.budget import Budget, count_tokens
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet
+from tdbench.bench.distilled import TABLE_FILE, TENSOR_FILE, DistilledSet, RowSelection, TextSet
 from tdbench.bench.errors import BudgetError, DataError, PluginError, RecordError
 
 REAL = LabelledText(
@@ -27,7 +27,7 @@ TEXTS = DistilledSet.from_texts({"text": ["né ew", "seçond\none"]}, [2, 0])
 SOFT_TEXTS = DistilledSet.from_texts(
     {"text": ["new", "second"]}, [0, 1], soft_labels_MC=SOFT, weights_M=np.array([0.5, 2.0], np.float32)
 )
-SOFT_ROWS = DistilledSet(ROWS.labels_M[:2], ROWS.row_ids_M[:2], soft_labels_MC=SOFT)  # type: ignore[index]
+SOFT_ROWS = RowSelection(ROWS.labels_M[:2], ROWS.row_ids_M[:2], soft_labels_MC=SOFT)
 FREE = Budget("free")
 
 
@@ -90,7 +90,7 @@ def test_a_well_formed_set_passes_the_check(made):
 
 def texts(n: int = 2, **changes: Any) -> DistilledSet:
     values: dict[str, Any] = {"labels_M": np.arange(n) % 3, "fields": {"text": [f"t{i}" for i in range(n)]}}
-    return DistilledSet(**(values | changes))
+    return TextSet(**(values | changes))
 
 
 def soft(*rows: list[float]) -> DistilledSet:
@@ -105,12 +105,10 @@ def weights(*values: float) -> DistilledSet:
     ("made", "message"),
     [
         pytest.param(texts(0), "is empty", id="empty"),
-        pytest.param(texts(fields=None), "exactly one of them", id="neither"),
-        pytest.param(texts(row_ids_M=np.array([0, 10])), "exactly one of them", id="both"),
         pytest.param(texts(labels_M=np.array([0, 3])), r"labels lie in 0\.\.3; expected 0\.\.2", id="label too large"),
         pytest.param(texts(labels_M=np.array([-1, 0])), r"labels lie in -1\.\.0", id="negative label"),
-        pytest.param(DistilledSet(np.array([0, 0]), np.array([10, 10])), "more than once", id="row twice"),
-        pytest.param(DistilledSet(np.array([0]), np.array([5])), "row 5 is not in the train split", id="unknown row"),
+        pytest.param(RowSelection(np.array([0, 0]), np.array([10, 10])), "more than once", id="row twice"),
+        pytest.param(RowSelection(np.array([0]), np.array([5])), "row 5 is not in the train split", id="unknown row"),
         pytest.param(texts(fields={"sentence": ["x", "y"]}), r"fields are \['sentence'\]; expected", id="field name"),
         pytest.param(texts(fields={"text": ["x"]}), "list of 2 strings", id="too few texts"),
         pytest.param(texts(fields={"text": ["x", None]}), "list of 2 strings", id="null text"),
@@ -124,12 +122,12 @@ def weights(*values: float) -> DistilledSet:
         pytest.param(weights(1, np.inf), "positive finite", id="infinite weight"),
         pytest.param(weights(1), "1 entries for 2 labels", id="too few weights"),
         pytest.param(
-            DistilledSet(np.array([0.5, 1.0]), np.array([1, 2])), "1-D numpy array of integers", id="float labels"
+            RowSelection(np.array([0.5, 1.0]), np.array([1, 2])), "1-D numpy array of integers", id="float labels"
         ),
-        pytest.param(DistilledSet(np.array([0, 1]), np.array([0.4, 10.2])), "array of integers", id="float rows"),
-        pytest.param(DistilledSet([0, 1], np.array([1, 2])), "got list", id="list of labels"),
-        pytest.param(DistilledSet(np.array([[0], [1]]), np.array([1, 2])), "got 2-D", id="2-D labels"),
-        pytest.param(DistilledSet(np.array([0, 1]), np.array([1])), "1 entries for 2 labels", id="too few rows"),
+        pytest.param(RowSelection(np.array([0, 1]), np.array([0.4, 10.2])), "array of integers", id="float rows"),
+        pytest.param(RowSelection([0, 1], np.array([1, 2])), "got list", id="list of labels"),
+        pytest.param(RowSelection(np.array([[0], [1]]), np.array([1, 2])), "got 2-D", id="2-D labels"),
+        pytest.param(RowSelection(np.array([0, 1]), np.array([1])), "1 entries for 2 labels", id="too few rows"),
         pytest.param(texts(fields={"text": "ab"}), "list of 2 strings", id="string for a column"),
         pytest.param(texts(fields={"text": ["a", "\ud800"]}), "lone surrogate", id="surrogate"),
     ],

@@ -29,7 +29,7 @@ from transformers.utils import logging
 
 from tdbench.bench.cost import CostMeter
 from tdbench.bench.data.text import LabelledText
-from tdbench.bench.distilled import DistilledSet
+from tdbench.bench.distilled import DistilledSet, RowSelection
 from tdbench.bench.registry import LEARNERS
 from tdbench.bench.training.batches import Encoded, training_batches
 from tdbench.bench.training.modules import BiLSTM, MeanPooled, TextCNN, load_backbone, load_classifier
@@ -118,7 +118,7 @@ def test_collating_pads_on_the_right_and_masks_the_padding():
 def test_a_training_set_has_one_hot_targets_unless_labels_are_soft_and_weights_of_mean_one():
     real = toy(6)
     soft = np.array([[0.25, 0.75], [1, 0]], dtype=np.float32)
-    made = DistilledSet(np.array([1, 0]), np.array([3, 0]), soft_labels_MC=soft, weights_M=np.array([1, 3], np.float32))
+    made = RowSelection(np.array([1, 0]), np.array([3, 0]), soft_labels_MC=soft, weights_M=np.array([1, 3], np.float32))
     train = TrainingSet.of(made, real)
     assert train.text.joined() == [real.joined()[3], real.joined()[0]]
     assert train.targets_MC.tolist() == soft.tolist()
