@@ -134,7 +134,7 @@ def figures_command(
 
     if form not in FORMATS:
         raise UsageError(f"--format is '{form}'; expected one of {', '.join(FORMATS)}.")
-    records, _, _ = board_records(root, with_runs)
+    records, _ = board_records(root, with_runs)
     _check("tasks", selection.tasks, {record.cell.task for record in records})
     records = [record for record in records if not selection.tasks or record.cell.task in selection.tasks]
     findings = find(records)
