@@ -9,10 +9,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tdbench.api import matching as toolkit
 from tdbench.bench.budget import Budget
 from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import UsageError
-from tdbench.bench.matching import unroll as unroll_module
 from tdbench.bench.matching.experts import ExpertBuffer
 from tdbench.bench.registry import METHODS
 from tdbench.methods.trajectory import _Matching
@@ -213,13 +213,13 @@ def test_starts_open_over_the_first_half_of_the_updates_and_never_past_the_exper
 
 def test_tesla_holds_the_graph_of_one_step(real, tmp_path, monkeypatch):
     kept = []
-    walk = unroll_module.unroll
+    walk = toolkit.unroll
 
     def noted(*args, back, **options):
         kept.append(back.keep)
         return walk(*args, back=back, **options)
 
-    monkeypatch.setattr(unroll_module, "unroll", noted)
+    monkeypatch.setattr(toolkit, "unroll", noted)
     for gradient in ("exact", "tesla"):
         distil(real, context(tmp_path), space="all", gradient=gradient, updates=1)
     assert kept == [True, False]
