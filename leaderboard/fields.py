@@ -348,9 +348,9 @@ COSTS = (
     _measured("distil_wall_s", Number, "Wall time of making one set; mean over sets.", lambda m: mean_cost(m.sets, "wall_s"), "same",
         Column("distil time", "Wall time to distil one set, models and caches at their first cost. Compare within one device only.",
             _duration("distil_wall_s"), ("overview", "cost"), "set", MAIN, rising=True, key="distil_wall")),
-    _measured("distil_hardware", Texts, "Hardware that the sets were made on; `hardware` is that of the trainings.",
+    _measured("distil_hardware", Texts, "Hardware on which the sets were distilled; `hardware` is that of the trainings.",
         lambda m: distinct(machine(record) for record in m.sets), "same",
-        Column("hardware", "Hardware that sets were made on: processor with the cores that the run could use, or GPU. Times compare "
+        Column("hardware", "Hardware on which sets were distilled: processor with the cores that the run could use, or GPU. Times compare "
             "within one kind only; where two are named, times are means over both.", show.hardware_text, ("overview", "cost"), "set",
             key="hardware")),
     _measured("llm", Texts,

@@ -9,7 +9,7 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError
 from tdbench.bench.experiment.archive import Archive
 from tdbench.bench.experiment.store import BOARD_STAGES, Store
-from tdbench.bench.record import Record
+from tdbench.bench.record import Record, set_sha256
 
 
 class Results:
@@ -56,7 +56,7 @@ class Results:
             real: The train split it was made from; needed for sets of all rows alone.
 
         Raises:
-            RecordError: Neither place holds the set, or its files have changed.
+            RecordError: Neither place holds a set of that content, or its files have changed.
         """
         problem = RecordError(f"no run folder was named that could hold the set {record.id}.")
         if self._store is not None:
@@ -64,6 +64,7 @@ class Results:
                 return DistilledSet.load(self._store.folder(record.stage, record.id), record.artefacts)
             except RecordError as error:
                 problem = error
-        if self.archive is None or self.archive.get(record.id) is None:
+        archived = self.archived(record.id)
+        if self.archive is None or archived is None or set_sha256(archived) != set_sha256(record):
             raise problem
         return self.archive.distilled(record.id, real)

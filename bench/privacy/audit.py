@@ -241,7 +241,7 @@ BASELINE_LEVEL = 0.99
 
 @dataclass(frozen=True)
 class Baseline:
-    """Sanity baseline: how well members are told apart without any set; of several runs, where it went best."""
+    """Sanity baseline: how well members are distinguished without any set; of several runs, where it went best."""
 
     auc: float
     low: float

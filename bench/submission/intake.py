@@ -186,7 +186,7 @@ def blank_form(method: str, tags: tuple[str, ...], hardware: str) -> str:
     Args:
         method: Name of the method.
         tags: Tags of its card.
-        hardware: What its records were made on.
+        hardware: Hardware of its records.
     """
     values: dict[str, Any] = {
         "form_version": FORM_VERSION,

@@ -20,7 +20,8 @@ from tdbench.bench.distilled import DistilledSet
 from tdbench.bench.errors import RecordError
 from tdbench.bench.experiment.archive import Archive, write_packs
 from tdbench.bench.experiment.store import Store
-from tdbench.bench.record import Record, migrate, pack_ints, set_sha256, unpack_ints
+from tdbench.bench.record import Record, pack_ints, set_sha256, unpack_ints
+from tdbench.bench.record_migrations import migrate
 from tdbench.bench.registry import METHODS
 
 TRAIN_TEXTS = {"text": [f"secret real text {i}" for i in range(6)]}

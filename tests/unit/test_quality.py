@@ -20,7 +20,8 @@ from tdbench.bench.experiment.results import Results
 from tdbench.bench.progress import Reporter
 from tdbench.bench.quality.evaluator import TextEvaluator, evaluator_of, judged
 from tdbench.bench.quality.spread import distinct, repetitive, self_bleu, word_measures
-from tdbench.bench.record import SCHEMA_VERSION, TextQuality, migrate
+from tdbench.bench.record import TextQuality
+from tdbench.bench.record_migrations import SCHEMA_VERSION, migrate
 from tdbench.bench.registry import TASKS
 from tdbench.bench.testing.texts import small_task
 from tests.unit.test_synthesis import context
